@@ -1,0 +1,114 @@
+"""Checks of shapes, dtypes and ranges: a wrong argument becomes an error that says what was given and what fits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.bank import PatchBank
+from idekernels.grid import PatchGrid
+
+PEAK = 255 * 255  # the largest squared difference of two uint8 pixels
+
+
+def array(name: str, value: Any, dtype: Any, dims: int) -> NDArray[Any]:
+    """A C-contiguous array of exactly this dtype and number of dimensions."""
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array, not {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name} must be {np.dtype(dtype)}, not {value.dtype}")
+    if value.ndim != dims:
+        raise ValueError(f"{name} must have {dims} dimensions, not the shape {value.shape}")
+    if value.size == 0:
+        raise ValueError(f"{name} is empty: {value.shape}")
+    return np.ascontiguousarray(value)
+
+
+def shape(name: str, value: NDArray[Any], expected: tuple[int | None, ...]) -> None:
+    """Every axis as expected; None for any length."""
+    if any(want not in (None, have) for have, want in zip(value.shape, expected, strict=True)):
+        raise ValueError(f"{name} must have the shape {expected} (None: any), not {value.shape}")
+
+
+def whole(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """An integer in a range."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name} must be an integer, not {value!r}")
+    if value < least or (most is not None and value > most):
+        raise ValueError(f"{name} must be {least} or more{f' and at most {most}' if most else ''}, not {value}")
+    return int(value)
+
+
+def real(name: str, value: Any, least: float, most: float = math.inf) -> float:
+    """A finite number in a range."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    if not (math.isfinite(value) and least <= value <= most):
+        raise ValueError(f"{name} must be finite and in [{least}, {most}], not {value}")
+    return float(value)
+
+
+def choice(name: str, value: str, among: Any) -> str:
+    """One of a few names."""
+    if value not in among:
+        raise ValueError(f"{name} must be one of {', '.join(among)}, not {value!r}")
+    return value
+
+
+def query(value: Any, bank: PatchBank, grid: PatchGrid) -> NDArray[np.uint8]:
+    """Query planes (B, L, H, W) of the bank's and the grid's size."""
+    planes = array("query", value, np.uint8, 4)
+    if (grid.height, grid.width) != (bank.height, bank.width):
+        raise ValueError(f"the grid is {grid.height} x {grid.width}, the bank {bank.height} x {bank.width}")
+    shape("query", planes, (None, bank.planes, bank.height, bank.width))
+    return planes
+
+
+def excluded(value: Any, photos: int, images: int) -> NDArray[np.int64]:
+    """Images that each photo must not use, (B, X) int64: from None, one a photo (B,) or several (B, X); -1 for none."""
+    if value is None:
+        return np.full((photos, 1), -1, np.int64)
+    ids = np.asarray(value)
+    if ids.dtype.kind not in "iu":
+        raise TypeError(f"exclude must hold integers, not {ids.dtype}")
+    if ids.ndim not in (1, 2) or len(ids) != photos or ids.size == 0:
+        raise ValueError(f"exclude must be ({photos},) or ({photos}, X), not {ids.shape}")
+    if ids.min() < -1 or ids.max() >= images:
+        raise ValueError(f"exclude must hold image ids below {images}, or -1 for none, not {ids.min()} .. {ids.max()}")
+    return np.ascontiguousarray(ids.reshape(photos, -1), np.int64)
+
+
+def enough_positions(bank: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: NDArray[np.int64]) -> None:
+    """K must not exceed the positions that the most cornered patch has in the images left to its photo."""
+    images = bank.images - max(len(np.unique(ids[ids >= 0])) for ids in exclude)
+    positions = images * _fewest(grid.rows, grid.height - grid.patch, radius)
+    positions *= _fewest(grid.columns, grid.width - grid.patch, radius)
+    if k > positions:
+        raise ValueError(
+            f"k is {k}, but a corner patch has only {positions} positions in {images} images at radius {radius}; "
+            "take a smaller k, a larger radius or a larger bank"
+        )
+
+
+def exact_distance(bank: PatchBank, patch: int) -> None:
+    """Distances are exact in uint32; what could reach 2^32 is refused."""
+    worst = sum(bank.weights) * patch * patch * PEAK
+    if worst >= 2**32:
+        raise ValueError(
+            f"patch {patch} with weights {bank.weights} could reach a distance of {worst}, past 2^32; "
+            "take smaller patches or weights"
+        )
+
+
+def exact_products(patch: int, planes: int) -> None:
+    """Tables of products are summed in int32; what could reach 2^31 is refused."""
+    worst = patch * patch * planes * PEAK
+    if worst >= 2**31:
+        raise ValueError(f"patch {patch} with {planes} planes could reach a product of {worst}, past 2^31")
+
+
+def _fewest(anchors: NDArray[np.int32], last: int, radius: int) -> int:
+    return int((np.minimum(anchors + radius, last) - np.maximum(anchors - radius, 0) + 1).min())

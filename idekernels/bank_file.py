@@ -1,0 +1,332 @@
+"""The bank as an HDF5 file: written whole or not at all, checked at every read; knows layout and checksums, no patches.
+
+Layout (schema version 1), libhdf5's newest format, whose metadata carry checksums of their own:
+
+- ``source`` (n, L, H, W) and ``target`` (n, C, H, W), uint8, one image a chunk, Fletcher-32;
+- ``names``: the pairs' names as UTF-8 JSON, ``hashes`` (n, 32): SHA-256 of each pair's source and target bytes;
+- attributes: ``format``, ``version``, the settings, ``created``, ``tool``, and ``digest``: SHA-256 over all of the above.
+"""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.atomic import replace_when_done
+from idekernels.bank import BankSettings, JoinedBank, PatchBank, as_planes
+from idekernels.errors import BankError, InputError
+from idekernels.representations import planes_of
+
+FORMAT = "idesketch patch bank"
+VERSION = 1
+
+_ZSTANDARD = 32015  # the filter number that the HDF Group registered
+_HEAD = ("patch", "overlap", "radius", "representations", "weights", "created", "tool")
+_Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def write_bank(
+    path: str | os.PathLike[str],
+    pairs: Iterable[_Pair],
+    settings: BankSettings | None = None,
+    *,
+    compress: bool = False,
+) -> None:
+    """Write ``(name, photo, sketch)`` pairs, one at a time, to a bank that replaces ``path`` when it is complete.
+
+    Parameters
+    ----------
+    path : path
+        The file; what stood there stays until the new bank is complete and flushed to the disk.
+    pairs : iterable of (str, (H, W[, 3]) uint8, (H, W[, 3]) uint8)
+        All of one size, at least one, no name twice.
+    settings : BankSettings, optional
+    compress : bool
+        Zstandard through hdf5plugin (extra ``compress``): smaller and slower to read.
+
+    Raises
+    ------
+    InputError
+        No pairs, a pair of another size, a name twice, or hdf5plugin missing.
+    OSError
+        The folder is missing or read-only, or the disk is full.
+    """
+    settings = settings or BankSettings()
+    filters = _zstandard() if compress else {}
+    with replace_when_done(path) as partial, _disk_errors(path):
+        with h5py.File(partial, "w", libver="latest", locking=False) as file:
+            names, hashes = _write_pairs(file, pairs, settings, filters)
+            _write_head(file, names, hashes, settings)
+
+
+def open_bank(*paths: str | os.PathLike[str]) -> PatchBank:
+    """Open a bank for reading, or several as one (see :class:`idekernels.bank.JoinedBank`).
+
+    Raises
+    ------
+    BankError
+        Missing, not a bank, of a newer version, truncated or altered.
+    """
+    banks: list[PatchBank] = []
+    try:
+        for path in paths:
+            banks.append(FileBank(path))
+        return banks[0] if len(banks) == 1 else JoinedBank(banks)
+    except BaseException:
+        for bank in banks:
+            bank.close()
+        raise
+
+
+class FileBank(PatchBank):
+    """A bank that reads its images from the file when they are asked for; every read checks the chunks' checksums."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._file = _open(self.path)
+        try:
+            with _damage(self.path):
+                self._read_head()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_head(self) -> None:
+        attributes, file = self._file.attrs, self._file
+        if attributes.get("format") != FORMAT:
+            raise BankError(f"{self.path}: an HDF5 file, but not a patch bank; make one with: idesketch bank build")
+        if int(attributes["version"]) > VERSION:
+            raise BankError(
+                f"{self.path}: bank version {int(attributes['version'])} is newer than this idesketch reads "
+                f"({VERSION}); install a newer idesketch"
+            )
+        self.created, self.tool = str(attributes["created"]), str(attributes["tool"])
+        self.hashes = file["hashes"][()]
+        source, target, names = file["source"], file["target"], json.loads(bytes(file["names"][()]))
+        _need_filters(self.path, source)
+        settings = BankSettings(
+            *(int(attributes[name]) for name in ("patch", "overlap", "radius")),
+            tuple(json.loads(attributes["representations"])),
+            tuple(int(weight) for weight in attributes["weights"]),
+        )
+        expected = (len(names), len(settings.weights), *source.shape[2:])
+        if (
+            source.shape != expected
+            or target.shape != (len(names), target.shape[1], *source.shape[2:])
+            or target.shape[1] not in (1, 3)
+            or {source.dtype, target.dtype, self.hashes.dtype} != {np.dtype(np.uint8)}
+            or self.hashes.shape != (len(names), 32)
+            or len(set(names)) != len(names)
+            or not names
+        ):
+            raise BankError(f"{self.path}: names, source {source.shape} and target {target.shape} do not fit together")
+        if attributes["digest"] != _digest(attributes, names, self.hashes, source.shape, target.shape):
+            raise BankError(f"{self.path}: names or settings were altered; build the bank anew")
+        self._describe(source.shape[2:], target.shape[1], names, settings)
+
+    def source(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Source planes of the pairs start .. stop; BankError where the file is damaged."""
+        return self._read("source", start, stop)
+
+    def target(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Target planes of the pairs start .. stop; BankError where the file is damaged."""
+        return self._read("target", start, stop)
+
+    def _read(self, side: str, start: int, stop: int) -> NDArray[np.uint8]:
+        with _damage(self.path):
+            planes: NDArray[np.uint8] = self._file[side][start:stop]
+        return planes
+
+    def damaged(self, progress: Callable[[], None] = lambda: None) -> Iterator[str]:
+        """Yield the name of every pair whose bytes are not those that were written."""
+        for i, name in enumerate(self.names):
+            try:
+                whole = _hash(self.source(i, i + 1), self.target(i, i + 1)) == bytes(self.hashes[i])
+            except BankError:
+                whole = False
+            if not whole:
+                yield name
+            progress()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def verify(path: str | os.PathLike[str]) -> None:
+    """Check every byte of a bank's content, in a process of its own: libhdf5 itself may crash on a hostile file.
+
+    Raises
+    ------
+    BankError
+        What is wrong with the bank.
+    """
+    code = "import sys; from idekernels.bank_file import verify_here; verify_here(sys.argv[1])"
+    result = subprocess.run([sys.executable, "-c", code, os.fspath(path)], capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        return
+    if result.returncode == 3:
+        raise BankError(result.stdout.strip())
+    raise BankError(f"{path}: damaged so badly that reading it crashed (status {result.returncode}); build it anew")
+
+
+def verify_here(path: str) -> None:
+    """Verify in this process; on a fault, print it and exit with status 3 (what :func:`verify` runs)."""
+    try:
+        with FileBank(path) as bank:
+            bad = list(bank.damaged()) if isinstance(bank, FileBank) else []
+        if bad:
+            shown = ", ".join(bad[:5]) + (" ..." if len(bad) > 5 else "")
+            raise BankError(f"{path}: {len(bad)} of {bank.images} pairs are damaged ({shown}); build the bank anew")
+    except BankError as error:
+        print(error)
+        sys.exit(3)
+
+
+def _write_pairs(
+    file: h5py.File, pairs: Iterable[_Pair], settings: BankSettings, filters: dict[str, Any]
+) -> tuple[list[str], NDArray[np.uint8]]:
+    names: dict[str, bytes] = {}
+    for name, photo, sketch in pairs:
+        source, target = planes_of(photo, settings.representations), as_planes(sketch)
+        if not names:
+            for side, planes in (("source", source), ("target", target)):
+                file.create_dataset(
+                    side, (0, *planes.shape), np.uint8, chunks=(1, *planes.shape), maxshape=(None, *planes.shape),
+                    fletcher32=True, **filters,
+                )  # fmt: skip
+        if name in names:
+            raise InputError(f"pair {name!r} comes twice")
+        for side, planes in (("source", source), ("target", target)):
+            data = file[side]
+            if data.shape[1:] != planes.shape:
+                raise InputError(
+                    f"pair {name!r}: {side} is {planes.shape[1]} x {planes.shape[2]} with {planes.shape[0]} planes, the "
+                    f"bank's are {data.shape[2]} x {data.shape[3]} with {data.shape[1]}; bring all pairs to one size"
+                )
+            data.resize(len(names) + 1, axis=0)
+            data[len(names)] = planes
+        names[name] = _hash(source, target)
+    if not names:
+        raise InputError("no pairs to build a bank from")
+    return list(names), np.frombuffer(b"".join(names.values()), np.uint8).reshape(-1, 32)
+
+
+def _write_head(file: h5py.File, names: list[str], hashes: NDArray[np.uint8], settings: BankSettings) -> None:
+    encoded = np.frombuffer(json.dumps(names, ensure_ascii=False).encode(), np.uint8)
+    file.create_dataset("names", data=encoded, chunks=encoded.shape, fletcher32=True)
+    file.create_dataset("hashes", data=hashes, chunks=hashes.shape, fletcher32=True)
+    attributes = file.attrs
+    attributes.update(patch=settings.patch, overlap=settings.overlap, radius=settings.radius)
+    attributes["representations"] = json.dumps(settings.representations)
+    attributes["weights"] = np.array(settings.weights, np.int64)
+    attributes["created"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    attributes["tool"] = f"idesketch {_tool_version()}"
+    attributes["version"] = VERSION
+    attributes["digest"] = _digest(attributes, names, hashes, file["source"].shape, file["target"].shape)
+    attributes["format"] = FORMAT
+
+
+def _digest(attributes: Any, names: list[str], hashes: NDArray[np.uint8], *shapes: tuple[int, ...]) -> str:
+    head = {name: np.asarray(attributes[name]).tolist() for name in (*_HEAD, "version")}
+    text = json.dumps([head, names, [list(map(int, shape)) for shape in shapes]], sort_keys=True)
+    return hashlib.sha256(text.encode() + hashes.tobytes()).hexdigest()
+
+
+def _hash(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> bytes:
+    return hashlib.sha256(source.tobytes() + target.tobytes()).digest()
+
+
+def _open(path: Path) -> h5py.File:
+    if path.is_dir():
+        raise BankError(f"{path}: is a folder, not a patch bank")
+    if not path.exists():
+        raise BankError(f"{path}: no such bank; make one with: idesketch bank build PAIRS {path}")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise BankError(f"{path}: is empty, not a patch bank; build it anew")
+    except PermissionError:
+        raise BankError(f"{path}: may not be read (permission denied)") from None
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        raise BankError(
+            f"{path}: not a patch bank, or cut short or altered ({_last_reason(error)}); build it anew"
+        ) from error
+
+
+@contextmanager
+def _damage(path: Path) -> Iterator[None]:
+    """What libhdf5 and the decoders say of a damaged file, as one line."""
+    try:
+        yield
+    except BankError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+        raise BankError(f"{path}: damaged ({_last_reason(error)}); build the bank anew") from error
+
+
+@contextmanager
+def _disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """libhdf5 hides the system's error number in its text, and loses it when a file is closed: bring it back."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, RuntimeError) as error:
+        number = getattr(error, "errno", None)
+        told = re.search(r"errno = (\d+)", str(error))
+        code = number or (int(told.group(1)) if told else None)
+        if code is None:
+            raise OSError(errno.EIO, f"could not be written ({_last_reason(error)})", os.fspath(path)) from error
+        raise OSError(code, os.strerror(code), os.fspath(path)) from error
+
+
+def _last_reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+def _zstandard() -> dict[str, Any]:
+    try:
+        import hdf5plugin
+    except ImportError:
+        raise InputError(
+            "a compressed bank needs hdf5plugin; install it with: pip install 'idesketch[compress]'"
+        ) from None
+    return dict(hdf5plugin.Zstd())
+
+
+def _need_filters(path: Path, data: h5py.Dataset) -> None:
+    """A bank compressed with Zstandard is read by hdf5plugin, which registers its filter when imported."""
+    properties = data.id.get_create_plist()
+    codes = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
+    if _ZSTANDARD in codes and not h5py.h5z.filter_avail(_ZSTANDARD):
+        try:
+            import hdf5plugin  # noqa: F401
+        except ImportError:
+            raise BankError(
+                f"{path}: is compressed; install the reader with: pip install 'idesketch[compress]'"
+            ) from None
+
+
+def _tool_version() -> str:
+    try:
+        return version("idesketch")
+    except PackageNotFoundError:
+        return "unknown"

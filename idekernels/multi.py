@@ -1,0 +1,92 @@
+"""Several representations at once: candidate weights and representation weights by turns; backend-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.grid import PatchGrid
+from idekernels.reference import project_to_simplex
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of the alternation; their meaning stands at :func:`idekernels.operations.weigh_multi`."""
+
+    alpha: float
+    spread: float
+    rounds: int
+    tolerance: float
+    sweeps: int
+
+
+@dataclass(frozen=True)
+class MultiWeights:
+    """Weights of candidates and representations.
+
+    weights : (B, N, K) float32. representation_weights : (B, N, L) float32, mu. objective : (B,) float64.
+    kkt_residual : (B,) float64, the sum of both blocks' Frank-Wolfe gaps. history : (rounds + 1, B) float64, the
+    objective after every round, never rising.
+    """
+
+    weights: NDArray[np.float32]
+    representation_weights: NDArray[np.float32]
+    objective: NDArray[np.float64]
+    kkt_residual: NDArray[np.float64]
+    history: NDArray[np.float64]
+
+
+def alternate(
+    grams: Array, links: tuple[Array, ...], grid: PatchGrid, settings: Settings, weigh: Callable[..., Any]
+) -> MultiWeights:
+    """Minimise over mu and w by turns, from equal weights of both."""
+    photos, nodes, layers, k = grams.shape[:4]
+    weights = np.full((photos, nodes, k), 1.0 / k)
+    costs = _costs(grams, weights)
+    lam = settings.spread * costs.mean(axis=(1, 2))[:, None, None] + np.finfo(np.float64).tiny
+    mu = np.full((photos, nodes, layers), 1.0 / layers)
+    history = [_weigh(grams, mu, links, grid, settings, weigh, weights, 0)[1] + _penalty(lam, mu)]
+    for _ in range(settings.rounds):
+        mu = project_to_simplex(-costs / (2.0 * lam))
+        weights, objective, gap, _ = _weigh(grams, mu, links, grid, settings, weigh, weights, settings.sweeps)
+        costs = _costs(grams, weights)
+        history.append(objective + _penalty(lam, mu))
+        if (history[-2] - history[-1] <= settings.tolerance * history[-1]).all():
+            break
+    slope = costs + 2.0 * lam * mu
+    mu_gap = ((slope * mu).sum(axis=-1) - slope.min(axis=-1)).sum(axis=1)
+    return MultiWeights(weights.astype(np.float32), mu.astype(np.float32), history[-1], gap + mu_gap, np.array(history))
+
+
+def least_scale(gram: Array) -> Array:
+    """What a relative tolerance refers to where the objective vanishes: 1e-6 of the candidates' mean cost, (B,)."""
+    return np.asarray(1e-6 * np.einsum("bnkk->b", gram, dtype=np.float64) / gram.shape[-1])
+
+
+def _weigh(
+    grams: Array,
+    mu: Array,
+    links: Any,
+    grid: PatchGrid,
+    settings: Settings,
+    weigh: Any,
+    start: Array,
+    sweeps: int,
+) -> Any:
+    gram = np.einsum("bnl,bnlij->bnij", mu, grams)
+    return weigh(gram, links, grid, settings.alpha, start, least_scale(gram), settings.tolerance / 10.0, sweeps)
+
+
+def _costs(grams: Array, weights: Array) -> Array:
+    """w_i^T G_i^l w_i, (B, N, L) float64."""
+    return np.einsum("bni,bnlij,bnj->bnl", weights, grams, weights, optimize=True)
+
+
+def _penalty(lam: Array, mu: Array) -> Array:
+    return np.asarray((lam * mu**2).sum(axis=(1, 2)))

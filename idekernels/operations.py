@@ -1,0 +1,458 @@
+"""The kernels as people call them: every argument checked, every formula, bound and tie rule stated; no backend's code.
+
+Symbols: B photos, N nodes and E edges of a :class:`PatchGrid`, K candidates, L source planes, C target channels,
+P = patch. Node i's candidate source patches are the columns of P_i, its query patch is x_i, and O_i holds its
+candidates' target patches on the overlap with a neighbour (of that edge).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels import arguments, backends, multi
+from idekernels.multi import least_scale
+from idekernels.bank import PatchBank
+from idekernels.grid import PatchGrid
+
+WEIGHINGS = ("top1", "mean", "lle", "mwf")
+BLENDINGS = ("average", "feather", "cut")
+
+
+@dataclass(frozen=True)
+class PreparedBank:
+    """A bank as one backend reads it, resident or streamed; made by :func:`prepare`, used by match and gather."""
+
+    bank: PatchBank
+    backend: str
+    handle: Any
+
+    @property
+    def module(self) -> ModuleType:
+        """The backend's code."""
+        return backends.load(self.backend)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The K nearest bank patches of every node, nearest first.
+
+    image, row, column : (B, N, K) int32, where the patch stands in the bank; distance : (B, N, K) uint32.
+    """
+
+    image: NDArray[np.int32]
+    row: NDArray[np.int32]
+    column: NDArray[np.int32]
+    distance: NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """Products of the candidates' target patches on every edge's overlap, each (B, E, K, K) float32.
+
+    own : S_ij = O_i^T O_i on edge (i, j), other : S_ji = O_j^T O_j, cross : C_ij = O_i^T O_j.
+    """
+
+    own: NDArray[np.float32]
+    other: NDArray[np.float32]
+    cross: NDArray[np.float32]
+
+    @property
+    def disagreement(self) -> NDArray[np.float32]:
+        """Squared difference of every pair of candidates, D = diag(S_ij) 1^T + 1 diag(S_ji)^T - 2 C_ij, (B, E, K, K)."""
+        own = np.diagonal(self.own, axis1=2, axis2=3)[..., :, None]
+        other = np.diagonal(self.other, axis1=2, axis2=3)[..., None, :]
+        return own + other - 2.0 * self.cross
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the candidates, and how good they are.
+
+    weights : (B, N, K) float32 on the simplex. objective : (B,) float64, the weighing's own sum at these weights.
+    kkt_residual : (B,) float64, the Frank-Wolfe gap: the optimum is not below objective - kkt_residual. sweeps : int.
+    """
+
+    weights: NDArray[np.float32]
+    objective: NDArray[np.float64]
+    kkt_residual: NDArray[np.float64]
+    sweeps: int
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """A choice of one candidate a node.
+
+    labels : (B, N) int32. energy : (B,) float64, of the labels. weights : (B, N, K) float32, one at the label, or
+    the beliefs of sum-product.
+    """
+
+    labels: NDArray[np.int32]
+    energy: NDArray[np.float64]
+    weights: NDArray[np.float32]
+
+
+def prepare(bank: PatchBank, backend: str = "auto", memory: int | None = None) -> PreparedBank:
+    """Make a bank ready for a backend.
+
+    Parameters
+    ----------
+    bank : PatchBank
+    backend : {"auto", "cpu", "reference"}
+    memory : int, optional
+        Bytes that the bank may occupy; a larger bank is streamed in blocks of images, with the same result bit for
+        bit. None keeps it all.
+
+    Raises
+    ------
+    InputError
+        The backend does not exist or cannot run here.
+    """
+    if memory is not None:
+        arguments.whole("memory", memory, 0)
+    name = backends.resolve(backend)
+    return PreparedBank(bank, name, backends.load(name).prepare(bank, memory))
+
+
+def match(
+    query: NDArray[np.uint8],
+    bank: PatchBank | PreparedBank,
+    grid: PatchGrid | None = None,
+    *,
+    radius: int | None = None,
+    k: int = 10,
+    exclude: Any = None,
+    backend: str = "auto",
+) -> Candidates:
+    """Find every query patch's K nearest bank patches in a search window.
+
+    distance(i; n, r, c) = sum_l m_l * |bank_l[n, r:r+P, c:c+P] - query_l[r_i:r_i+P, c_i:c_i+P]|^2 with the bank's
+    plane weights m_l, over all images n and all (r, c) within ``radius`` of the anchor that stay inside the image;
+    an exact integer. Equal distances go to the lowest (image, row, column). Every backend returns the same bits.
+
+    Parameters
+    ----------
+    query : (B, L, H, W) uint8
+        Planes made by ``bank.query``.
+    bank : PatchBank or PreparedBank
+    grid : PatchGrid, optional
+        The bank's own by default.
+    radius : int, optional
+        In pixels; the bank's own by default.
+    k : int
+        Candidates a node, 1 to 256.
+    exclude : int array (B,) or (B, X), optional
+        Images that a photo must not use (-1 for none), for leave-one-out.
+    backend : str
+        Used where ``bank`` is not prepared.
+
+    Returns
+    -------
+    Candidates
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype, shape or range; K above the number of positions; sum_l m_l P^2 255^2 at or past 2^32.
+    """
+    prepared = bank if isinstance(bank, PreparedBank) else prepare(bank, backend)
+    source = prepared.bank
+    grid = source.grid() if grid is None else grid
+    radius = source.settings.radius if radius is None else arguments.whole("radius", radius, 0)
+    radius = min(radius, max(source.height, source.width))
+    k = arguments.whole("k", k, 1, 256)
+    planes = arguments.query(query, source, grid)
+    barred = arguments.excluded(exclude, len(planes), source.images)
+    arguments.exact_distance(source, grid.patch)
+    arguments.enough_positions(source, grid, radius, k, barred)
+    place, distance = prepared.module.match(planes, prepared.handle, grid, radius, k, barred)
+    image, pixel = np.divmod(place, source.height * source.width)
+    row, column = np.divmod(pixel, source.width)
+    return Candidates(image.astype(np.int32), row.astype(np.int32), column.astype(np.int32), distance)
+
+
+def gather(
+    candidates: Candidates, bank: PatchBank | PreparedBank, patch: int | None = None, *, backend: str = "auto"
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cut the candidates' patches out of the bank.
+
+    Returns
+    -------
+    source : (B, N, K, L, P, P) uint8
+    target : (B, N, K, C, P, P) uint8
+    """
+    prepared = bank if isinstance(bank, PreparedBank) else prepare(bank, backend)
+    source = prepared.bank
+    patch = source.settings.patch if patch is None else arguments.whole("patch", patch, 1)
+    bounds = (source.images, source.height - patch + 1, source.width - patch + 1)
+    places = (candidates.image, candidates.row, candidates.column)
+    for name, place, bound in zip(("image", "row", "column"), places, bounds, strict=True):
+        if place.min() < 0 or place.max() >= bound:
+            raise ValueError(f"a candidate's {name} must be in 0 .. {bound - 1}, not {place.min()} .. {place.max()}")
+    image, row, column = (place.astype(np.int64) for place in places)
+    place = (image * source.height + row) * source.width + column
+    cut: tuple[NDArray[np.uint8], NDArray[np.uint8]] = prepared.module.gather(place, prepared.handle, patch)
+    return cut
+
+
+def evidence(
+    query: NDArray[np.uint8], sources: NDArray[np.uint8], grid: PatchGrid, *, backend: str = "auto"
+) -> NDArray[np.float32]:
+    """Gram matrices of the candidates' residuals, one a node and plane: G_i = (P_i - x_i)^T (P_i - x_i).
+
+    Summed in integers and rounded once to float32 (exact below 2^24). The diagonal holds the squared distances.
+
+    Parameters
+    ----------
+    query : (B, L, H, W) uint8
+    sources : (B, N, K, L, P, P) uint8
+    grid : PatchGrid
+
+    Returns
+    -------
+    (B, N, L, K, K) float32, in squared grey levels
+    """
+    planes = arguments.array("query", query, np.uint8, 4)
+    patches = arguments.array("sources", sources, np.uint8, 6)
+    arguments.shape("query", planes, (None, None, grid.height, grid.width))
+    photos, layers = planes.shape[:2]
+    arguments.shape("sources", patches, (photos, grid.nodes, None, layers, grid.patch, grid.patch))
+    arguments.exact_products(grid.patch, 1)
+    table: NDArray[np.float32] = backends.load(backend).evidence(planes, patches, grid)
+    return table
+
+
+def compatibility(targets: NDArray[np.uint8], grid: PatchGrid, *, backend: str = "auto") -> Compatibility:
+    """Products of neighbouring candidates' target patches on their overlap; see :class:`Compatibility`.
+
+    Summed in integers and rounded once to float32 (exact below 2^24), in squared grey levels. Without an overlap
+    all tables are zero.
+
+    Parameters
+    ----------
+    targets : (B, N, K, C, P, P) uint8
+    grid : PatchGrid
+    """
+    patches = _targets(targets, grid)
+    arguments.exact_products(grid.patch, patches.shape[3])
+    return Compatibility(*backends.load(backend).compatibility(patches, grid))
+
+
+def weigh(
+    gram: NDArray[np.float32],
+    compatibility: Compatibility,
+    grid: PatchGrid,
+    *,
+    method: str = "mwf",
+    alpha: float = 0.5,
+    tolerance: float = 1e-5,
+    sweeps: int = 1000,
+    backend: str = "auto",
+) -> Weights:
+    """Weigh the candidates of every node.
+
+    ``mwf`` minimises, over w_i >= 0 that sum to one, the convex Markov weight field of Zhou, Kuang and Wong (CVPR
+    2012): sum_i w_i^T G_i w_i + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2. ``lle`` is the same at alpha = 0 (each node
+    by itself), ``mean`` gives 1/K, ``top1`` all to the nearest. The objective and the residual of all four are those
+    of the field at their alpha.
+
+    Parameters
+    ----------
+    gram : (B, N, K, K) float32
+        Evidence; of several planes, their weighted sum.
+    compatibility : Compatibility
+    grid : PatchGrid
+    method : {"top1", "mean", "lle", "mwf"}
+    alpha : float
+        Weight of the agreement in the overlap, at least 0.
+    tolerance : float
+        ``mwf`` and ``lle`` stop when the Frank-Wolfe gap is below this share of the objective (where the bank holds
+        the photo itself the objective may be zero: of a millionth of what candidates cost on average).
+    sweeps : int
+        ... or after so many passes over the field; the residual tells which.
+
+    Returns
+    -------
+    Weights
+    """
+    arguments.choice("method", method, WEIGHINGS)
+    table, tables = _field(gram, compatibility, grid)
+    photos, nodes, k = table.shape[:3]
+    start = np.full((photos, nodes, k), 1.0 / k)
+    if method == "top1":
+        start[:] = np.arange(k) == 0
+    passes = 0 if method in ("top1", "mean") else arguments.whole("sweeps", sweeps, 1)
+    alpha = 0.0 if method == "lle" else arguments.real("alpha", alpha, 0.0)
+    tolerance = arguments.real("tolerance", tolerance, 0.0, 1.0)
+    found = backends.load(backend).weigh(table, tables, grid, alpha, start, least_scale(table), tolerance, passes)
+    return Weights(found[0].astype(np.float32), *found[1:])
+
+
+def weigh_multi(
+    grams: NDArray[np.float32],
+    compatibility: Compatibility,
+    grid: PatchGrid,
+    *,
+    alpha: float = 0.5,
+    spread: float = 1.0,
+    rounds: int = 10,
+    tolerance: float = 1e-5,
+    sweeps: int = 1000,
+    backend: str = "auto",
+) -> multi.MultiWeights:
+    """Weigh candidates and representations together (after Peng et al., TNNLS 2015).
+
+    Minimises sum_i [ sum_l mu_il w_i^T G_i^l w_i + lam |mu_i|^2 ] + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2 over w_i
+    and mu_i on their simplices, by turns: mu exactly (a projection onto the simplex), w as in :func:`weigh`. The
+    objective never rises. lam = ``spread`` times the mean of w_i^T G_i^l w_i at equal weights, so that one setting
+    suits every scale; it keeps mu from collapsing onto one representation.
+
+    Parameters
+    ----------
+    grams : (B, N, L, K, K) float32
+        Evidence of each representation, times its integer weight where wanted.
+    rounds : int
+        Turns at most; stops when the objective falls by less than ``tolerance``.
+
+    Returns
+    -------
+    MultiWeights
+    """
+    tables = arguments.array("grams", grams, np.float32, 5)
+    joint, links = _field(tables.mean(axis=2), compatibility, grid)
+    settings = multi.Settings(
+        arguments.real("alpha", alpha, 0.0),
+        arguments.real("spread", spread, 1e-6),
+        arguments.whole("rounds", rounds, 1),
+        arguments.real("tolerance", tolerance, 0.0, 1.0),
+        arguments.whole("sweeps", sweeps, 1),
+    )
+    del joint
+    return multi.alternate(tables, links, grid, settings, backends.load(backend).weigh)
+
+
+def propagate(
+    unary: NDArray[np.float32],
+    pairwise: NDArray[np.float32],
+    grid: PatchGrid,
+    *,
+    iterations: int = 50,
+    damping: float = 0.0,
+    temperature: float = 0.0,
+    backend: str = "auto",
+) -> Labelling:
+    """Choose one candidate a node by loopy belief propagation on the grid (Wang and Tang, TPAMI 2009, one scale).
+
+    Energy: sum_i unary_i(l_i) + sum_(i,j) pairwise_ij(l_i, l_j). Flooding schedule: every message of an iteration is
+    made from the last iteration's, shifted so that its least cost is zero, and mixed with its predecessor,
+    new = (1 - damping) * made + damping * old. Min-sum at ``temperature`` 0: m_ij(l) = min_k [b_i(k) - m_ji(k) +
+    pairwise(k, l)]; sum-product above: the minimum becomes -T log sum exp(-./T). Equal beliefs go to the lower label.
+    Loopy messages may swing and the energy rise: the labelling with the lowest energy seen is returned, the cheapest
+    unary labels included.
+
+    Parameters
+    ----------
+    unary : (B, N, K) float32
+    pairwise : (B, E, K, K) float32
+        Costs, [first node's label, second node's label], for example alpha * ``Compatibility.disagreement``.
+    grid : PatchGrid
+    iterations : int
+    damping : float
+        In [0, 1).
+    temperature : float
+        0 for min-sum, above it sum-product in units of the costs; its beliefs, softmax(-b / T), are the weights.
+
+    Returns
+    -------
+    Labelling
+    """
+    own = arguments.array("unary", unary, np.float32, 3)
+    between = arguments.array("pairwise", pairwise, np.float32, 4)
+    photos, nodes, k = own.shape
+    arguments.shape("unary", own, (None, grid.nodes, None))
+    if len(grid.edges):
+        arguments.shape("pairwise", between, (photos, len(grid.edges), k, k))
+    if not (np.isfinite(own).all() and np.isfinite(between).all()):
+        raise ValueError("unary and pairwise costs must be finite")
+    passes = arguments.whole("iterations", iterations, 0)
+    kept = arguments.real("damping", damping, 0.0, 1.0 - 1e-6)
+    warmth = arguments.real("temperature", temperature, 0.0)
+    labels, energy, beliefs = backends.load(backend).propagate(own, between, grid, passes, kept, warmth)
+    weights = (np.arange(k) == labels[..., None]).astype(np.float32)
+    if warmth > 0:
+        likely = np.exp((beliefs.min(axis=-1, keepdims=True) - beliefs).astype(np.float64) / warmth)
+        weights = (likely / likely.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return Labelling(labels, energy, weights)
+
+
+def compose(targets: NDArray[np.uint8], weights: NDArray[np.float32], *, backend: str = "auto") -> NDArray[np.float32]:
+    """Each node's patch, sum_k w_k O_k: (B, N, C, P, P) float32 in grey levels, from (B, N, K, C, P, P) and (B, N, K)."""
+    patches = arguments.array("targets", targets, np.uint8, 6)
+    shares = arguments.array("weights", weights, np.float32, 3)
+    arguments.shape("weights", shares, patches.shape[:3])
+    made: NDArray[np.float32] = backends.load(backend).compose(patches, shares)
+    return made
+
+
+def blend(
+    patches: NDArray[np.float32], grid: PatchGrid, *, how: str = "feather", backend: str = "auto"
+) -> NDArray[np.float32]:
+    """Join overlapping patches to pictures.
+
+    ``average``: the plain mean of what covers a pixel. ``feather``: the mean weighted by sin^2(pi (p + 1/2) / P) along
+    both axes, so that no patch ends at an edge. ``cut``: row by row, each patch over what is there along the
+    minimum-error boundary of their overlap (Efros and Freeman, SIGGRAPH 2001); ties to the lower row or column.
+
+    Parameters
+    ----------
+    patches : (B, N, C, P, P) float32
+    grid : PatchGrid
+    how : {"average", "feather", "cut"}
+
+    Returns
+    -------
+    (B, C, H, W) float32, in the units of the patches
+    """
+    arguments.choice("how", how, BLENDINGS)
+    pieces = arguments.array("patches", patches, np.float32, 5)
+    arguments.shape("patches", pieces, (None, grid.nodes, None, grid.patch, grid.patch))
+    module = backends.load(backend)
+    if how == "cut":
+        picture: NDArray[np.float32] = module.cut(pieces, grid)
+        return picture
+    picture = module.blend(pieces, grid, blend_window(how, grid.patch))
+    return picture
+
+
+def blend_window(how: str, patch: int) -> NDArray[np.float64]:
+    """Share of a patch's pixels in the mean, (P, P) float64, positive."""
+    if how == "average":
+        return np.ones((patch, patch))
+    profile = np.sin(np.pi * (np.arange(patch) + 0.5) / patch) ** 2
+    return np.outer(profile, profile)
+
+
+def _targets(targets: NDArray[np.uint8], grid: PatchGrid) -> NDArray[np.uint8]:
+    patches: NDArray[np.uint8] = arguments.array("targets", targets, np.uint8, 6)
+    arguments.shape("targets", patches, (None, grid.nodes, None, None, grid.patch, grid.patch))
+    return patches
+
+
+def _field(
+    gram: NDArray[np.float32], compatibility: Compatibility, grid: PatchGrid
+) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
+    table = arguments.array("gram", gram, np.float32, 4)
+    photos, _, k = table.shape[:3]
+    arguments.shape("gram", table, (None, grid.nodes, None, k))
+    links = (compatibility.own, compatibility.other, compatibility.cross)
+    for name, link in zip(("own", "other", "cross"), links, strict=True):
+        if link.shape != (photos, len(grid.edges), k, k) or link.dtype != np.float32:
+            raise ValueError(f"compatibility.{name} must be {(photos, len(grid.edges), k, k)} float32")
+    if not np.isfinite(table).all():
+        raise ValueError("gram must be finite")
+    own, other, cross = (np.ascontiguousarray(link) for link in links)
+    return table, (own, other, cross)

@@ -1,0 +1,248 @@
+"""The ``reference`` backend: every kernel as plain NumPy, written to be checked by eye; imports nothing of the fast ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.bank import PatchBank
+from idekernels.grid import PatchGrid
+
+Array = NDArray[Any]
+
+
+def prepare(bank: PatchBank, memory: int | None) -> PatchBank:
+    """The bank itself: this backend reads one image at a time, so it never needs more memory than that."""
+    del memory
+    return bank
+
+
+def match(
+    query: Array, prepared: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: Array
+) -> tuple[Array, Array]:
+    """K nearest patches by comparing with every position in the window, one image after the other."""
+    photos, patch, area = len(query), grid.patch, grid.height * grid.width
+    place = np.empty((photos, grid.nodes, k), np.int64)
+    distance = np.empty((photos, grid.nodes, k), np.uint32)
+    for photo in range(photos):
+        allowed = [image for image in range(prepared.images) if image not in exclude[photo]]
+        for node, (y, x) in enumerate(grid.anchors):
+            mine = query[photo, :, y : y + patch, x : x + patch].astype(np.int64)
+            top, bottom = max(0, y - radius), min(grid.height - patch, y + radius) + patch
+            left, right = max(0, x - radius), min(grid.width - patch, x + radius) + patch
+            found: list[tuple[int, int]] = []
+            for image in allowed:
+                window = prepared.source(image, image + 1)[0, :, top:bottom, left:right].astype(np.int64)
+                patches = np.lib.stride_tricks.sliding_window_view(window, (patch, patch), axis=(1, 2))
+                squares = ((patches - mine[:, None, None]) ** 2).sum(axis=(3, 4))
+                total = np.tensordot(np.array(prepared.weights), squares, axes=1)
+                found += [
+                    (int(total[r, c]), image * area + (top + r) * grid.width + left + c)
+                    for r, c in np.ndindex(total.shape)
+                ]
+                found = sorted(found)[:k]
+            distance[photo, node], place[photo, node] = np.array(found).T
+    return place, distance
+
+
+def gather(place: Array, prepared: PatchBank, patch: int) -> tuple[Array, Array]:
+    """Cut the candidates' source and target patches."""
+    photos, nodes, k = place.shape
+    source = np.empty((photos, nodes, k, prepared.planes, patch, patch), np.uint8)
+    target = np.empty((photos, nodes, k, prepared.channels, patch, patch), np.uint8)
+    for index in np.ndindex(place.shape):
+        image, pixel = divmod(int(place[index]), prepared.height * prepared.width)
+        y, x = divmod(pixel, prepared.width)
+        source[index] = prepared.source(image, image + 1)[0, :, y : y + patch, x : x + patch]
+        target[index] = prepared.target(image, image + 1)[0, :, y : y + patch, x : x + patch]
+    return source, target
+
+
+def evidence(query: Array, sources: Array, grid: PatchGrid) -> Array:
+    """G = (P - x)^T (P - x) for every node and plane."""
+    patch = grid.patch
+    mine = np.stack([query[:, :, y : y + patch, x : x + patch] for y, x in grid.anchors], axis=1)
+    residual = sources.astype(np.int64) - mine[:, :, None]
+    return np.einsum("bnilyx,bnjlyx->bnlij", residual, residual).astype(np.float32)
+
+
+def compatibility(targets: Array, grid: PatchGrid) -> tuple[Array, Array, Array]:
+    """S_ij = O_i^T O_j of each edge's first node with itself, its second with itself, and the first with the second."""
+    photos, _, k = targets.shape[:3]
+    tables = np.empty((3, photos, len(grid.edges), k, k), np.float32)
+    for edge, ((i, j), (down, across)) in enumerate(zip(grid.edges, grid.shifts, strict=True)):
+        high, wide = max(0, grid.patch - down), max(0, grid.patch - across)
+        near = targets[:, i, :, :, down:, across:].reshape(photos, k, -1).astype(np.int64)
+        far = targets[:, j, :, :, :high, :wide].reshape(photos, k, -1).astype(np.int64)
+        for table, (one, other) in enumerate([(near, near), (far, far), (near, far)]):
+            tables[table, :, edge] = one @ other.swapaxes(1, 2)
+    return tables[0], tables[1], tables[2]
+
+
+def weigh(
+    gram: Array,
+    tables: tuple[Array, Array, Array],
+    grid: PatchGrid,
+    alpha: float,
+    start: Array,
+    scale: Array,
+    tolerance: float,
+    sweeps: int,
+) -> tuple[Array, Array, Array, int]:
+    """The weight field by accelerated projected gradient (FISTA) with restarts, over all nodes at once."""
+    hessian = _hessian(gram.astype(np.float64), tables, grid, alpha)
+    cross = alpha * tables[2].astype(np.float64)
+    bound = _curvature(hessian, cross, grid)
+    weights = np.array(start, np.float64)
+    ahead, pace = weights, 1.0
+    objective, gap = _certificate(hessian, cross, grid, weights)
+    done = 0
+    while done < sweeps and (gap > tolerance * np.maximum(objective, scale)).any():
+        after = project_to_simplex(ahead - _half_gradient(hessian, cross, grid, ahead) / bound)
+        reached, gap = _certificate(hessian, cross, grid, after)
+        if (reached > objective).any():  # too much momentum: fall back to a plain step, which never rises
+            ahead, pace = weights, 1.0
+            after = project_to_simplex(weights - _half_gradient(hessian, cross, grid, weights) / bound)
+            reached, gap = _certificate(hessian, cross, grid, after)
+        faster = (1.0 + np.sqrt(1.0 + 4.0 * pace**2)) / 2.0
+        ahead = after + (pace - 1.0) / faster * (after - weights)
+        weights, objective, pace = after, reached, faster
+        done += 1
+    return weights, objective, gap, done
+
+
+def project_to_simplex(points: Array) -> Array:
+    """The nearest point with non-negative entries that sum to one, along the last axis (Held et al. 1974)."""
+    falling = -np.sort(-points, axis=-1)
+    above = (np.cumsum(falling, axis=-1) - 1.0) / np.arange(1, points.shape[-1] + 1)
+    last = (falling > above).sum(axis=-1, keepdims=True) - 1
+    return np.maximum(points - np.take_along_axis(above, last, axis=-1), 0.0)
+
+
+def _hessian(gram: Array, tables: tuple[Array, Array, Array], grid: PatchGrid, alpha: float) -> Array:
+    hessian = gram.copy()
+    for edge, (i, j) in enumerate(grid.edges):
+        hessian[:, i] += alpha * tables[0][:, edge]
+        hessian[:, j] += alpha * tables[1][:, edge]
+    return hessian
+
+
+def _half_gradient(hessian: Array, cross: Array, grid: PatchGrid, weights: Array) -> Array:
+    """A w minus the pull of the neighbours, alpha * sum of C w_j."""
+    first, second = grid.edges.T
+    gradient = np.einsum("bnij,bnj->bni", hessian, weights)
+    np.subtract.at(gradient, (slice(None), first), np.einsum("beij,bej->bei", cross, weights[:, second]))
+    np.subtract.at(gradient, (slice(None), second), np.einsum("beij,bei->bej", cross, weights[:, first]))
+    return gradient
+
+
+def _curvature(hessian: Array, cross: Array, grid: PatchGrid) -> float:
+    """An upper bound of the Hessian's largest eigenvalue: its largest absolute row sum (Gershgorin)."""
+    rows = np.abs(hessian).sum(axis=-1)
+    first, second = grid.edges.T
+    np.add.at(rows, (slice(None), first), np.abs(cross).sum(axis=-1))
+    np.add.at(rows, (slice(None), second), np.abs(cross).sum(axis=-2))
+    return float(max(rows.max(), np.finfo(np.float64).tiny))
+
+
+def _certificate(hessian: Array, cross: Array, grid: PatchGrid, weights: Array) -> tuple[Array, Array]:
+    gradient = _half_gradient(hessian, cross, grid, weights)
+    inner = (weights * gradient).sum(axis=-1)
+    return inner.sum(axis=1), 2.0 * (inner - gradient.min(axis=-1)).sum(axis=1)
+
+
+def propagate(
+    unary: Array, pairwise: Array, grid: PatchGrid, iterations: int, damping: float, temperature: float
+) -> tuple[Array, Array, Array]:
+    """Loopy belief propagation, flooding schedule: messages of all edges both ways from the last iteration's."""
+    photos, _, k = unary.shape
+    first, second = grid.edges.T
+    messages = np.zeros((2, photos, len(grid.edges), k), np.float32)  # to the second node, to the first
+    beliefs = unary.astype(np.float32)
+    best, energy = np.zeros(unary.shape[:2], np.int32), np.full(photos, np.inf)
+    for iteration in range(iterations + 1):
+        labels = beliefs.argmin(axis=-1).astype(np.int32)
+        reached = energy_of(labels, unary, pairwise, grid)
+        better = reached < energy
+        best[better], energy[better] = labels[better], reached[better]
+        if iteration < iterations:
+            onward = (beliefs[:, first] - messages[1])[..., :, None] + pairwise
+            backward = (beliefs[:, second] - messages[0])[..., None, :] + pairwise
+            new = np.stack([_least(onward, -2, temperature), _least(backward, -1, temperature)])
+            new -= new.min(axis=-1, keepdims=True)
+            messages = (damping * messages + (1.0 - damping) * new).astype(np.float32)
+            beliefs = unary.astype(np.float32)
+            np.add.at(beliefs, (slice(None), second), messages[0])
+            np.add.at(beliefs, (slice(None), first), messages[1])
+    return best, energy, beliefs
+
+
+def energy_of(labels: Array, unary: Array, pairwise: Array, grid: PatchGrid) -> Array:
+    """Sum of the unary costs and of the pairwise costs on the edges, (B,) float64."""
+    photos = np.arange(len(labels))[:, None]
+    i, j = grid.edges.T
+    own = np.take_along_axis(unary, labels[..., None], axis=-1)[..., 0]
+    between = pairwise[photos, np.arange(len(grid.edges)), labels[:, i], labels[:, j]]
+    return own.astype(np.float64).sum(axis=1) + between.astype(np.float64).sum(axis=1)
+
+
+def _least(costs: Array, axis: int, temperature: float) -> Array:
+    least = costs.min(axis=axis)
+    if temperature == 0:
+        return least
+    apart = np.expand_dims(least, axis) - costs
+    return least - temperature * np.log(np.exp(apart / temperature).sum(axis=axis))
+
+
+def compose(targets: Array, weights: Array) -> Array:
+    """sum_k w_k O_k for every node."""
+    return np.einsum("bnk,bnkcyx->bncyx", weights.astype(np.float32), targets.astype(np.float32))
+
+
+def blend(patches: Array, grid: PatchGrid, window: Array) -> Array:
+    """Weighted mean of the overlapping patches."""
+    photos, _, channels = patches.shape[:3]
+    total = np.zeros((photos, channels, grid.height, grid.width))
+    weight = np.zeros((grid.height, grid.width))
+    for node, (y, x) in enumerate(grid.anchors):
+        area = np.s_[..., y : y + grid.patch, x : x + grid.patch]
+        total[area] += window * patches[:, node]
+        weight[area] += window
+    return (total / weight).astype(np.float32)
+
+
+def cut(patches: Array, grid: PatchGrid) -> Array:
+    """Quilt row by row: each patch covers what is there beyond the cheapest seam through the overlap."""
+    photos, _, channels = patches.shape[:3]
+    canvas = np.zeros((photos, channels, grid.height, grid.width), np.float32)
+    columns = len(grid.columns)
+    for photo, node in np.ndindex(photos, grid.nodes):
+        y, x = grid.anchors[node]
+        beside = max(0, grid.patch - (x - grid.columns[node % columns - 1])) if node % columns else 0
+        above = max(0, grid.patch - (y - grid.rows[node // columns - 1])) if node >= columns else 0
+        here = canvas[photo, :, y : y + grid.patch, x : x + grid.patch]
+        error = ((here.astype(np.float64) - patches[photo, node]) ** 2).sum(axis=0)
+        left, top = _seam(error[:, :beside]), _seam(error[:above].T)
+        index = np.arange(grid.patch)
+        taken = (index[None, :] >= left[:, None]) & (index[:, None] >= top[None, :])
+        here[:, taken] = patches[photo, node][:, taken]
+    return canvas
+
+
+def _seam(error: Array) -> Array:
+    """The column of the cheapest path down ``error`` in every row, each step at most one column aside."""
+    length, overlap = error.shape
+    path = np.zeros(length, np.int64)
+    if overlap == 0:
+        return path
+    cost = error.copy()
+    for row in range(1, length):
+        for column in range(overlap):
+            cost[row, column] += cost[row - 1, max(0, column - 1) : column + 2].min()
+    path[-1] = cost[-1].argmin()
+    for row in range(length - 2, -1, -1):
+        first = max(0, path[row + 1] - 1)
+        path[row] = first + cost[row, first : path[row + 1] + 2].argmin()
+    return path

@@ -17,6 +17,8 @@ _COMMANDS = {  # name -> module:attribute; a module is imported when its command
     "data": "idecli.data:data",
     "bank": "idecli.bank:bank",
     "coarse": "idecli.coarse:coarse",
+    "evaluate": "idecli.evaluate:evaluate_command",
+    "recognise": "idecli.recognise:recognise_command",
 }
 
 

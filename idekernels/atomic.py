@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
         The folder is missing or read-only, or the disk is full; the old file is untouched.
     """
     target = Path(path)
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(target.parent))
     _remove_leftovers(target)
     partial = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}")
     try:

@@ -194,3 +194,11 @@ METHODS: Mapping[str, _Weighing] = MappingProxyType(
         "multi": _weighed_multi,
     }
 )
+
+
+def photos_at_once(bank: PatchBank, settings: CoarseSettings, memory: int = 2**28) -> int:
+    """How many photos to give to one call of :func:`coarse_sketch` so that its tables stay within ``memory`` bytes."""
+    grid = bank.grid(settings.patch, settings.overlap)
+    patches = grid.nodes * settings.k * grid.patch**2 * (bank.planes + bank.channels)
+    tables = settings.k**2 * (4 * bank.planes * grid.nodes + 8 * grid.nodes + 12 * len(grid.edges))
+    return int(max(1, min(16, memory // (patches + tables))))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numba
+
+_NO_CACHE = "no locator available"
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -19,8 +22,18 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         try:
             return numba.njit(cache=True, **options)(kernel)
         except RuntimeError as error:
-            if "no locator available" not in str(error):
+            if _NO_CACHE not in str(error):
                 raise
             return numba.njit(**options)(kernel)
 
     return decorate
+
+
+def cache_folder() -> Path | None:
+    """Where compiled kernels are kept; None where no folder can be written."""
+
+    def probe() -> None:
+        """Never called: only its file decides where the cache would be."""
+
+    path = getattr(getattr(compiled()(probe), "stats", None), "cache_path", None)
+    return Path(path) if path else None

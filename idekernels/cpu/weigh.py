@@ -1,4 +1,4 @@
-"""The Markov weight field on the CPU: red-black block descent, each node an exact little QP on the simplex."""
+"""The Markov weight field on the CPU: red-black block descent, each node a little QP on the simplex."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from numba import prange
 from idekernels.cpu.jit import compiled
 
 _SWEEPS_PER_CHECK = 10
+_ENOUGH = 0.1  # a visit to a node cuts its slopes to a tenth: its neighbours move anyway before the next visit
+_ROUNDING = 1e-12  # share of the largest curvature that a slope can owe to rounding alone
 
 
 def weigh(gram, tables, grid, alpha, start, scale, tolerance, sweeps):
@@ -91,7 +93,7 @@ def _gradient(node, hessian, cross, alpha, shape, weights, pull, gradient):
 
 @compiled(parallel=True)
 def _sweep(colour, hessian, cross, alpha, shape, weights):
-    """Solve every node of one colour with its neighbours fixed; the objective never rises."""
+    """Improve every node of one colour with its neighbours fixed; the objective never rises."""
     photos, _, k = weights.shape
     rows, columns = shape
     for task in prange(photos * rows):
@@ -105,17 +107,17 @@ def _sweep(colour, hessian, cross, alpha, shape, weights):
 
 @compiled()
 def _descend(hessian, gradient, weights):
-    """Minimise w^T A w - 2 p^T w on the simplex by steps along pairs, each exact; ``gradient`` is A w - p."""
+    """Lower w^T A w - 2 p^T w on the simplex by exact steps along pairs of candidates; ``gradient`` is A w - p."""
     k = len(weights)
+    enough = max(_ENOUGH * _steepest(gradient, weights), _ROUNDING * np.max(np.diag(hessian)))
     for _ in range(20 * k):
         taker = np.argmin(gradient)
-        settled = 1e-12 * hessian[taker, taker]  # a slope that rounding alone can make
         giver, best = -1, 0.0
         for j in range(k):
             slope = gradient[j] - gradient[taker]
-            if weights[j] > 0.0 and slope > settled:
+            if weights[j] > 0.0 and slope > enough:
                 step = _step(hessian, taker, j, slope, weights[j])
-                if step * slope > best:  # between once and twice the fall of the objective / 2
+                if step * slope > best:  # between one and two times what the pair gains
                     giver, best = j, step * slope
         if giver < 0:
             return
@@ -124,6 +126,16 @@ def _descend(hessian, gradient, weights):
         weights[giver] = weights[giver] - step if step < weights[giver] else 0.0
         for i in range(k):
             gradient[i] += step * (hessian[i, taker] - hessian[i, giver])
+
+
+@compiled()
+def _steepest(gradient, weights):
+    """The largest slope from a candidate in use down to the best one; zero at the node's optimum."""
+    highest = np.min(gradient)
+    for i in range(len(weights)):
+        if weights[i] > 0.0:
+            highest = max(highest, gradient[i])
+    return highest - np.min(gradient)
 
 
 @compiled()

@@ -16,7 +16,7 @@ from idekernels.errors import InputError
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000  # a phone's largest picture; past it a small file can fill the memory
 
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # JPEG opens phones' MPO files as well
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
 
 

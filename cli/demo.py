@@ -1,0 +1,41 @@
+"""``idesketch demo``: the main job from nothing, on drawn faces, with pictures at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from idecli.console import err, note, progress, say
+from idecli.options import PATH
+from idekernels.errors import InputError
+
+
+@click.command()
+@click.option("--out", type=PATH, default="idesketch-demo", show_default=True, help="Folder for everything it makes.")
+@click.option("--pairs", default=60, show_default=True, type=click.IntRange(1), help="Faces in the bank.")
+@click.option("--faces", default=8, show_default=True, type=click.IntRange(1), help="Faces to sketch.")
+@click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Same seed, same faces.")
+@click.option("--backend", default="auto", show_default=True, help="auto, cpu or reference.")
+@click.option("--overwrite", is_flag=True, help="Write over an earlier demo in that folder.")
+def demo(out: Path, pairs: int, faces: int, seed: int, backend: str, overwrite: bool) -> None:
+    """Draw phantom faces, build a bank of them, sketch others, score the sketches and show them."""
+    from idekernels.backends import resolve
+    from idekernels.warm import warm_up
+
+    if not overwrite and out.exists() and any(out.iterdir()):
+        raise InputError(f"{out}: is not empty; choose another folder with --out, or --overwrite")
+    note(f"backend {resolve(backend)}")
+    with err.status("Loading the kernels (the first run compiles them, about a minute)"):
+        from idemodel.demo import SSIM_VARIANT, run_demo
+
+        warm_up(backend=backend)
+    with progress() as bar:
+        task = bar.add_task("Demo", total=None)
+        done = run_demo(
+            out, pairs, faces, seed, backend, lambda what, n, all_: bar.update(task, description=what, completed=n, total=all_)
+        )  # fmt: skip
+    say(f"{done.faces} faces sketched from {pairs} others; {SSIM_VARIANT}:")
+    for method, score in done.ssim.items():
+        say(f"  {method:5} {score:.4f}")
+    say(f"pictures: {done.sheet}\n    page: {done.page}")

@@ -1,0 +1,68 @@
+"""``idesketch doctor``: what is installed, what can run here, and why something cannot."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import click
+
+from idecli.console import say
+
+_PACKAGES = ("idesketch", "numpy", "numba", "llvmlite", "h5py", "scipy", "scikit-image", "pillow", "click", "rich")
+_OPTIONAL = {"torch": "stage 2", "hdf5plugin": "extra compress", "cupy-cuda12x": "extra cuda12"}
+
+
+@click.command()
+def doctor() -> None:
+    """Show versions, cores, backends and folders; for what is missing, why and what helps."""
+    say(f"python {platform.python_version()} on {platform.platform()}, {platform.machine()}")
+    say(f"cores: {_cores()} usable of {os.cpu_count()}")
+    say("\nPackages")
+    for package in _PACKAGES:
+        say(f"  {package:13} {_version(package) or 'MISSING: install idesketch anew'}")
+    for package, use in _OPTIONAL.items():
+        say(f"  {package:13} {_version(package) or f'not installed ({use})'}")
+    say("\nBackends")
+    for name, state in _backends().items():
+        say(f"  {name:13} {state}")
+    say("\nFolders")
+    for name, state in _folders().items():
+        say(f"  {name:13} {state}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _backends() -> dict[str, str]:
+    from idekernels import backends
+
+    states = {name: backends.why_missing(name) or "ready" for name in backends.NAMES if name != "auto"}
+    states["cuda"] = "not in this version: its kernels are still to be written"
+    states["auto"] = f"takes {backends.resolve('auto')}"
+    return states
+
+
+def _folders() -> dict[str, str]:
+    from idekernels.cpu.jit import cache_folder
+
+    found = cache_folder()
+    return {
+        "kernel cache": str(found) if found else "none can be written: kernels are compiled anew in every process",
+        "temporary": f"{tempfile.gettempdir()} ({'writable' if _writable(Path(tempfile.gettempdir())) else 'READ-ONLY'})",
+    }
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(folder, os.W_OK)

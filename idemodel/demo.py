@@ -1,0 +1,108 @@
+"""The main job on faces that never were: phantom pairs, a bank, coarse sketches of strangers to it, scores, pictures."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels import BankSettings, CoarseSettings, coarse_sketch, open_bank, prepare, write_bank
+from idekernels.atomic import replace_when_done
+from idemodel.contact_sheet import contact_sheet
+from idemodel.faces.images import write_image
+from idemodel.faces.phantom import PhantomPair, phantom_pairs
+from idemodel.metrics.ssim import ssim
+
+METHODS = ("mean", "mwf")
+SSIM_VARIANT = "SSIM on 8-bit grey: Gaussian window 11, sigma 1.5, population covariance, data range 255"
+
+Advance = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Demo:
+    """What the demo made: mean SSIM by method, over ``faces`` faces, and where the pictures are."""
+
+    ssim: dict[str, float]
+    faces: int
+    sheet: Path
+    page: Path
+
+
+def run_demo(
+    out: Path, pairs: int = 60, faces: int = 8, seed: int = 7, backend: str = "auto", advance: Advance | None = None
+) -> Demo:
+    """Draw ``pairs`` phantom pairs into a bank and sketch the photos of ``faces`` others, by each of ``METHODS``.
+
+    Writes ``bank.h5``, ``METHOD/NAME.png``, ``contact-sheet.png`` and ``index.html`` into ``out``. ``advance(what,
+    done, total)`` is told of every step.
+
+    Raises
+    ------
+    OSError
+        The folder is read-only or the disk is full.
+    """
+    told = advance or (lambda what, done, total: None)
+    out.mkdir(parents=True, exist_ok=True)
+    _build(out / "bank.h5", phantom_pairs(pairs, seed=seed), pairs, told)
+    strangers = list(_counted(phantom_pairs(faces, seed=seed, start=pairs), faces, "Drawing strangers", told))
+    sketches: dict[str, NDArray[np.uint8]] = {}
+    with open_bank(out / "bank.h5") as bank:
+        prepared = prepare(bank, backend)
+        for number, method in enumerate(METHODS):
+            told("Coarse sketches", number, len(METHODS))
+            photos = [pair.photo for pair in strangers]
+            sketches[method] = coarse_sketch(photos, prepared, CoarseSettings(method)).images()
+    for method, made in sketches.items():
+        (out / method).mkdir(exist_ok=True)
+        for pair, sketch in zip(strangers, made, strict=True):
+            write_image(out / method / f"{pair.name}.png", sketch)
+    scores = {
+        method: float(np.mean([ssim(sketch, pair.sketch) for sketch, pair in zip(made, strangers, strict=True)]))
+        for method, made in sketches.items()
+    }
+    return _show(out, strangers, sketches, scores, pairs)
+
+
+def _build(path: Path, drawn: Iterator[PhantomPair], count: int, advance: Advance) -> None:
+    faces = _counted(drawn, count, "Drawing faces for the bank", advance)
+    write_bank(path, ((pair.name, pair.photo, pair.sketch) for pair in faces), BankSettings())
+
+
+def _counted(drawn: Iterator[PhantomPair], total: int, what: str, advance: Advance) -> Iterator[PhantomPair]:
+    for number, pair in enumerate(drawn, 1):
+        yield pair
+        advance(what, number, total)
+
+
+def _show(
+    out: Path,
+    strangers: Sequence[PhantomPair],
+    sketches: dict[str, NDArray[np.uint8]],
+    scores: dict[str, float],
+    pairs: int,
+) -> Demo:
+    columns = [
+        ("photo", [pair.photo for pair in strangers]),
+        *((f"{method}, SSIM {scores[method]:.3f}", list(made)) for method, made in sketches.items()),
+        ("truth", [pair.sketch for pair in strangers]),
+    ]
+    sheet, page = out / "contact-sheet.png", out / "index.html"
+    write_image(sheet, contact_sheet(columns))
+    templates = jinja2.Environment(loader=jinja2.PackageLoader("idemodel"), autoescape=True)
+    html = templates.get_template("demo.html.jinja").render(
+        title="idesketch demo",
+        sheet="data:image/png;base64," + base64.b64encode(sheet.read_bytes()).decode(),
+        scores=scores,
+        variant=SSIM_VARIANT,
+        faces=len(strangers),
+        pairs=pairs,
+    )
+    with replace_when_done(page) as partial:
+        partial.write_text(html, encoding="utf-8")
+    return Demo(scores, len(strangers), sheet, page)

@@ -1,0 +1,268 @@
+"""The commands through click's runner, and once through a real process: results, exit codes, one line a mistake."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from idecli.main import idesketch, run
+from PIL import Image
+
+from idekernels import coarse_sketch, open_bank
+from idemodel.faces.images import read_colour, read_grey
+
+SIZE = "60x48"
+KERNEL = ["--patch", "8", "--overlap", "4", "--radius", "2"]
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(idesketch, [str(a) for a in arguments], standalone_mode=False)
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must end with exit code 1 and exactly one line on stderr; return that line."""
+    assert run([str(a) for a in arguments]) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    told = [line for line in lines if line.startswith("Error: ")]
+    assert len(told) == 1, lines
+    assert "Traceback" not in "".join(lines)
+    return told[0]
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight phantom pairs of 64 x 48 pixels and their bank."""
+    root = tmp_path_factory.mktemp("workshop")
+    assert run(["data", "phantom", str(root / "pairs"), "--pairs", "8", "--size", "64x48", "--seed", "3"]) == 0
+    assert run(["bank", "build", str(root / "pairs"), str(root / "bank.h5"), *KERNEL]) == 0
+    return root
+
+
+def test_phantom_pairs_are_the_same_for_the_same_seed(workshop: Path, tmp_path: Path) -> None:
+    call("data", "phantom", tmp_path / "again", "--pairs", 3, "--size", "64x48", "--seed", 3)
+    for side in ("photo", "sketch"):
+        names = sorted(path.name for path in (tmp_path / "again" / side).iterdir())
+        assert len(names) == 3
+        for name in names:
+            again, first = tmp_path / "again" / side / name, workshop / "pairs" / side / name
+            np.testing.assert_array_equal(read_colour(again), read_colour(first))
+
+
+def test_phantom_does_not_mix_with_other_pairs(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "holds pairs already" in fails(capsys, "data", "phantom", workshop / "pairs", "--pairs", 1)
+
+
+def test_bank_info_says_how_the_bank_was_made(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bank", "info", str(workshop / "bank.h5")]) == 0
+    told = capsys.readouterr().out
+    for part in ("8", "64 x 48", "intensity=1", "patch:   8, overlap 4, search radius 2", "grey"):
+        assert part in told
+
+
+def test_bank_verify_finds_a_flipped_byte(workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["bank", "verify", str(workshop / "bank.h5")]) == 0
+    assert "sound" in capsys.readouterr().out
+    damaged = tmp_path / "damaged.h5"
+    content = bytearray((workshop / "bank.h5").read_bytes())
+    content[len(content) // 2] ^= 0x40
+    damaged.write_bytes(content)
+    assert str(damaged) in fails(capsys, "bank", "verify", damaged)
+
+
+def test_several_planes_and_colour_targets(workshop: Path, tmp_path: Path) -> None:
+    path = tmp_path / "planes.h5"
+    planes = ["--plane", "intensity", "--plane", "dog=2", "--target", "colour"]
+    assert run(["bank", "build", str(workshop / "pairs"), str(path), *KERNEL, *planes]) == 0
+    with open_bank(path) as bank:
+        assert (bank.settings.representations, bank.weights, bank.channels) == (("intensity", "dog"), (1, 2), 3)
+    assert run(["coarse", str(path), str(workshop / "pairs/photo/0000.png"), "-o", str(tmp_path), "--k", "3"]) == 0
+    assert read_colour(tmp_path / "0000.png").shape == (64, 48, 3)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda root: (root / "sketch" / "0001.png").unlink(), "without a twin"),
+        (lambda root: (root / "photo" / "0001.png").write_bytes(b""), "0001.png"),
+        (lambda root: (root / "photo" / "0001.png").write_text("hello"), "0001.png"),
+        (lambda root: Image.new("L", (48, 60)).save(root / "sketch" / "0001.png"), "0001"),
+        (lambda root: shutil.rmtree(root / "photo"), "no such folder"),
+        (lambda root: Image.new("L", (48, 64)).save(root / "photo" / "0001.bmp"), "same name"),
+    ],
+)
+def test_a_bad_pairs_folder_is_one_line_and_leaves_no_bank(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil, told: str
+) -> None:
+    shutil.copytree(workshop / "pairs", tmp_path / "pairs")
+    spoil(tmp_path / "pairs")
+    assert told in fails(capsys, "bank", "build", tmp_path / "pairs", tmp_path / "bank.h5", *KERNEL)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs"]
+
+
+def test_build_into_a_missing_folder_names_it(workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert str(tmp_path / "no") in fails(capsys, "bank", "build", workshop / "pairs", tmp_path / "no" / "b.h5")
+
+
+def test_coarse_writes_what_the_library_makes(workshop: Path, tmp_path: Path) -> None:
+    photos = workshop / "pairs" / "photo"
+    assert run(["coarse", str(workshop / "bank.h5"), str(photos), "-o", str(tmp_path), "--k", "4", "--alpha", "0.2"]) == 0
+    with open_bank(workshop / "bank.h5") as bank:
+        expected = coarse_sketch(read_colour(photos / "0002.png"), bank, k=4, alpha=0.2).images()[0]
+    np.testing.assert_array_equal(read_grey(tmp_path / "0002.png"), expected)
+    assert len(list(tmp_path.iterdir())) == 8
+
+
+def test_coarse_skips_what_is_done_and_goes_on_past_bad_photos(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(workshop / "pairs" / "photo", photos)
+    (photos / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\n not quite")
+    Image.new("RGB", (47, 64)).save(photos / "0004.png")
+    out = tmp_path / "out"
+    arguments = ["coarse", str(workshop / "bank.h5"), str(photos), str(tmp_path / "none.png"), "-o", str(out), "--k", "3"]
+    assert run(arguments) == 1
+    told = capsys.readouterr()
+    assert sum(line.startswith("Error: ") for line in told.err.splitlines()) == 3
+    for name in ("0003.png", "0004.png", "none.png"):
+        assert name in told.err
+    assert "6 made, 0 there already, 3 failed" in told.out
+    (out / "0000.png").write_bytes(b"mine")
+    assert run(arguments) == 1
+    assert "0 made, 6 there already, 3 failed" in capsys.readouterr().out
+    assert (out / "0000.png").read_bytes() == b"mine"
+    assert run([*arguments, "--overwrite"]) == 1
+    assert read_grey(out / "0000.png").shape == (64, 48)
+
+
+def test_two_photos_of_one_name_do_not_overwrite_each_other(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = workshop / "pairs/photo/0000.png", workshop / "pairs/sketch/0000.png"
+    assert "same 0000.png" in fails(capsys, "coarse", workshop / "bank.h5", first, second, "-o", tmp_path, "--k", 3)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_leave_one_out_needs_the_pair_in_the_bank(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stranger = tmp_path / "stranger.png"
+    shutil.copy(workshop / "pairs/photo/0000.png", stranger)
+    arguments = ["coarse", workshop / "bank.h5", stranger, "-o", tmp_path / "out", "--k", 3, "--leave-one-out"]
+    assert "no pair 'stranger' in the bank" in fails(capsys, *arguments)
+
+
+def test_shards_give_the_joined_banks_result(workshop: Path, tmp_path: Path) -> None:
+    for name, numbers in (("a", range(0, 3)), ("b", range(3, 8))):
+        for side in ("photo", "sketch"):
+            (tmp_path / name / side).mkdir(parents=True)
+            for number in numbers:
+                source = workshop / "pairs" / side / f"{number:04d}.png"
+                shutil.copy(source, tmp_path / name / side)
+        assert run(["bank", "build", str(tmp_path / name), str(tmp_path / f"{name}.h5"), *KERNEL]) == 0
+    photo = str(workshop / "pairs/photo/0005.png")
+    shards = [str(tmp_path / "a.h5"), str(tmp_path / "b.h5")]
+    assert run(["coarse", *shards, photo, "-o", str(tmp_path / "shards"), "--memory", "1KiB"]) == 0
+    assert run(["coarse", str(workshop / "bank.h5"), photo, "-o", str(tmp_path / "joined")]) == 0
+    np.testing.assert_array_equal(
+        read_grey(tmp_path / "shards" / "0005.png"), read_grey(tmp_path / "joined" / "0005.png")
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--method", "magic"], "method must be one of"),
+        (["--k", "0"], "k must be 1 or more"),
+        (["--k", "999999"], "k must be"),
+        (["--alpha", "-1"], "alpha must be"),
+        (["--alpha", "nan"], "alpha must be"),
+        (["--patch", "999"], "smaller than one 999-pixel patch"),
+        (["--overlap", "8"], "overlap must be"),
+        (["--backend", "cuda"], "no backend called 'cuda'"),
+        (["--blend", "magic"], "blend must be one of"),
+    ],
+)
+def test_a_bad_setting_is_one_line(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    photo = workshop / "pairs/photo/0000.png"
+    assert told in fails(capsys, "coarse", workshop / "bank.h5", photo, "-o", tmp_path / "out", *arguments)
+
+
+@pytest.mark.parametrize("content", [b"", b"a text file", b"\x89HDF\r\n\x1a\n" + bytes(200)])
+def test_what_is_not_a_bank_is_one_line(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    bad = tmp_path / "bad.h5"
+    bad.write_bytes(content)
+    for command in (["coarse", bad, workshop / "pairs/photo", "-o", tmp_path], ["bank", "info", bad], ["bank", "verify", bad]):
+        assert str(bad) in fails(capsys, *command)
+
+
+def test_usage_errors_exit_with_2(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["coarse", str(workshop / "bank.h5"), "-o", "out"]) == 2
+    assert run(["data", "phantom", "out", "--size", "big"]) == 2
+    assert run(["nonsense"]) == 2
+    assert "250x200" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such bank"):
+        run(["--debug", "bank", "info", str(tmp_path / "none.h5")])
+
+
+def test_doctor_names_versions_backends_and_folders(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["doctor"]) == 0
+    told = capsys.readouterr().out
+    for part in ("numba", np.__version__, "cores:", "reference", "cuda", "kernel cache", "temporary"):
+        assert part in told
+
+
+def test_demo_makes_pictures_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "demo"
+    assert run(["demo", "--out", str(out), "--pairs", "6", "--faces", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "Gaussian window 11" in told
+    assert read_colour(out / "contact-sheet.png").shape == (26 + 2 * 258, 8 + 4 * 208, 3)
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert "data:image/png;base64," in page
+    assert "http://" not in page and "https://" not in page
+    assert len(list((out / "mwf").iterdir())) == 2
+    assert "not empty" in fails(capsys, "demo", "--out", out)
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from idecli.main import main; main()", *map(str, arguments)]
+
+
+def test_a_real_process_and_its_exit_codes(workshop: Path, tmp_path: Path) -> None:
+    good = subprocess.run(
+        command("coarse", workshop / "bank.h5", workshop / "pairs/photo/0001.png", "-o", tmp_path, "--k", 3),
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (good.returncode, good.stdout) == (0, f"{tmp_path}: 1 made, 0 there already, 0 failed\n")
+    assert "backend cpu" in good.stderr
+    bad = subprocess.run(command("bank", "info", tmp_path), capture_output=True, text=True, check=False)
+    assert (bad.returncode, bad.stdout) == (1, "")
+    assert bad.stderr.count("\n") == 1
+
+
+def test_an_interrupted_batch_keeps_what_is_done_and_goes_on(workshop: Path, tmp_path: Path) -> None:
+    arguments = command("coarse", workshop / "bank.h5", workshop / "pairs" / "photo", "-o", tmp_path / "out", "--backend", "reference")
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    time.sleep(2.0)
+    os.kill(process.pid, signal.SIGINT)
+    assert process.wait(timeout=60) in (130, -signal.SIGINT)
+    for path in (tmp_path / "out").glob("*.png") if (tmp_path / "out").exists() else ():
+        assert read_grey(path).shape == (64, 48)
+    assert run(["coarse", str(workshop / "bank.h5"), str(workshop / "pairs/photo"), "-o", str(tmp_path / "out")]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == 8

@@ -14,15 +14,15 @@ from idekernels.grid import PatchGrid
 PEAK = 255 * 255  # the largest squared difference of two uint8 pixels
 
 
-def array(name: str, value: Any, dtype: Any, dims: int) -> NDArray[Any]:
-    """A C-contiguous array of exactly this dtype and number of dimensions."""
+def array(name: str, value: Any, dtype: Any, dims: int, *, empty: bool = False) -> NDArray[Any]:
+    """A C-contiguous array of exactly this dtype and number of dimensions; not empty unless it may be."""
     if not isinstance(value, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array, not {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name} must be {np.dtype(dtype)}, not {value.dtype}")
     if value.ndim != dims:
         raise ValueError(f"{name} must have {dims} dimensions, not the shape {value.shape}")
-    if value.size == 0:
+    if value.size == 0 and not empty:
         raise ValueError(f"{name} is empty: {value.shape}")
     return np.ascontiguousarray(value)
 

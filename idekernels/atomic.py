@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import socket
 from collections.abc import Iterator
@@ -40,7 +41,8 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _remove_leftovers(target: Path) -> None:
-    for path in target.parent.glob(f".{target.name}.{socket.gethostname()}.*{_SUFFIX}"):
+    stem = f".{target.name}.{socket.gethostname()}."
+    for path in target.parent.glob(f"{glob.escape(stem)}*{_SUFFIX}"):
         owner = path.name.removesuffix(_SUFFIX).rpartition(".")[2]
         if owner.isdigit() and int(owner) != os.getpid() and not _is_running(int(owner)):
             path.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from idekernels.errors import BankError
 from idekernels.grid import PatchGrid
 from idekernels.representations import check_names, planes_of
+
+
+Bank = TypeVar("Bank", bound="PatchBank")
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,16 @@ class BankSettings:
 
     def __post_init__(self) -> None:
         PatchGrid(2**15, 2**15, self.patch, self.overlap)
+        check_names(self.representations)
+        for name, value in (("radius", self.radius), *(("weights", weight) for weight in self.weights)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer):
+                raise TypeError(f"{name} must be integers, not {value!r}")
         if self.radius < 0:
             raise ValueError(f"radius must be at least 0, not {self.radius}")
         if len(self.weights) != len(self.representations) or len(set(self.representations)) != len(self.weights):
             raise ValueError(f"give one weight a representation, each once: {self.representations}, {self.weights}")
         if min(self.weights) < 1:
             raise ValueError(f"weights must be positive integers, not {self.weights}")
-        check_names(self.representations)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings under their names."""
@@ -157,7 +163,7 @@ class PatchBank:
     def close(self) -> None:
         """Let go of the file, if there is one."""
 
-    def __enter__(self) -> PatchBank:
+    def __enter__(self: Bank) -> Bank:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -170,10 +176,12 @@ class JoinedBank(PatchBank):
     Raises
     ------
     BankError
-        The banks differ in size, representations, weights or channels, or share a name.
+        The banks differ in size, settings or channels, or share a name.
     """
 
     def __init__(self, banks: Sequence[PatchBank]) -> None:
+        if not banks:
+            raise ValueError("no banks were given")
         first = banks[0]
         for bank in banks[1:]:
             for what in ("height", "width", "channels", "settings"):

@@ -4,7 +4,7 @@ Layout (schema version 1), libhdf5's newest format, whose metadata carry checksu
 
 - ``source`` (n, L, H, W) and ``target`` (n, C, H, W), uint8, one image a chunk, Fletcher-32;
 - ``names``: the pairs' names as UTF-8 JSON, ``hashes`` (n, 32): SHA-256 of each pair's source and target bytes;
-- attributes: ``format``, ``version``, the settings, ``created``, ``tool``, and ``digest``: SHA-256 over all of the above.
+- attributes: ``format``, ``version``, the settings, ``created``, ``tool``; ``digest``: SHA-256 over all the above.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ VERSION = 1
 
 _ZSTANDARD = 32015  # the filter number that the HDF Group registered
 _HEAD = ("patch", "overlap", "radius", "representations", "weights", "created", "tool")
+_DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 _Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 
 
@@ -62,16 +63,19 @@ def write_bank(
     Raises
     ------
     InputError
-        No pairs, a pair of another size, a name twice, or hdf5plugin missing.
+        No pairs, a pair of another size, a name twice or not UTF-8, or hdf5plugin missing.
     OSError
         The folder is missing or read-only, or the disk is full.
     """
     settings = settings or BankSettings()
     filters = _zstandard() if compress else {}
-    with replace_when_done(path) as partial, _disk_errors(path):
-        with h5py.File(partial, "w", libver="latest", locking=False) as file:
-            names, hashes = _write_pairs(file, pairs, settings, filters)
-            _write_head(file, names, hashes, settings)
+    with (
+        replace_when_done(path) as partial,
+        _disk_errors(path),
+        h5py.File(partial, "w", libver="latest", locking=False) as file,
+    ):
+        names, hashes = _write_pairs(file, pairs, settings, filters)
+        _write_head(file, names, hashes, settings)
 
 
 def open_bank(*paths: str | os.PathLike[str]) -> PatchBank:
@@ -82,15 +86,11 @@ def open_bank(*paths: str | os.PathLike[str]) -> PatchBank:
     BankError
         Missing, not a bank, of a newer version, truncated or altered.
     """
-    banks: list[PatchBank] = []
-    try:
-        for path in paths:
-            banks.append(FileBank(path))
-        return banks[0] if len(banks) == 1 else JoinedBank(banks)
-    except BaseException:
-        for bank in banks:
-            bank.close()
-        raise
+    with ExitStack() as until_all_fit:
+        banks = [until_all_fit.enter_context(FileBank(path)) for path in paths]
+        bank = banks[0] if len(banks) == 1 else JoinedBank(banks)
+        until_all_fit.pop_all()
+    return bank
 
 
 class FileBank(PatchBank):
@@ -119,8 +119,11 @@ class FileBank(PatchBank):
         self.hashes = file["hashes"][()]
         source, target, names = file["source"], file["target"], json.loads(bytes(file["names"][()]))
         _need_filters(self.path, source)
+        patch, overlap, radius = (int(attributes[name]) for name in ("patch", "overlap", "radius"))
         settings = BankSettings(
-            *(int(attributes[name]) for name in ("patch", "overlap", "radius")),
+            patch,
+            overlap,
+            radius,
             tuple(json.loads(attributes["representations"])),
             tuple(int(weight) for weight in attributes["weights"]),
         )
@@ -176,7 +179,10 @@ def verify(path: str | os.PathLike[str]) -> None:
     BankError
         What is wrong with the bank.
     """
-    code = "import sys; from idekernels.bank_file import verify_here; verify_here(sys.argv[1])"
+    code = (
+        f"import sys; sys.path[:] = {sys.path!r}\n"  # what is found here must be found there, whatever lies around
+        "from idekernels.bank_file import verify_here; verify_here(sys.argv[1])"
+    )
     result = subprocess.run([sys.executable, "-c", code, os.fspath(path)], capture_output=True, text=True, check=False)
     if result.returncode == 0:
         return
@@ -210,14 +216,13 @@ def _write_pairs(
                     side, (0, *planes.shape), np.uint8, chunks=(1, *planes.shape), maxshape=(None, *planes.shape),
                     fletcher32=True, **filters,
                 )  # fmt: skip
-        if name in names:
-            raise InputError(f"pair {name!r} comes twice")
+        _check_name(name, names)
         for side, planes in (("source", source), ("target", target)):
             data = file[side]
             if data.shape[1:] != planes.shape:
                 raise InputError(
-                    f"pair {name!r}: {side} is {planes.shape[1]} x {planes.shape[2]} with {planes.shape[0]} planes, the "
-                    f"bank's are {data.shape[2]} x {data.shape[3]} with {data.shape[1]}; bring all pairs to one size"
+                    f"pair {name!r}: {side} is {planes.shape[1]} x {planes.shape[2]} with {planes.shape[0]} planes, the"
+                    f" bank's are {data.shape[2]} x {data.shape[3]} with {data.shape[1]}; bring all pairs to one size"
                 )
             data.resize(len(names) + 1, axis=0)
             data[len(names)] = planes
@@ -225,6 +230,15 @@ def _write_pairs(
     if not names:
         raise InputError("no pairs to build a bank from")
     return list(names), np.frombuffer(b"".join(names.values()), np.uint8).reshape(-1, 32)
+
+
+def _check_name(name: str, names: dict[str, bytes]) -> None:
+    if name in names:
+        raise InputError(f"pair {name!r} comes twice")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"pair {name!r}: the name is not UTF-8; rename the files") from None
 
 
 def _write_head(file: h5py.File, names: list[str], hashes: NDArray[np.uint8], settings: BankSettings) -> None:
@@ -278,7 +292,7 @@ def _damage(path: Path) -> Iterator[None]:
         yield
     except BankError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError) as error:
+    except _DAMAGE as error:
         raise BankError(f"{path}: damaged ({_last_reason(error)}); build the bank anew") from error
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels import arguments, backends, multi
-from idekernels.multi import least_scale
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
+from idekernels.multi import least_scale
 
 WEIGHINGS = ("top1", "mean", "lle", "mwf")
 BLENDINGS = ("average", "feather", "cut")
@@ -63,7 +63,7 @@ class Compatibility:
 
     @property
     def disagreement(self) -> NDArray[np.float32]:
-        """Squared difference of every pair of candidates, D = diag(S_ij) 1^T + 1 diag(S_ji)^T - 2 C_ij, (B, E, K, K)."""
+        """Squared differences of all candidate pairs, D = diag(S_ij) 1^T + 1 diag(S_ji)^T - 2 C_ij: (B, E, K, K)."""
         own = np.diagonal(self.own, axis1=2, axis2=3)[..., :, None]
         other = np.diagonal(self.other, axis1=2, axis2=3)[..., None, :]
         return own + other - 2.0 * self.cross
@@ -180,10 +180,25 @@ def gather(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Cut the candidates' patches out of the bank.
 
+    Parameters
+    ----------
+    candidates : Candidates
+    bank : PatchBank or PreparedBank
+        The one that was matched with.
+    patch : int, optional
+        In pixels; the bank's own by default.
+    backend : str
+        Used where ``bank`` is not prepared.
+
     Returns
     -------
     source : (B, N, K, L, P, P) uint8
     target : (B, N, K, C, P, P) uint8
+
+    Raises
+    ------
+    ValueError
+        A candidate's patch is not inside the bank.
     """
     prepared = bank if isinstance(bank, PreparedBank) else prepare(bank, backend)
     source = prepared.bank
@@ -211,10 +226,17 @@ def evidence(
     query : (B, L, H, W) uint8
     sources : (B, N, K, L, P, P) uint8
     grid : PatchGrid
+    backend : str
+        A name that :func:`prepare` takes.
 
     Returns
     -------
     (B, N, L, K, K) float32, in squared grey levels
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype or shape; P^2 255^2 at or past 2^31.
     """
     planes = arguments.array("query", query, np.uint8, 4)
     patches = arguments.array("sources", sources, np.uint8, 6)
@@ -229,13 +251,24 @@ def evidence(
 def compatibility(targets: NDArray[np.uint8], grid: PatchGrid, *, backend: str = "auto") -> Compatibility:
     """Products of neighbouring candidates' target patches on their overlap; see :class:`Compatibility`.
 
-    Summed in integers and rounded once to float32 (exact below 2^24), in squared grey levels. Without an overlap
-    all tables are zero.
+    Summed in integers and rounded once to float32 (exact below 2^24), in squared grey levels. Where two patches
+    only touch, their tables are zero.
 
     Parameters
     ----------
     targets : (B, N, K, C, P, P) uint8
     grid : PatchGrid
+    backend : str
+        A name that :func:`prepare` takes.
+
+    Returns
+    -------
+    Compatibility
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype or shape; C P^2 255^2 at or past 2^31.
     """
     patches = _targets(targets, grid)
     arguments.exact_products(grid.patch, patches.shape[3])
@@ -274,13 +307,21 @@ def weigh(
         the photo itself the objective may be zero: of a millionth of what candidates cost on average).
     sweeps : int
         ... or after so many passes over the field; the residual tells which.
+    backend : str
+        A name that :func:`prepare` takes.
 
     Returns
     -------
     Weights
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype, shape or range, or a ``gram`` that is not finite.
     """
     arguments.choice("method", method, WEIGHINGS)
-    table, tables = _field(gram, compatibility, grid)
+    table = arguments.array("gram", gram, np.float32, 4)
+    tables = _links(table, "gram", compatibility, grid)
     photos, nodes, k = table.shape[:3]
     start = np.full((photos, nodes, k), 1.0 / k)
     if method == "top1":
@@ -315,15 +356,32 @@ def weigh_multi(
     ----------
     grams : (B, N, L, K, K) float32
         Evidence of each representation, times its integer weight where wanted.
+    compatibility : Compatibility
+    grid : PatchGrid
+    alpha : float
+        Weight of the agreement in the overlap, at least 0.
+    spread : float
+        lam in units of the mean cost, at least 1e-6; the larger, the more alike the representations' weights.
     rounds : int
-        Turns at most; stops when the objective falls by less than ``tolerance``.
+        Turns at most; stops when the objective falls by less than ``tolerance`` of itself.
+    tolerance : float
+        Also bounds the gap of each turn's w, at a tenth of it.
+    sweeps : int
+        Passes over the field in each turn at most.
+    backend : str
+        A name that :func:`prepare` takes.
 
     Returns
     -------
     MultiWeights
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype, shape or range, or ``grams`` that are not finite.
     """
     tables = arguments.array("grams", grams, np.float32, 5)
-    joint, links = _field(tables.mean(axis=2), compatibility, grid)
+    links = _links(tables, "grams", compatibility, grid)
     settings = multi.Settings(
         arguments.real("alpha", alpha, 0.0),
         arguments.real("spread", spread, 1e-6),
@@ -331,7 +389,6 @@ def weigh_multi(
         arguments.real("tolerance", tolerance, 0.0, 1.0),
         arguments.whole("sweeps", sweeps, 1),
     )
-    del joint
     return multi.alternate(tables, links, grid, settings, backends.load(backend).weigh)
 
 
@@ -365,17 +422,23 @@ def propagate(
         In [0, 1).
     temperature : float
         0 for min-sum, above it sum-product in units of the costs; its beliefs, softmax(-b / T), are the weights.
+    backend : str
+        A name that :func:`prepare` takes.
 
     Returns
     -------
     Labelling
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype, shape or range, or costs that are not finite.
     """
     own = arguments.array("unary", unary, np.float32, 3)
-    between = arguments.array("pairwise", pairwise, np.float32, 4)
-    photos, nodes, k = own.shape
     arguments.shape("unary", own, (None, grid.nodes, None))
-    if len(grid.edges):
-        arguments.shape("pairwise", between, (photos, len(grid.edges), k, k))
+    photos, _, k = own.shape
+    between = arguments.array("pairwise", pairwise, np.float32, 4, empty=len(grid.edges) == 0)
+    arguments.shape("pairwise", between, (photos, len(grid.edges), k, k))
     if not (np.isfinite(own).all() and np.isfinite(between).all()):
         raise ValueError("unary and pairwise costs must be finite")
     passes = arguments.whole("iterations", iterations, 0)
@@ -390,7 +453,24 @@ def propagate(
 
 
 def compose(targets: NDArray[np.uint8], weights: NDArray[np.float32], *, backend: str = "auto") -> NDArray[np.float32]:
-    """Each node's patch, sum_k w_k O_k: (B, N, C, P, P) float32 in grey levels, from (B, N, K, C, P, P) and (B, N, K)."""
+    """Mix every node's candidates to one patch, sum_k w_k O_k.
+
+    Parameters
+    ----------
+    targets : (B, N, K, C, P, P) uint8
+    weights : (B, N, K) float32
+    backend : str
+        A name that :func:`prepare` takes.
+
+    Returns
+    -------
+    (B, N, C, P, P) float32, in grey levels
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype or shape.
+    """
     patches = arguments.array("targets", targets, np.uint8, 6)
     shares = arguments.array("weights", weights, np.float32, 3)
     arguments.shape("weights", shares, patches.shape[:3])
@@ -412,10 +492,17 @@ def blend(
     patches : (B, N, C, P, P) float32
     grid : PatchGrid
     how : {"average", "feather", "cut"}
+    backend : str
+        A name that :func:`prepare` takes.
 
     Returns
     -------
     (B, C, H, W) float32, in the units of the patches
+
+    Raises
+    ------
+    TypeError, ValueError
+        Wrong dtype or shape.
     """
     arguments.choice("how", how, BLENDINGS)
     pieces = arguments.array("patches", patches, np.float32, 5)
@@ -442,17 +529,17 @@ def _targets(targets: NDArray[np.uint8], grid: PatchGrid) -> NDArray[np.uint8]:
     return patches
 
 
-def _field(
-    gram: NDArray[np.float32], compatibility: Compatibility, grid: PatchGrid
-) -> tuple[NDArray[np.float32], tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]:
-    table = arguments.array("gram", gram, np.float32, 4)
-    photos, _, k = table.shape[:3]
-    arguments.shape("gram", table, (None, grid.nodes, None, k))
+def _links(
+    gram: NDArray[np.float32], called: str, compatibility: Compatibility, grid: PatchGrid
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The field's overlap tables, once they and the evidence (B, N, ..., K, K) are found to fit each other."""
+    photos, k = gram.shape[0], gram.shape[-1]
+    arguments.shape(called, gram, (None, grid.nodes, *[None] * (gram.ndim - 4), k, k))
     links = (compatibility.own, compatibility.other, compatibility.cross)
     for name, link in zip(("own", "other", "cross"), links, strict=True):
         if link.shape != (photos, len(grid.edges), k, k) or link.dtype != np.float32:
             raise ValueError(f"compatibility.{name} must be {(photos, len(grid.edges), k, k)} float32")
-    if not np.isfinite(table).all():
-        raise ValueError("gram must be finite")
+    if not np.isfinite(gram).all():
+        raise ValueError(f"{called} must be finite")
     own, other, cross = (np.ascontiguousarray(link) for link in links)
-    return table, (own, other, cross)
+    return own, other, cross

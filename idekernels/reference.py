@@ -1,4 +1,4 @@
-"""The ``reference`` backend: every kernel as plain NumPy, written to be checked by eye; imports nothing of the fast ones."""
+"""The ``reference`` backend: every kernel as plain NumPy, to be checked by eye; imports nothing of the fast ones."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def _half_gradient(hessian: Array, cross: Array, grid: PatchGrid, weights: Array
     """A w minus the pull of the neighbours, alpha * sum of C w_j."""
     first, second = grid.edges.T
     gradient = np.einsum("bnij,bnj->bni", hessian, weights)
-    np.subtract.at(gradient, (slice(None), first), np.einsum("beij,bej->bei", cross, weights[:, second]))
-    np.subtract.at(gradient, (slice(None), second), np.einsum("beij,bei->bej", cross, weights[:, first]))
+    _add(gradient, first, -np.einsum("beij,bej->bei", cross, weights[:, second]))
+    _add(gradient, second, -np.einsum("beij,bei->bej", cross, weights[:, first]))
     return gradient
 
 
@@ -142,8 +142,8 @@ def _curvature(hessian: Array, cross: Array, grid: PatchGrid) -> float:
     """An upper bound of the Hessian's largest eigenvalue: its largest absolute row sum (Gershgorin)."""
     rows = np.abs(hessian).sum(axis=-1)
     first, second = grid.edges.T
-    np.add.at(rows, (slice(None), first), np.abs(cross).sum(axis=-1))
-    np.add.at(rows, (slice(None), second), np.abs(cross).sum(axis=-2))
+    _add(rows, first, np.abs(cross).sum(axis=-1))
+    _add(rows, second, np.abs(cross).sum(axis=-2))
     return float(max(rows.max(), np.finfo(np.float64).tiny))
 
 
@@ -151,6 +151,12 @@ def _certificate(hessian: Array, cross: Array, grid: PatchGrid, weights: Array) 
     gradient = _half_gradient(hessian, cross, grid, weights)
     inner = (weights * gradient).sum(axis=-1)
     return inner.sum(axis=1), 2.0 * (inner - gradient.min(axis=-1)).sum(axis=1)
+
+
+def _add(field: Array, nodes: Array, terms: Array) -> None:
+    """field[:, nodes] += terms, for nodes that may come several times."""
+    index: Any = (slice(None), nodes)
+    np.add.at(field, index, terms)
 
 
 def propagate(
@@ -174,8 +180,8 @@ def propagate(
             new -= new.min(axis=-1, keepdims=True)
             messages = (damping * messages + (1.0 - damping) * new).astype(np.float32)
             beliefs = unary.astype(np.float32)
-            np.add.at(beliefs, (slice(None), second), messages[0])
-            np.add.at(beliefs, (slice(None), first), messages[1])
+            _add(beliefs, second, messages[0])
+            _add(beliefs, first, messages[1])
     return best, energy, beliefs
 
 

@@ -1,4 +1,4 @@
-"""Image to uint8 feature planes, one function a representation, each with a fixed scale so that bank and query agree."""
+"""Image to uint8 feature planes, one function a representation, each of a fixed scale: bank and query must agree."""
 
 from __future__ import annotations
 

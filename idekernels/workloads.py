@@ -7,7 +7,7 @@ patches are really near, some more than others. They are no faces; how a sketch 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -43,7 +43,7 @@ class Workload:
     height: int = 250
     width: int = 200
     k: int = 10
-    settings: BankSettings = BankSettings()
+    settings: BankSettings = field(default_factory=BankSettings)
     seed: int = 7
 
     @cached_property

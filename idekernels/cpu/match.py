@@ -2,7 +2,7 @@
 
 The cut lines of all patches divide the image into cells (5 x 5 pixels for patch 10, overlap 5). For each vertical
 shift, a row of cells is summed for all horizontal shifts and 32 images at a time; patches add up their cells. The
-order of the loops keeps the pixels in the first-level cache; ties are broken by place, so no order can change the result.
+order of the loops keeps the pixels in the first-level cache; ties are broken by place, so no order changes the result.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROWS_PER_TASK = 7  # 40 image rows of 200 columns and 32 images fill half a meg
 
 
 class Axis(NamedTuple):
-    """The patches along one axis: patch r covers the cells first[r] .. stop[r], cell s the pixels cuts[s] .. cuts[s + 1]."""
+    """The patches along an axis: patch r covers cells first[r] .. stop[r], cell s the pixels cuts[s] .. cuts[s + 1]."""
 
     anchors: Any  # (R,) int64
     cuts: Any  # (S + 1,) int64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -23,16 +23,14 @@ class Prepared:
 
     bank: PatchBank
     resident: bool
-    _kept: list[Block] = field(default_factory=list)
 
     def blocks(self) -> Iterator[Block]:
         """Yield (first image, images, (L, H, W, 32) uint8): 32 images side by side, the rest of the last one zero."""
-        if not self.resident:
-            yield from self._read()
-            return
-        if not self._kept:
-            self._kept.extend(self._read())
-        yield from self._kept
+        yield from self._kept if self.resident else self._read()
+
+    @cached_property
+    def _kept(self) -> tuple[Block, ...]:
+        return tuple(self._read())  # all blocks or none: a damaged one must not leave the bank half read
 
     def _read(self) -> Iterator[Block]:
         bank = self.bank

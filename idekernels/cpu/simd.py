@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
@@ -29,7 +28,7 @@ _LAST_EIGHT = [4, 5, 6, 7, 12, 13, 14, 15]
 
 
 @intrinsic
-def cell_squares(typing_context, block, row_stride, query, query_stride, height, width, out):  # type: ignore[no-untyped-def]
+def cell_squares(typing_context, block, row_stride, query, query_stride, height, width, out):
     """Write out[n] = sum over a (height, width) cell of (block[y, x, n] - query[y, x])^2, n in 0 .. 31.
 
     All arguments are intp. ``block`` addresses uint8 ``[y * row_stride + x * 32 + n]``; ``query`` addresses uint32
@@ -43,7 +42,7 @@ def _emit_cell_squares(context: Any, builder: ir.IRBuilder, signature: Any, argu
     block, row_stride, query, query_stride, height, width, out = arguments
     block = builder.inttoptr(block, _I8.as_pointer())
     query = builder.inttoptr(query, _I32.as_pointer())
-    sums = _Sums(builder)
+    sums = _Sums(context, builder)
 
     def rows_at(y: ir.Value) -> tuple[ir.Value, ir.Value]:
         return builder.gep(block, [builder.mul(y, row_stride)]), builder.gep(query, [builder.mul(y, query_stride)])
@@ -70,8 +69,8 @@ def _emit_cell_squares(context: Any, builder: ir.IRBuilder, signature: Any, argu
 class _Sums:
     """Thirty-two running sums, kept in four registers in the order that the interleaves leave them."""
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
-        self.builder = builder
+    def __init__(self, context: Any, builder: ir.IRBuilder) -> None:
+        self.context, self.builder = context, builder
         self.slots = [cgutils.alloca_once_value(builder, ir.Constant(_SUMS, [0] * 8)) for _ in range(4)]
 
     def add(self, one: list[ir.Value], other: list[ir.Value]) -> None:
@@ -79,7 +78,8 @@ class _Sums:
         interleaves = [(half, order) for half in range(2) for order in (_INTERLEAVE_LOW, _INTERLEAVE_HIGH)]
         for slot, (half, order) in zip(self.slots, interleaves, strict=True):
             both = self.builder.shuffle_vector(one[half], other[half], _mask(order))
-            self.builder.store(self.builder.add(self.builder.load(slot), _pair_squares(self.builder, both)), slot)
+            squares = _pair_squares(self.context, self.builder, both)
+            self.builder.store(self.builder.add(self.builder.load(slot), squares), slot)
 
     def store(self, out: ir.Value) -> None:
         """Write the sums in the order of the images."""
@@ -90,13 +90,19 @@ class _Sums:
                 self.builder.store(self.builder.shuffle_vector(low, high, _mask(order)), place, align=4)
 
 
-def _pair_squares(builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
+def _pair_squares(context: Any, builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
     """The eight sums words[2 i]^2 + words[2 i + 1]^2."""
-    if llvm.get_host_cpu_features().get("avx2"):
+    if _has_avx2(context):
         signature = ir.FunctionType(_SUMS, [_WORDS, _WORDS])
         multiply_add = cgutils.get_or_insert_function(builder.module, signature, "llvm.x86.avx2.pmadd.wd")
         return builder.call(multiply_add, [words, words])
     return generic_pair_squares(builder, words)
+
+
+def _has_avx2(context: Any) -> bool:
+    """Whether Numba compiles for AVX2: the processor may have it, and NUMBA_CPU_NAME=generic or the like forbid it."""
+    _, _, features = context.codegen().magic_tuple()
+    return "+avx2" in features.split(",")
 
 
 def generic_pair_squares(builder: ir.IRBuilder, words: ir.Value) -> ir.Value:
@@ -121,7 +127,7 @@ def _differences(builder: ir.IRBuilder, pixels: ir.Value, query: ir.Value) -> li
 
 
 @intrinsic
-def add_lanes(typing_context, out, one, other, bar):  # type: ignore[no-untyped-def]
+def add_lanes(typing_context, out, one, other, bar):
     """Write out[n] = (one[n] + other[n]) | bar[n] for 32 uint32 lanes and return the least; addresses are intp."""
     return types.uint32(*[types.intp] * 4), _emit_add_lanes
 

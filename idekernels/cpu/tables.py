@@ -1,4 +1,4 @@
-"""Evidence and compatibility on the CPU: small Gram matrices of patches, summed in integers, rounded once to float32."""
+"""Evidence and compatibility on the CPU: small Gram matrices of patches, summed in integers, then float32."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000  # a phone's largest picture; past it a small file can fill the memory
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # JPEG opens phones' MPO files as well
+_ONE_AT_A_TIME = threading.Lock()  # the warning filter belongs to the whole process
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
 
 
@@ -64,7 +66,7 @@ def _read(path: Path) -> Image.Image:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not an image")
     try:
-        with warnings.catch_warnings():
+        with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
             with Image.open(path, formats=_FORMATS) as image:
                 _refuse(path, image)

@@ -1,0 +1,133 @@
+"""``make results``: the CUHK student pairs through bank, coarse by each method and evaluate; the table in docs/RESULTS.md.
+
+    python -m benchmarks.results [--data DIR] [--out DIR] [--write docs/RESULTS.md]
+
+Needs ``train`` and ``test`` pairs folders in DATA; says so and ends with 0 where they are absent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import platform
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from idecli.main import run
+
+DATA = Path("../shared/data/cuhk_student")
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+METRICS = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "vif": "VIF", "gmsd": "GMSD", "scoot": "Scoot"}
+PLANES = ("intensity=2", "dog=2", "gradient=2", "lbp=1")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to make coarse sketches: its name, its bank, what follows ``idesketch coarse``."""
+
+    name: str
+    bank: str
+    options: tuple[str, ...]
+
+
+ROWS = (
+    Row("top1", "intensity", ("--method", "top1")),
+    Row("mean", "intensity", ("--method", "mean")),
+    Row("lle", "intensity", ("--method", "lle")),
+    Row("mwf", "intensity", ("--method", "mwf")),
+    Row("mrf", "intensity", ("--method", "mrf")),
+    Row("mwf-k20", "intensity", ("--method", "mwf", "--k", "20")),
+    Row("mwf-4-planes", "planes", ("--method", "mwf")),
+    Row("multi-4-planes", "planes", ("--method", "multi")),
+)
+
+
+def main() -> None:
+    """Run every row, score it, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, default=Path("results-output"))
+    parser.add_argument("--write", type=Path, help="file whose measured section is replaced")
+    arguments = parser.parse_args()
+    if not (arguments.data / "train").is_dir():
+        print(f"{arguments.data}: not there, so no results; give the pairs with --data")
+        return
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    seconds = _synthesise(arguments.data, arguments.out)
+    table = _table(_scores(arguments.data, arguments.out), seconds, _count(arguments.data))
+    print(table)
+    if arguments.write:
+        _replace_section(arguments.write, table)
+
+
+def _synthesise(data: Path, out: Path) -> dict[str, float]:
+    """Build the banks and make the sketches of every row; seconds a photo, kernels compiled before."""
+    _do("bank", "build", str(data / "train"), str(out / "intensity.h5"))
+    planes = [part for plane in PLANES for part in ("--plane", plane)]
+    _do("bank", "build", str(data / "train"), str(out / "planes.h5"), *planes)
+    photos, seconds = data / "test" / "photo", {}
+    one = next(iter(sorted(photos.iterdir())))
+    for row in ROWS:
+        bank = str(out / f"{row.bank}.h5")
+        _do("coarse", bank, str(one), "-o", str(out / "warm"), *row.options, "--overwrite")
+        start = time.perf_counter()
+        _do("coarse", bank, str(photos), "-o", str(out / row.name), *row.options, "--overwrite")
+        seconds[row.name] = (time.perf_counter() - start) / _count(data)
+    return seconds
+
+
+def _scores(data: Path, out: Path) -> dict[str, dict[str, dict[str, float]]]:
+    """Mean scores of every row, from one paired evaluation."""
+    first, *others = (row.name for row in ROWS)
+    against = [part for name in others for part in ("--against", f"{name}={out / name}")]
+    truth = str(data / "test" / "sketch")
+    _do("evaluate", str(out / first), truth, "-o", str(out / "report"), *against, "--photos", str(data / "test" / "photo"))
+    report = json.loads((out / "report" / "scores.json").read_text())
+    scores: dict[str, dict[str, dict[str, float]]] = {first: report["summary"]}
+    scores.update({name: report["methods"][name]["summary"] for name in others})
+    return scores
+
+
+def _table(scores: dict[str, dict[str, dict[str, float]]], seconds: dict[str, float], count: int) -> str:
+    lines = [
+        f"{datetime.date.today()}, {platform.machine()} with {os.cpu_count()} cores ({_processor()}), "
+        f"Python {platform.python_version()}; {count} test photos; means.",
+        "",
+        f"| method | {' | '.join(METRICS.values())} | ms a photo |",
+        f"|---|{'---|' * (len(METRICS) + 1)}",
+    ]
+    for name, summary in scores.items():
+        figures = " | ".join(f"{summary[metric]['mean']:.4f}" for metric in METRICS)
+        lines.append(f"| `{name}` | {figures} | {1e3 * seconds[name]:.0f} |")
+    return "\n".join(lines)
+
+
+def _replace_section(path: Path, text: str) -> None:
+    page = path.read_text(encoding="utf-8")
+    section = f"{BEGIN}\n{text}\n{END}"
+    path.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: section, page, flags=re.DOTALL), encoding="utf-8")
+
+
+def _do(*arguments: str) -> None:
+    code = run(list(arguments))
+    if code:
+        raise SystemExit(f"idesketch {' '.join(arguments)} ended with {code}")
+
+
+def _count(data: Path) -> int:
+    return len(list((data / "test" / "photo").iterdir()))
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,134 @@
+"""``idesketch evaluate``: scores of synthesised images as a report, JSON and CSV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from idecli.console import note, progress, say
+from idekernels.errors import InputError
+from idemodel.evaluate import Evaluation, Settings, evaluate
+from idemodel.metrics import DESCRIPTIONS, NETWORK_METRICS, SET_METRICS, NetworkMetric, SetMetric
+from idemodel.report import IMAGES, write_evaluation
+from idemodel.scores import as_json, output_folder, write_csv, write_json
+
+_WITH_WEIGHTS: tuple[NetworkMetric | SetMetric, ...] = (*NETWORK_METRICS.values(), *SET_METRICS.values())
+_WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in _WITH_WEIGHTS)
+
+
+def _named(option: str, values: Sequence[str]) -> dict[str, Path]:
+    """NAME=PATH options as a mapping."""
+    named: dict[str, Path] = {}
+    for value in values:
+        name, equals, path = value.partition("=")
+        if not (name and equals and path):
+            raise click.UsageError(f"{option} {value}: write it as NAME=PATH")
+        if name in named:
+            raise click.UsageError(f"{option} {name}: given twice")
+        named[name] = Path(path)
+    return named
+
+
+@click.command("evaluate", short_help="Score synthesised images against the true ones.")
+@click.argument("synth", type=click.Path(path_type=Path))
+@click.argument("truth", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="OUT",
+    help="Folder for report.html, scores.json and scores.csv; made if it is not there, files are replaced.",
+)
+@click.option("--photos", type=click.Path(path_type=Path), metavar="DIR", help="Photos to show beside the images.")
+@click.option("--name", metavar="NAME", help="What to call SYNTH in the report.  [default: the folder's name]")
+@click.option("--against", multiple=True, metavar="NAME=DIR", help="A further method to compare with; repeatable.")
+@click.option("--metrics", metavar="LIST", help=f"Names with commas, of {', '.join(DESCRIPTIONS)}.  [default: all "
+              "that need no weights, and those whose weights are given]")  # fmt: skip
+@click.option("--weights", multiple=True, metavar="KEY=FILE", help=f"Repeatable. {_WEIGHTS}.")
+@click.option("--resize", is_flag=True, help="Scale images to their truth's size (Lanczos) instead of refusing.")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Instead of OUT/scores.json."
+)
+@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Instead of OUT/scores.csv.")
+@click.option(
+    "--images",
+    type=click.IntRange(min=0),
+    default=IMAGES,
+    show_default=True,
+    metavar="N",
+    help="Rows of images in the report; of more an even choice from the worst to the best.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=os.cpu_count() or 1,
+    show_default="the number of processors",
+    metavar="N",
+    help="Threads; no figure depends on them.",
+)
+def evaluate_command(
+    synth: Path,
+    truth: Path,
+    out: Path,
+    photos: Path | None,
+    name: str | None,
+    against: tuple[str, ...],
+    metrics: str | None,
+    weights: tuple[str, ...],
+    resize: bool,
+    json_file: Path | None,
+    csv_file: Path | None,
+    images: int,
+    workers: int,
+) -> int:
+    """Score the images of folder SYNTH against those of folder TRUTH.
+
+    Partners have the same name up to the suffix; an image without one is named and left out. With --against only
+    images that every method has are scored, so that the comparison is paired. Scores are of grey levels: colour
+    becomes luma, transparency is laid over white. An image that cannot be read is named, the others are scored, and
+    the exit code is 1.
+    """
+    first = name or synth.resolve().name or "synthesised"
+    methods = {first: synth}
+    for other, folder in _named("--against", against).items():
+        if other in methods:
+            raise click.UsageError(f"--against {other}: SYNTH has this name; give one of them another")
+        methods[other] = folder
+    if photos is not None and not photos.is_dir():
+        raise InputError(f"{photos}: no such folder; --photos wants the folder of the photos")
+    chosen = tuple(part.strip() for part in metrics.split(",") if part.strip()) if metrics else ()
+    settings = Settings(metrics=chosen, weights=_named("--weights", weights), resize=resize, workers=workers)
+    folder = output_folder(out)
+    with progress() as bar:
+        task = bar.add_task("Scoring", total=None)
+        evaluation = evaluate(
+            methods, truth, settings, lambda done, count: bar.update(task, completed=done, total=count)
+        )
+    write_evaluation(folder / "report.html", evaluation, photos, images)
+    write_json(json_file or folder / "scores.json", as_json(evaluation))
+    write_csv(csv_file or folder / "scores.csv", evaluation)
+    _show(evaluation)
+    say(f"Report: {folder / 'report.html'}")
+    return 1 if evaluation.unreadable else 0
+
+
+def _show(evaluation: Evaluation) -> None:
+    for name, folders in evaluation.alone:
+        note(f"{name}: not scored, no partner in {', '.join(map(str, folders))}")
+    for line in evaluation.unreadable:
+        note(f"{line}; not scored")
+    if evaluation.resized:
+        note(f"Scaled to the truth's size: {', '.join(evaluation.resized)}")
+    labels = [metric.label for metric in (*evaluation.metrics, *evaluation.set_metrics)]
+    width = max(len(method) for method in (*evaluation.methods, "mean of"))
+    say(" ".join([f"{'':{width}}", *(f"{label:>8}" for label in labels)]))
+    for method in evaluation.methods:
+        summary = evaluation.summary(method)
+        means = [f"{summary[metric.name].mean:8.4f}" for metric in evaluation.metrics]
+        means += [f"{evaluation.set_scores[method][metric.name]:8.3f}" for metric in evaluation.set_metrics]
+        say(" ".join([f"{method:{width}}", *means]))
+    say(f"Mean of {len(evaluation.names)} image{'' if len(evaluation.names) == 1 else 's'}.")

@@ -1,0 +1,70 @@
+"""Weights files of the metrics that need a network: read safely, never unpickled, one clear error."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from idekernels.errors import InputError
+from idemodel.metrics.arguments import shape_text
+
+if TYPE_CHECKING:
+    import torch
+
+
+_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, struct.error)  # of torch.load
+
+
+def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
+    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file as float32 on the CPU.
+
+    Parameters
+    ----------
+    path
+        The file.
+    wanted
+        What should be in it, for the message.
+
+    Raises
+    ------
+    InputError
+        No such file, not readable as tensors, or not a flat mapping of names to tensors.
+    """
+    try:
+        import torch
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise InputError(f"{path}: reading weights needs torch ({error}); pip install 'idesketch[networks]'") from None
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; wanted is {wanted}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; wanted is {wanted}") from None
+    except (SafetensorError, pickle.UnpicklingError, *_DAMAGE) as error:
+        raise InputError(f"{path}: not a readable weights file; wanted is {wanted}") from error
+    if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise InputError(f"{path}: holds no plain mapping of names to tensors; wanted is {wanted}")
+    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def take(tensors: dict[str, torch.Tensor], shapes: dict[str, torch.Size], path: Path, wanted: str) -> None:
+    """Check that ``tensors`` holds every name of ``shapes`` with its shape; further names do no harm.
+
+    Raises
+    ------
+    InputError
+        A name is missing or has another shape; the first is named.
+    """
+    for name, shape in shapes.items():
+        if name not in tensors:
+            raise InputError(f"{path}: has no {name}; wanted is {wanted}")
+        if tensors[name].shape != shape:
+            given, expected = shape_text(tensors[name].shape), shape_text(shape)
+            raise InputError(f"{path}: {name} is {given} where {expected} is expected; wanted is {wanted}")

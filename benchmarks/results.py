@@ -1,4 +1,4 @@
-"""``make results``: the CUHK student pairs through bank, coarse by each method and evaluate; the table in docs/RESULTS.md.
+"""``make results``: the CUHK student pairs through bank, coarse and evaluate; the table in docs/RESULTS.md.
 
     python -m benchmarks.results [--data DIR] [--out DIR] [--write docs/RESULTS.md]
 
@@ -85,7 +85,16 @@ def _scores(data: Path, out: Path) -> dict[str, dict[str, dict[str, float]]]:
     first, *others = (row.name for row in ROWS)
     against = [part for name in others for part in ("--against", f"{name}={out / name}")]
     truth = str(data / "test" / "sketch")
-    _do("evaluate", str(out / first), truth, "-o", str(out / "report"), *against, "--photos", str(data / "test" / "photo"))
+    _do(
+        "evaluate",
+        str(out / first),
+        truth,
+        "-o",
+        str(out / "report"),
+        *against,
+        "--photos",
+        str(data / "test" / "photo"),
+    )
     report = json.loads((out / "report" / "scores.json").read_text())
     scores: dict[str, dict[str, dict[str, float]]] = {first: report["summary"]}
     scores.update({name: report["methods"][name]["summary"] for name in others})

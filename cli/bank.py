@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,7 +65,7 @@ def build(
                 bar.advance(task)
 
         write_bank(bank_file, images(), settings, compress=compress)
-    say(f"{bank_file}: {len(files)} pairs, {os.path.getsize(bank_file) / 2**20:.1f} MiB")
+    say(f"{bank_file}: {len(files)} pairs, {bank_file.stat().st_size / 2**20:.1f} MiB")
 
 
 @bank.command()
@@ -86,7 +85,7 @@ def info(bank_file: Path) -> None:
             "patch": f"{settings.patch}, overlap {settings.overlap}, search radius {settings.radius}",
             "grid": f"{grid.shape[0]} x {grid.shape[1]} patches",
             "created": f"{found.created} by {found.tool}",
-            "file": f"{os.path.getsize(bank_file) / 2**20:.1f} MiB",
+            "file": f"{bank_file.stat().st_size / 2**20:.1f} MiB",
         }
     for name, value in rows.items():
         say(f"{name + ':':9}{value}")

@@ -32,9 +32,11 @@ def demo(out: Path, pairs: int, faces: int, seed: int, backend: str, overwrite: 
         warm_up(backend=backend)
     with progress() as bar:
         task = bar.add_task("Demo", total=None)
-        done = run_demo(
-            out, pairs, faces, seed, backend, lambda what, n, all_: bar.update(task, description=what, completed=n, total=all_)
-        )  # fmt: skip
+
+        def advance(what: str, count: int, total: int) -> None:
+            bar.update(task, description=what, completed=count, total=total)
+
+        done = run_demo(out, pairs, faces, seed, backend, advance)
     say(f"{done.faces} faces sketched from {pairs} others; {SSIM_VARIANT}:")
     for method, score in done.ssim.items():
         say(f"  {method:5} {score:.4f}")

@@ -57,12 +57,8 @@ def _backends() -> dict[str, str]:
 def _folders() -> dict[str, str]:
     from idekernels.cpu.jit import cache_folder
 
-    found = cache_folder()
+    found, temporary = cache_folder(), Path(tempfile.gettempdir())
     return {
         "kernel cache": str(found) if found else "none can be written: kernels are compiled anew in every process",
-        "temporary": f"{tempfile.gettempdir()} ({'writable' if _writable(Path(tempfile.gettempdir())) else 'READ-ONLY'})",
+        "temporary": f"{temporary} ({'writable' if os.access(temporary, os.W_OK) else 'READ-ONLY'})",
     }
-
-
-def _writable(folder: Path) -> bool:
-    return os.access(folder, os.W_OK)

@@ -13,6 +13,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
 
+_UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
 
 class Size(click.ParamType):
     """ROWSxCOLUMNS, as 250x200."""
@@ -33,16 +35,15 @@ class Bytes(click.ParamType):
     """A number of bytes: 64MiB, 2GiB, or plain digits."""
 
     name = "BYTES"
-    _units = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Text to bytes."""
         if isinstance(value, int):
             return value
         found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value))
-        if not found or found[2].upper() not in self._units:
+        if not found or found[2].upper() not in _UNITS:
             self.fail(f"{value!r} is not a size, for example 256MiB", param, ctx)
-        return int(float(found[1]) * self._units[found[2].upper()])
+        return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 class Plane(click.ParamType):

@@ -1,4 +1,4 @@
-"""The main job on faces that never were: phantom pairs, a bank, coarse sketches of strangers to it, scores, pictures."""
+"""The main job on faces that never were: phantom pairs, a bank, coarse sketches of strangers, scores, pictures."""
 
 from __future__ import annotations
 

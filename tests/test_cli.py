@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from idecli.main import idesketch, run
 from PIL import Image
 
+from idecli.main import idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.images import read_colour, read_grey
 
@@ -107,13 +107,17 @@ def test_a_bad_pairs_folder_is_one_line_and_leaves_no_bank(
     assert [path.name for path in tmp_path.iterdir()] == ["pairs"]
 
 
-def test_build_into_a_missing_folder_names_it(workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_build_into_a_missing_folder_names_it(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert str(tmp_path / "no") in fails(capsys, "bank", "build", workshop / "pairs", tmp_path / "no" / "b.h5")
 
 
 def test_coarse_writes_what_the_library_makes(workshop: Path, tmp_path: Path) -> None:
     photos = workshop / "pairs" / "photo"
-    assert run(["coarse", str(workshop / "bank.h5"), str(photos), "-o", str(tmp_path), "--k", "4", "--alpha", "0.2"]) == 0
+    assert (
+        run(["coarse", str(workshop / "bank.h5"), str(photos), "-o", str(tmp_path), "--k", "4", "--alpha", "0.2"]) == 0
+    )
     with open_bank(workshop / "bank.h5") as bank:
         expected = coarse_sketch(read_colour(photos / "0002.png"), bank, k=4, alpha=0.2).images()[0]
     np.testing.assert_array_equal(read_grey(tmp_path / "0002.png"), expected)
@@ -128,7 +132,16 @@ def test_coarse_skips_what_is_done_and_goes_on_past_bad_photos(
     (photos / "0003.png").write_bytes(b"\x89PNG\r\n\x1a\n not quite")
     Image.new("RGB", (47, 64)).save(photos / "0004.png")
     out = tmp_path / "out"
-    arguments = ["coarse", str(workshop / "bank.h5"), str(photos), str(tmp_path / "none.png"), "-o", str(out), "--k", "3"]
+    arguments = [
+        "coarse",
+        str(workshop / "bank.h5"),
+        str(photos),
+        str(tmp_path / "none.png"),
+        "-o",
+        str(out),
+        "--k",
+        "3",
+    ]
     assert run(arguments) == 1
     told = capsys.readouterr()
     assert sum(line.startswith("Error: ") for line in told.err.splitlines()) == 3
@@ -204,7 +217,11 @@ def test_what_is_not_a_bank_is_one_line(
 ) -> None:
     bad = tmp_path / "bad.h5"
     bad.write_bytes(content)
-    for command in (["coarse", bad, workshop / "pairs/photo", "-o", tmp_path], ["bank", "info", bad], ["bank", "verify", bad]):
+    for command in (
+        ["coarse", bad, workshop / "pairs/photo", "-o", tmp_path],
+        ["bank", "info", bad],
+        ["bank", "verify", bad],
+    ):
         assert str(bad) in fails(capsys, *command)
 
 
@@ -257,7 +274,9 @@ def test_a_real_process_and_its_exit_codes(workshop: Path, tmp_path: Path) -> No
 
 
 def test_an_interrupted_batch_keeps_what_is_done_and_goes_on(workshop: Path, tmp_path: Path) -> None:
-    arguments = command("coarse", workshop / "bank.h5", workshop / "pairs" / "photo", "-o", tmp_path / "out", "--backend", "reference")
+    arguments = command(
+        "coarse", workshop / "bank.h5", workshop / "pairs" / "photo", "-o", tmp_path / "out", "--backend", "reference"
+    )
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     time.sleep(2.0)
     os.kill(process.pid, signal.SIGINT)

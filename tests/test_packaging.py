@@ -62,7 +62,12 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"idekernels", "idemodel", "idecli"}
-    for kept in ("idekernels/cpu/simd.py", "idekernels/py.typed", "idemodel/templates/demo.html.jinja", "idecli/main.py"):
+    for kept in (
+        "idekernels/cpu/simd.py",
+        "idekernels/py.typed",
+        "idemodel/templates/demo.html.jinja",
+        "idecli/main.py",
+    ):
         assert kept in names
     for package in ("idekernels", "idemodel", "cli"):
         for path in (ROOT / package).rglob("*.py"):

@@ -34,8 +34,10 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield partial
         _flush_to_disk(partial)
         partial.replace(target)
-    except BaseException:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename in (None, os.fspath(partial)):
+            raise OSError(error.errno, error.strerror, os.fspath(target)) from error  # the name that was asked for
         raise
     _flush_folder(target.parent)
 

@@ -10,15 +10,13 @@ Layout (schema version 1), libhdf5's newest format, whose metadata carry checksu
 from __future__ import annotations
 
 import datetime
-import errno
 import hashlib
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from numpy.typing import NDArray
 from idekernels.atomic import replace_when_done
 from idekernels.bank import BankSettings, JoinedBank, PatchBank, as_planes
 from idekernels.errors import BankError, InputError
+from idekernels.patient_file import PatientFile
 from idekernels.representations import planes_of
 
 FORMAT = "idesketch patch bank"
@@ -71,10 +70,10 @@ def write_bank(
     filters = _zstandard() if compress else {}
     with (
         replace_when_done(path) as partial,
-        _disk_errors(path),
-        h5py.File(partial, "w", libver="latest", locking=False) as file,
+        closing(PatientFile(partial)) as disk,
+        h5py.File(disk, "w", libver="latest") as file,
     ):
-        names, hashes = _write_pairs(file, pairs, settings, filters)
+        names, hashes = _write_pairs(file, _checked(pairs, disk), settings, filters)
         _write_head(file, names, hashes, settings)
 
 
@@ -210,13 +209,18 @@ def _write_pairs(
     names: dict[str, bytes] = {}
     for name, photo, sketch in pairs:
         source, target = planes_of(photo, settings.representations), as_planes(sketch)
+        _check_name(name, names)
+        if source.shape[1:] != target.shape[1:]:
+            raise InputError(
+                f"pair {name!r}: the photo is {source.shape[1]} x {source.shape[2]} (rows x columns), the sketch "
+                f"{target.shape[1]} x {target.shape[2]}; align or scale them to one size"
+            )
         if not names:
             for side, planes in (("source", source), ("target", target)):
                 file.create_dataset(
                     side, (0, *planes.shape), np.uint8, chunks=(1, *planes.shape), maxshape=(None, *planes.shape),
                     fletcher32=True, **filters,
                 )  # fmt: skip
-        _check_name(name, names)
         for side, planes in (("source", source), ("target", target)):
             data = file[side]
             if data.shape[1:] != planes.shape:
@@ -296,20 +300,11 @@ def _damage(path: Path) -> Iterator[None]:
         raise BankError(f"{path}: damaged ({_last_reason(error)}); build the bank anew") from error
 
 
-@contextmanager
-def _disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """libhdf5 hides the system's error number in its text, and loses it when a file is closed: bring it back."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, RuntimeError) as error:
-        number = getattr(error, "errno", None)
-        told = re.search(r"errno = (\d+)", str(error))
-        code = number or (int(told.group(1)) if told else None)
-        if code is None:
-            raise OSError(errno.EIO, f"could not be written ({_last_reason(error)})", os.fspath(path)) from error
-        raise OSError(code, os.strerror(code), os.fspath(path)) from error
+def _checked(pairs: Iterable[_Pair], disk: PatientFile) -> Iterator[_Pair]:
+    """The pairs, until the disk fails."""
+    for pair in pairs:
+        disk.check()
+        yield pair
 
 
 def _last_reason(error: BaseException) -> str:

@@ -68,7 +68,8 @@ def _read(path: Path) -> Image.Image:
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
-            with Image.open(path, formats=_FORMATS) as image:
+            # an open file, not a path: Pillow maps a path's TIFF with the sides of a turned picture swapped
+            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
                 _refuse(path, image)
                 image.load()
                 return _eight_bit(path, ImageOps.exif_transpose(image))

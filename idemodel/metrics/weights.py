@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import struct
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from idekernels.errors import InputError
 from idemodel.metrics.arguments import shape_text
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
     import torch
 
 
-_DAMAGE = (RuntimeError, EOFError, ValueError, TypeError, LookupError, AttributeError, struct.error)  # of torch.load
+_DAMAGE = (  # what torch.load raises on a file that is none of its own, or was cut or altered
+    pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
+    AssertionError, struct.error,
+)  # fmt: skip
 
 
 def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
@@ -39,19 +44,40 @@ def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
     except ImportError as error:
         raise InputError(f"{path}: reading weights needs torch ({error}); pip install 'idesketch[networks]'") from None
     try:
-        if path.suffix == ".safetensors":
-            tensors = load_file(path)
-        else:
-            tensors = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = load_file(path) if path.suffix == ".safetensors" else read_pickle(path, wanted)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; wanted is {wanted}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder; wanted is {wanted}") from None
-    except (SafetensorError, pickle.UnpicklingError, *_DAMAGE) as error:
+    except SafetensorError as error:
         raise InputError(f"{path}: not a readable weights file; wanted is {wanted}") from error
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError(f"{path}: holds no plain mapping of names to tensors; wanted is {wanted}")
     return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+
+
+def read_pickle(path: Path, wanted: str) -> Any:
+    """What ``torch.save`` wrote to ``path``: tensors in plain containers on the CPU, no code run.
+
+    Raises
+    ------
+    InputError
+        No such file, truncated, or with anything else in it.
+    """
+    import torch
+
+    try:
+        stored = io.BytesIO(path.read_bytes())  # so that an OSError below is the content's, not the disk's
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; wanted is {wanted}") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: is a folder; wanted is {wanted}") from None
+    try:
+        with warnings.catch_warnings():  # of foreign pickles and TorchScript, said better below
+            warnings.simplefilter("ignore")
+            return torch.load(stored, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
+        raise InputError(f"{path}: not a readable weights file; wanted is {wanted}") from error
 
 
 def take(tensors: dict[str, torch.Tensor], shapes: dict[str, torch.Size], path: Path, wanted: str) -> None:

@@ -1,0 +1,209 @@
+"""Generators as files: own ones as safetensors with their configuration, the authors' released weights read safely."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from idekernels.atomic import replace_when_done
+from idekernels.errors import InputError
+from idemodel.metrics.weights import read_pickle, take
+from idemodel.network import MLAConfig, MLANet
+
+VERSION = 1
+WANTED = "a generator saved by idesketch (.safetensors)"
+REFERENCE_WANTED = "the MLA-GAN authors' checkpoint (.pth) with 'generator.head.0.weight_v' and so on"
+
+_KEY = "idesketch"  # of the safetensors metadata; one key, as the order of several is not fixed
+_FORMAT = "idesketch generator"
+_PREFIX = "generator."
+_MODULE = re.compile(r"generator\.body\.([0-9]{1,4})\.")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a generator's file says of itself: the network's size, and the recipe that it was trained by."""
+
+    config: MLAConfig
+    folded: bool = False
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_generator(path: str | Path, network: MLANet, *, recipe: Mapping[str, Any] | None = None) -> None:
+    """Write a generator, weight norm folded or not, with its configuration; the file appears whole or not at all.
+
+    Equal weights and recipes give equal bytes.
+
+    Parameters
+    ----------
+    path
+        Replaced where it exists.
+    network
+        On any device.
+    recipe
+        Whatever JSON can hold.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A recipe that JSON cannot hold.
+    OSError
+        The folder is missing or read-only, or the disk is full; an old file is untouched.
+    """
+    header = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "network": asdict(network.config),
+        "folded": network.folded,
+        "recipe": dict(recipe or {}),
+    }
+    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    content = save(tensors, metadata={_KEY: text})  # not save_file, which hides a full disk behind an error of its own
+    with replace_when_done(path) as partial:
+        partial.write_bytes(content)
+
+
+def load_generator(path: str | Path) -> MLANet:
+    """Read a generator that :func:`save_generator` wrote: float32, on the CPU, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        The file is missing, truncated, of a newer version, or something else.
+    """
+    file = Path(path)
+    with _opened(file) as opened:
+        header = _header(opened.metadata(), file)
+        names = opened.keys()  # what is opened is no mapping
+        tensors = {name: opened.get_tensor(name) for name in names}
+    network = _empty(header.config, header.folded)
+    take(tensors, {name: value.shape for name, value in network.state_dict().items()}, file, WANTED)
+    _check_numbers(tensors, file, WANTED)
+    return _filled(network, tensors)
+
+
+def read_header(path: str | Path) -> Header:
+    """What a generator's file says of itself; the weights are not read. InputError as :func:`load_generator`."""
+    file = Path(path)
+    with _opened(file) as opened:
+        return _header(opened.metadata(), file)
+
+
+def load_reference(path: str | Path) -> MLANet:
+    """Read a generator with the weights of the authors' released code: float32, on the CPU, in evaluation mode.
+
+    Nothing in the file is executed (``torch.load(..., weights_only=True)``). The names are the authors',
+    ``generator.head.0.weight_g`` and so on, under a top key ``state_dict`` or bare; the network's size is read off
+    them. Other networks beside it, the discriminator's say, are ignored.
+
+    Raises
+    ------
+    InputError
+        The file is missing, truncated or no such checkpoint; a name is missing, unknown or of a wrong shape.
+    """
+    file = Path(path)
+    tensors = _reference_tensors(file)
+    network = _empty(_reference_config(tensors, file))
+    shapes = {_PREFIX + name: value.shape for name, value in network.state_dict().items()}
+    take(tensors, shapes, file, REFERENCE_WANTED)
+    unknown = next((name for name in tensors if name not in shapes), None)
+    if unknown is not None:
+        raise InputError(f"{file}: {unknown} is unknown to the network; wanted is {REFERENCE_WANTED}")
+    _check_numbers(tensors, file, REFERENCE_WANTED)
+    return _filled(network, {name.removeprefix(_PREFIX): value for name, value in tensors.items()})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The file as safetensors gives it, its tensors not yet read."""
+    if not path.is_file():
+        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; wanted is {WANTED}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            yield file
+    except SafetensorError as error:
+        raise InputError(f"{path}: not a readable safetensors file; wanted is {WANTED}") from error
+
+
+def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
+    if not metadata or _KEY not in metadata:
+        raise InputError(f"{path}: says nothing of a network; wanted is {WANTED}")
+    try:
+        content = json.loads(metadata[_KEY])
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: its header is damaged; wanted is {WANTED}") from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise InputError(f"{path}: is of another format; wanted is {WANTED}")
+    version = content.get("version")
+    if version != VERSION:
+        raise InputError(f"{path}: has version {version!r} where this program reads {VERSION}; update idesketch")
+    network, folded, recipe = (content.get(name) for name in ("network", "folded", "recipe"))
+    if not (isinstance(network, dict) and isinstance(folded, bool) and isinstance(recipe, dict)):
+        raise InputError(f"{path}: its header is damaged; wanted is {WANTED}")
+    try:
+        return Header(MLAConfig(**network), folded, recipe)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{path}: its network cannot be built ({error}); wanted is {WANTED}") from None
+
+
+def _reference_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of the generator, under their full names."""
+    content = read_pickle(path, REFERENCE_WANTED)
+    named = content.get("state_dict", content) if isinstance(content, dict) else None
+    if not isinstance(named, dict):
+        raise InputError(f"{path}: holds no mapping of names to tensors; wanted is {REFERENCE_WANTED}")
+    tensors = {name: value for name, value in named.items() if isinstance(name, str) and name.startswith(_PREFIX)}
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise InputError(f"{path}: {name} is no tensor; wanted is {REFERENCE_WANTED}")
+    return tensors
+
+
+def _reference_config(tensors: Mapping[str, Tensor], path: Path) -> MLAConfig:
+    """The network's size, read off the names and shapes of its tensors."""
+    sizes = []
+    for name in ("generator.head.0.weight_v", "generator.tail.tail_k3.weight_v"):
+        if name not in tensors:
+            raise InputError(f"{path}: has no {name}; wanted is {REFERENCE_WANTED}")
+        if tensors[name].ndim != 4:
+            raise InputError(f"{path}: {name} is no convolution's; wanted is {REFERENCE_WANTED}")
+        sizes.append(tensors[name].shape)
+    (features, channels, *_), (last, *_) = sizes
+    found = [int(match[1]) for match in map(_MODULE.match, tensors) if match]
+    upscale = math.isqrt(last // max(1, channels))
+    try:
+        return MLAConfig(channels, features, 1 + max(found, default=-1), upscale)
+    except ValueError as error:
+        raise InputError(f"{path}: its network cannot be built ({error}); wanted is {REFERENCE_WANTED}") from None
+
+
+def _empty(config: MLAConfig, folded: bool = False) -> MLANet:
+    """A network without memory for its weights."""
+    with torch.device("meta"):
+        network = MLANet(**asdict(config))
+    return network.fold_weight_norm() if folded else network
+
+
+def _check_numbers(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> None:
+    for name, value in tensors.items():
+        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+            raise InputError(f"{path}: {name} holds something other than finite numbers; wanted is {wanted}")
+
+
+def _filled(network: MLANet, tensors: Mapping[str, Tensor]) -> MLANet:
+    """The network with float32 weights of its own; names that it does not know are left out."""
+    own = {name: tensors[name].to(torch.float32, copy=True).contiguous() for name in network.state_dict()}
+    network.load_state_dict(own, assign=True)
+    return network.eval()

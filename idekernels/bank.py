@@ -13,7 +13,6 @@ from idekernels.errors import BankError
 from idekernels.grid import PatchGrid
 from idekernels.representations import check_names, planes_of
 
-
 Bank = TypeVar("Bank", bound="PatchBank")
 
 
@@ -146,9 +145,10 @@ class PatchBank:
             The photo has another size than the bank.
         """
         if image.shape[:2] != (self.height, self.width):
+            size = " x ".join(map(str, image.shape[:2]))
             raise ValueError(
-                f"the photo is {image.shape[0]} x {image.shape[1]} (rows x columns), the bank {self.height} x "
-                f"{self.width}; align or scale the photo to the bank's size"
+                f"the photo is {size} (rows x columns), the bank {self.height} x {self.width}; "
+                "align or scale the photo to the bank's size"
             )
         return planes_of(image, self.settings.representations)
 

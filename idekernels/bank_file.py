@@ -115,6 +115,8 @@ class FileBank(PatchBank):
                 f"({VERSION}); install a newer idesketch"
             )
         self.created, self.tool = str(attributes["created"]), str(attributes["tool"])
+        if max(file[name].nbytes for name in ("hashes", "names")) > self._file.id.get_filesize():
+            raise BankError(f"{self.path}: damaged (it claims more than it holds); build the bank anew")
         self.hashes = file["hashes"][()]
         source, target, names = file["source"], file["target"], json.loads(bytes(file["names"][()]))
         _need_filters(self.path, source)

@@ -51,10 +51,10 @@ def alternate(
     costs = _costs(grams, weights)
     lam = settings.spread * costs.mean(axis=(1, 2))[:, None, None] + np.finfo(np.float64).tiny
     mu = np.full((photos, nodes, layers), 1.0 / layers)
-    history = [_weigh(grams, mu, links, grid, settings, weigh, weights, 0)[1] + _penalty(lam, mu)]
+    history = [_weigh(grams, mu, lam, links, grid, settings, weigh, weights, 0)[1] + _penalty(lam, mu)]
     for _ in range(settings.rounds):
         mu = project_to_simplex(-costs / (2.0 * lam))
-        weights, objective, gap, _ = _weigh(grams, mu, links, grid, settings, weigh, weights, settings.sweeps)
+        weights, objective, gap, _ = _weigh(grams, mu, lam, links, grid, settings, weigh, weights, settings.sweeps)
         costs = _costs(grams, weights)
         history.append(objective + _penalty(lam, mu))
         if (history[-2] - history[-1] <= settings.tolerance * history[-1]).all():
@@ -72,6 +72,7 @@ def least_scale(gram: Array) -> Array:
 def _weigh(
     grams: Array,
     mu: Array,
+    lam: Array,
     links: Any,
     grid: PatchGrid,
     settings: Settings,
@@ -80,7 +81,8 @@ def _weigh(
     sweeps: int,
 ) -> Any:
     gram = np.einsum("bnl,bnlij->bnij", mu, grams)
-    return weigh(gram, links, grid, settings.alpha, start, least_scale(gram), settings.tolerance / 10.0, sweeps)
+    scale = np.maximum(least_scale(gram), _penalty(lam, mu))  # the whole objective is what the tolerance refers to
+    return weigh(gram, links, grid, settings.alpha, start, scale, settings.tolerance / 10.0, sweeps)
 
 
 def _costs(grams: Array, weights: Array) -> Array:

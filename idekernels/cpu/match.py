@@ -17,7 +17,7 @@ from idekernels.cpu.simd import BOTH_WORDS, LANES, add_lanes, cell_squares
 
 WORST = np.uint32(0xFFFFFFFF)  # no patch is as far as this: operations.match refuses settings that could reach it
 _NOWHERE = np.int64(2**62)
-_ROWS_PER_TASK = 7  # 40 image rows of 200 columns and 32 images fill half a megabyte, a core's second-level cache
+_ROWS_PER_TASK = 13  # 75 image rows of 200 columns and 32 images fill half a megabyte, a second-level cache
 
 
 class Axis(NamedTuple):
@@ -55,9 +55,11 @@ def match(query, prepared, grid, radius, k, exclude):
 
 
 def _chunks(photos, rows):
-    """How many runs of patch rows a photo is cut into: enough for all threads, not so many that rows are redone."""
-    enough = -(-4 * get_num_threads() // photos)
-    return max(1, min(rows, max(rows // _ROWS_PER_TASK, enough)))
+    """How many runs of patch rows a photo is cut into: as few as fit the cache, and the same number for every thread."""
+    chunks, threads = -(-rows // _ROWS_PER_TASK), get_num_threads()
+    if photos < threads:
+        chunks = -(-chunks // threads) * threads
+    return min(rows, chunks)
 
 
 def _barred(first, images, exclude):

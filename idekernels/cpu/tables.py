@@ -7,6 +7,8 @@ from numba import int32, prange
 
 from idekernels.cpu.jit import compiled
 
+_WORDS = 32  # a patch's pixels are followed by zeros up to a multiple of this, so that vector sums leave no rest
+
 
 def evidence(query, sources, grid):
     """Gram matrices of the residuals; see :func:`idekernels.operations.evidence`."""
@@ -30,7 +32,7 @@ def _evidence(query, sources, anchors, out):
     for task in prange(photos * nodes):
         photo, node = task // nodes, task % nodes
         y, x = anchors[node]
-        residual = np.empty((k, patch * patch), np.int16)
+        residual = _rows(k, patch * patch)
         for plane in range(planes):
             for i in range(k):
                 for row in range(patch):
@@ -39,11 +41,7 @@ def _evidence(query, sources, anchors, out):
                         residual[i, row * patch + column] = (
                             np.int16(sources[photo, node, i, plane, row, column]) - level
                         )
-            for i in range(k):
-                for j in range(i + 1):
-                    product = np.float32(_dot(residual[i], residual[j]))
-                    out[photo, node, plane, i, j] = product
-                    out[photo, node, plane, j, i] = product
+            _gram(residual, out[photo, node, plane])
 
 
 @compiled(parallel=True)
@@ -53,30 +51,43 @@ def _compatibility(targets, edges, shifts, tables):
         photo, edge = task // len(edges), task % len(edges)
         down, across = shifts[edge]
         high, wide = max(0, patch - down), max(0, patch - across)
-        near = np.empty((k, channels * high * wide), np.int16)
-        far = np.empty((k, channels * high * wide), np.int16)
-        _cut(targets[photo, edges[edge, 0]], down, across, near)
-        _cut(targets[photo, edges[edge, 1]], 0, 0, far, high, wide)
+        near, far = _rows(k, channels * high * wide), _rows(k, channels * high * wide)
+        _cut(targets[photo, edges[edge, 0]], patch - high, patch - wide, high, wide, near)
+        _cut(targets[photo, edges[edge, 1]], 0, 0, high, wide, far)
+        _gram(near, tables[0, photo, edge])
+        _gram(far, tables[1, photo, edge])
         for i in range(k):
             for j in range(k):
-                tables[0, photo, edge, i, j] = np.float32(_dot(near[i], near[j]))
-                tables[1, photo, edge, i, j] = np.float32(_dot(far[i], far[j]))
                 tables[2, photo, edge, i, j] = np.float32(_dot(near[i], far[j]))
 
 
 @compiled()
-def _cut(patches, top, left, out, high=-1, wide=-1):
-    """Copy a rectangle of every candidate's patch into one row of ``out``; to the patch's end by default."""
-    k, channels, patch, _ = patches.shape
-    bottom = patch if high < 0 else top + high
-    right = patch if wide < 0 else left + wide
+def _rows(k, pixels):
+    """K rows of 16-bit pixels, padded."""
+    return np.zeros((k, -(-pixels // _WORDS) * _WORDS), np.int16)
+
+
+@compiled()
+def _cut(patches, top, left, high, wide, out):
+    """Copy a rectangle of every candidate's patch into one row of ``out``."""
+    k, channels, _, _ = patches.shape
     for i in range(k):
         pixel = 0
         for channel in range(channels):
-            for row in range(top, bottom):
-                for column in range(left, right):
+            for row in range(top, top + high):
+                for column in range(left, left + wide):
                     out[i, pixel] = patches[i, channel, row, column]
                     pixel += 1
+
+
+@compiled()
+def _gram(rows, out):
+    """All products of the rows with one another."""
+    for i in range(len(rows)):
+        for j in range(i + 1):
+            product = np.float32(_dot(rows[i], rows[j]))
+            out[i, j] = product
+            out[j, i] = product
 
 
 @compiled()

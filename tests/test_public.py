@@ -1,0 +1,229 @@
+"""The library from outside: its names, what importing it costs, what docstrings promise, who imports whom."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import idekernels
+from idekernels import backends, coarse, operations
+from idekernels.coarse import CoarseSettings, coarse_sketch
+from idekernels.operations import prepare
+
+ROOT = Path(__file__).resolve().parents[1]
+HEAVY = ("numba", "llvmlite", "h5py", "hdf5plugin", "scipy", "skimage", "PIL", "torch", "cupy", "click", "rich")
+
+
+def run(code, *arguments, **options):
+    command = [sys.executable, "-c", textwrap.dedent(code), *map(os.fspath, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def test_importing_loads_nothing_heavy():
+    done = run(f"import sys, idekernels; dir(idekernels); print([m for m in {HEAVY} if m in sys.modules])")
+    assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("use", "spared"),
+    [
+        ("idekernels.PatchGrid(10, 10).shifts", ("numba", "h5py", "scipy", "torch", "cupy", "click")),
+        ("import numpy as np; idekernels.planes_of(np.zeros((9, 9), np.uint8), ['intensity', 'lbp'])",
+         ("numba", "h5py", "scipy", "torch", "cupy")),
+        ("idekernels.open_bank", ("numba", "scipy", "torch", "cupy")),
+        ("idekernels.coarse_sketch; idekernels.PatchBank", ("numba", "h5py", "scipy", "torch", "cupy")),
+        ("from idekernels import reference", ("numba", "h5py", "scipy", "torch", "cupy")),
+        ("from idekernels import cpu", ("h5py", "torch", "cupy", "click", "PIL")),
+    ],
+)  # fmt: skip
+def test_each_name_loads_only_what_it_needs(use, spared):
+    done = run(f"import sys, idekernels\n{use}\nprint([m for m in {spared} if m in sys.modules])")
+    assert done.stdout == "[]\n", done.stdout + done.stderr
+
+
+def test_public_names_are_these():
+    """A name that is added or taken away is a decision, not an accident."""
+    assert sorted(idekernels.__all__) == [
+        "BankError", "BankSettings", "CoarseSettings", "CoarseSketch", "InputError", "JoinedBank", "PatchBank",
+        "PatchGrid", "blend", "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match", "open_bank",
+        "planes_of", "prepare", "propagate", "verify", "weigh", "weigh_multi", "write_bank",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", idekernels.__all__)
+def test_every_public_name_resolves_and_is_documented(name):
+    value = getattr(idekernels, name)
+
+    assert value.__name__ == name and value.__module__.startswith("idekernels.")
+    assert len(inspect.getdoc(value)) > 20
+    assert name in dir(idekernels)
+
+
+def test_there_are_no_other_names():
+    with pytest.raises(AttributeError, match="module 'idekernels' has no attribute 'sketch'"):
+        _ = idekernels.sketch
+
+
+def public_functions():
+    found = []
+    for module in (operations, coarse):
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == module.__name__:
+                found.append(pytest.param(value, id=f"{module.__name__}.{name}"))
+    return found
+
+
+def documented(value):
+    """Names in the numpydoc section "Parameters", in order."""
+    text = inspect.getdoc(value)
+    section = re.search(r"^Parameters\n-+\n(.*?)(?=^\w+\n-+\n|\Z)", text, re.M | re.S)
+    if not section:
+        return []
+    heads = re.findall(r"^(\S.*?)(?: :.*)?$", section.group(1), re.M)
+    return [name.strip().lstrip("*") for head in heads for name in head.split(",")]
+
+
+def sections(value):
+    return re.findall(r"^(\w+)\n-+$", inspect.getdoc(value), re.M)
+
+
+@pytest.mark.parametrize("function", public_functions())
+def test_docstring_parameters_are_the_signatures(function):
+    names = list(inspect.signature(function).parameters)
+    if function in (operations.blend_window, coarse.photos_at_once):
+        assert documented(function) == []  # helpers that one line explains
+        return
+    assert documented(function) == names
+    assert "Returns" in sections(function) or function is prepare
+    assert "Raises" in sections(function)
+
+
+def test_docstrings_of_settings_name_their_fields():
+    for kind in (CoarseSettings, idekernels.BankSettings, idekernels.PatchGrid):
+        assert documented(kind) == list(inspect.signature(kind).parameters)
+
+
+def test_backends_are_twins():
+    """Every backend has the functions of the reference, with the same parameters in the same order."""
+    reference = backends.load("reference")
+    twins = {name for name in vars(backends.load("cpu")) if name in backends.load("cpu").__all__}
+
+    assert twins == {
+        "prepare", "match", "gather", "evidence", "compatibility", "weigh", "propagate", "compose", "blend", "cut",
+    }  # fmt: skip
+    for name in twins:
+        ours, theirs = getattr(backends.load("cpu"), name), getattr(reference, name)
+        assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
+
+
+def test_backends_are_chosen_by_name_and_never_replaced(monkeypatch):
+    assert backends.resolve("auto") == "cpu"
+    assert [backends.resolve(name) for name in ("cpu", "reference")] == ["cpu", "reference"]
+    with pytest.raises(idekernels.InputError, match="no backend called 'tpu'; there are auto, reference, cpu"):
+        backends.resolve("tpu")
+    monkeypatch.setitem(sys.modules, "idekernels.cpu", None)
+    for name in ("cpu", "auto"):
+        with pytest.raises(idekernels.InputError, match="the backend 'cpu' cannot run here"):
+            backends.resolve(name)
+    assert backends.why_missing("reference") is None
+
+
+_MATCH = """
+    import sys
+    sys.path.insert(0, sys.argv[1])
+    import numpy as np
+    import idekernels
+    assert idekernels.__file__.startswith(sys.argv[1]), idekernels.__file__
+    images = np.random.default_rng(0).integers(0, 256, (3, 9, 9), dtype=np.uint8)
+    bank = idekernels.PatchBank.from_images(images, images, settings=idekernels.BankSettings(4, 2, 1))
+    print(idekernels.match(images[1:2, None], bank, k=1).image.ravel().tolist())
+    from idekernels.cpu.jit import cache_folder
+    print(cache_folder())
+"""
+
+
+@pytest.mark.slow
+def test_it_works_from_a_read_only_install_without_a_home(tmp_path, bound_by_permissions):
+    """No folder can be written for compiled kernels: they are compiled for this process, and it works."""
+    shutil.copytree(ROOT / "idekernels", tmp_path / "idekernels", ignore=shutil.ignore_patterns("__pycache__"))
+    folders = [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "XDG_"))}
+    environment |= {"HOME": str(tmp_path / "nobody"), "PYTHONDONTWRITEBYTECODE": "1"}
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        done = run(_MATCH, tmp_path, env=environment, cwd=tmp_path, preexec_fn=bound_by_permissions)
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+    assert done.returncode == 0, done.stderr
+    nodes = idekernels.PatchGrid(9, 9, 4, 2).nodes
+    assert done.stdout.splitlines() == [str([1] * nodes), "None"]
+    assert not list(tmp_path.rglob("*.nbi")) and not list(tmp_path.rglob("__pycache__"))
+
+
+def imports_of(path):
+    """Top-level packages that a file imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(node.module.split(".")[0])
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "import_module":
+            found |= {name.value.split(".")[0] for name in node.args[:1] if isinstance(name, ast.Constant)}
+    return found
+
+
+@pytest.mark.parametrize(
+    ("package", "barred"),
+    [
+        ("idekernels", {"torch", "click", "rich", "rich_click", "idemodel", "idecli", "cli", "tests", "benchmarks"}),
+        ("idemodel", {"click", "rich", "rich_click", "idecli", "cli", "tests", "benchmarks"}),
+        ("cli", {"cli", "tests", "benchmarks"}),
+    ],
+)
+def test_imports_point_down_only(package, barred):
+    files = [path for path in (ROOT / package).rglob("*.py") if "__pycache__" not in path.parts]
+    assert len(files) > 3
+    guilty = {str(path.relative_to(ROOT)): sorted(imports_of(path) & barred) for path in files}
+    assert {path: names for path, names in guilty.items() if names} == {}
+
+
+def test_the_reference_knows_none_of_the_fast_code():
+    assert imports_of(ROOT / "idekernels" / "reference.py") == {"__future__", "typing", "numpy", "idekernels"}
+    assert "cpu" not in (ROOT / "idekernels" / "reference.py").read_text(encoding="utf-8")
+
+
+def test_every_module_says_what_it_owns():
+    for package in ("idekernels", "idemodel", "cli"):
+        for path in (ROOT / package).rglob("*.py"):
+            doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+            assert doc and len(doc.splitlines()[0]) > 15, path
+
+
+def test_one_photo_is_a_batch_of_one():
+    """The ten lines that a reader of the README types first."""
+    rng = np.random.default_rng(0)
+    photos, sketches = rng.integers(0, 256, (2, 4, 20, 20), dtype=np.uint8)
+    bank = idekernels.PatchBank.from_images(photos, sketches, settings=idekernels.BankSettings(8, 4, 2))
+    query = bank.query(photos[0])[None]
+    found = idekernels.match(query, bank, k=5)
+    sources, targets = idekernels.gather(found, bank)
+    gram = idekernels.evidence(query, sources, bank.grid())[:, :, 0]
+    weights = idekernels.weigh(gram, idekernels.compatibility(targets, bank.grid()), bank.grid()).weights
+    picture = idekernels.blend(idekernels.compose(targets, weights), bank.grid())
+
+    whole = coarse_sketch(photos[0], bank, k=5)
+    np.testing.assert_allclose(picture / 255, whole.pixels, atol=1e-6)

@@ -55,7 +55,7 @@ def match(query, prepared, grid, radius, k, exclude):
 
 
 def _chunks(photos, rows):
-    """How many runs of patch rows a photo is cut into: as few as fit the cache, and the same number for every thread."""
+    """How many runs of patch rows a photo is cut into: as few as fit the cache, as many for every thread."""
     chunks, threads = -(-rows // _ROWS_PER_TASK), get_num_threads()
     if photos < threads:
         chunks = -(-chunks // threads) * threads

@@ -8,19 +8,16 @@ Needs ``train`` and ``test`` pairs folders in DATA; says so and ends with 0 wher
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
-import os
-import platform
-import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import describe, one_line, replace_section
 from idecli.main import run
+from idemodel.faces.pairs import images_by_stem
 
 DATA = Path("../shared/data/cuhk_student")
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 METRICS = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "vif": "VIF", "gmsd": "GMSD", "scoot": "Scoot"}
 PLANES = ("intensity=2", "dog=2", "gradient=2", "lbp=1")
 
@@ -61,7 +58,7 @@ def main() -> None:
     table = _table(_scores(arguments.data, arguments.out), seconds, _count(arguments.data))
     print(table)
     if arguments.write:
-        _replace_section(arguments.write, table)
+        replace_section(arguments.write, "measured", table)
 
 
 def _synthesise(data: Path, out: Path) -> dict[str, float]:
@@ -103,8 +100,7 @@ def _scores(data: Path, out: Path) -> dict[str, dict[str, dict[str, float]]]:
 
 def _table(scores: dict[str, dict[str, dict[str, float]]], seconds: dict[str, float], count: int) -> str:
     lines = [
-        f"{datetime.date.today()}, {platform.machine()} with {os.cpu_count()} cores ({_processor()}), "
-        f"Python {platform.python_version()}; {count} test photos; means.",
+        f"{one_line(describe(('idesketch', 'numpy', 'numba')))} {count} test photos; means.",
         "",
         f"| method | {' | '.join(METRICS.values())} | ms a photo |",
         f"|---|{'---|' * (len(METRICS) + 1)}",
@@ -115,12 +111,6 @@ def _table(scores: dict[str, dict[str, dict[str, float]]], seconds: dict[str, fl
     return "\n".join(lines)
 
 
-def _replace_section(path: Path, text: str) -> None:
-    page = path.read_text(encoding="utf-8")
-    section = f"{BEGIN}\n{text}\n{END}"
-    path.write_text(re.sub(f"{BEGIN}.*?{END}", lambda _: section, page, flags=re.DOTALL), encoding="utf-8")
-
-
 def _do(*arguments: str) -> None:
     code = run(list(arguments))
     if code:
@@ -128,14 +118,7 @@ def _do(*arguments: str) -> None:
 
 
 def _count(data: Path) -> int:
-    return len(list((data / "test" / "photo").iterdir()))
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown processor"
+    return len(images_by_stem(data / "test" / "photo"))
 
 
 if __name__ == "__main__":

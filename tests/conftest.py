@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +32,17 @@ def golden_metrics() -> dict[str, Any]:
     return content
 
 
-def _obey_permissions() -> None:
-    """Give up what lets root read and write everywhere (CAP_DAC_OVERRIDE, _READ_SEARCH), for what is executed next."""
-    for capability in (1, 2):
-        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+_OBEY_PERMISSIONS = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: what lets root read and write everywhere
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP, for what is executed next
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 @pytest.fixture
-def bound_by_permissions() -> Callable[[], None]:
-    """A ``preexec_fn`` under which file permissions bind, even where the tests run as root (in containers)."""
+def bound_by_permissions() -> list[str]:
+    """The beginning of a command line under which file permissions bind, even where the tests run as root."""
     if not sys.platform.startswith("linux"):
         pytest.skip("needs Linux capabilities")
-    return _obey_permissions
+    return [sys.executable, "-c", _OBEY_PERMISSIONS]

@@ -33,9 +33,9 @@ def content(bank):
     return (planes, bank.names, bank.settings, bank.height, bank.width, bank.channels, bank.created, bank.tool)
 
 
-def run(code, *arguments, **options):
+def run(code, *arguments, before=(), **options):
     """Python in a process of its own; warnings are errors there too."""
-    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(os.fspath, arguments)]
+    command = [*before, sys.executable, "-W", "error", "-c", textwrap.dedent(code), *map(os.fspath, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
 
 
@@ -175,7 +175,8 @@ _KILLED = """
 
 @pytest.mark.skipif(os.name != "posix", reason="needs fork and SIGKILL")
 def test_a_build_killed_at_any_moment_leaves_a_whole_bank(tmp_path):
-    done = run(_KILLED, tmp_path / "bank.h5")
+    one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # since it forks
+    done = run(_KILLED, tmp_path / "bank.h5", env={**os.environ, **one_thread})
 
     assert done.returncode == 0, done.stderr
     inside, rest = done.stdout.split(" ", 1)
@@ -551,7 +552,7 @@ def test_a_read_only_folder_is_refused(path, bound_by_permissions):
     before = path.read_bytes()
     path.parent.chmod(0o555)
     try:
-        done = run(_READ_ONLY, path, preexec_fn=bound_by_permissions)
+        done = run(_READ_ONLY, path, before=bound_by_permissions)
     finally:
         path.parent.chmod(0o755)
     assert done.stdout.split() == ["PermissionError", "True", "False"], done.stderr
@@ -568,7 +569,7 @@ def test_an_unreadable_bank_is_refused(path, bound_by_permissions):
         except BankError as error:
             print(error)
     """
-    done = run(code, path, preexec_fn=bound_by_permissions)
+    done = run(code, path, before=bound_by_permissions)
     assert done.stdout == f"{path}: may not be read (permission denied)\n", done.stderr
 
 

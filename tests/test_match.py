@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
@@ -152,6 +153,18 @@ def test_excluded_images_are_never_candidates(backend):
     assert not np.isin(found.image[0], [0, 33]).any()
     assert not (found.image[1] == 5).any()
     assert (found.image[0] == 4).any()
+
+
+@pytest.mark.parametrize("chunks", [1, 2, 5, 18, 19])
+def test_however_the_rows_are_shared_out_none_is_lost(chunks, monkeypatch):
+    rng = np.random.default_rng(17)
+    bank = random_bank(rng, 33, 40, 7, levels=3)
+    query = rng.integers(0, 3, (2, 1, 40, 7), dtype=np.uint8) * 127
+    grid = PatchGrid(40, 7, 4, 2)
+    monkeypatch.setattr(importlib.import_module("idekernels.cpu.match"), "_chunks", lambda photos, rows: chunks)
+
+    assert grid.shape[0] == 19
+    assert_same(match(query, bank, grid, radius=2, k=3, backend="cpu"), naive_match(query, bank, grid, 2, 3))
 
 
 def test_the_number_of_threads_changes_nothing():

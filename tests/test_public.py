@@ -24,8 +24,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HEAVY = ("numba", "llvmlite", "h5py", "hdf5plugin", "scipy", "skimage", "PIL", "torch", "cupy", "click", "rich")
 
 
-def run(code, *arguments, **options):
-    command = [sys.executable, "-c", textwrap.dedent(code), *map(os.fspath, arguments)]
+def run(code, *arguments, before=(), **options):
+    command = [*before, sys.executable, "-c", textwrap.dedent(code), *map(os.fspath, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
 
 
@@ -162,7 +162,7 @@ def test_it_works_from_a_read_only_install_without_a_home(tmp_path, bound_by_per
     for folder in folders:
         folder.chmod(0o555)
     try:
-        done = run(_MATCH, tmp_path, env=environment, cwd=tmp_path, preexec_fn=bound_by_permissions)
+        done = run(_MATCH, tmp_path, env=environment, cwd=tmp_path, before=bound_by_permissions)
     finally:
         for folder in folders:
             folder.chmod(0o755)

@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     facts = machine.describe(PACKAGES)
     console = Console(width=max(160, Console().width))
     outcomes: list[Outcome] = []
-    for contest in track(contests, "contests", total=5, console=Console(stderr=True)):
+    for contest in track(contests, "contests", total=6, console=Console(stderr=True)):
         if options.only in contest.title:
             outcomes += hold(contest, options.repeat)
     _show(console, facts, outcomes)

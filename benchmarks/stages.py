@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import idekernels as ide
-from idekernels.operations import Candidates, Compatibility, PreparedBank
+from idekernels.results import Candidates, Compatibility, PreparedBank
 from idekernels.workloads import Workload
 
 ALPHA = 0.5

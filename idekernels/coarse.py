@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from idekernels import arguments, operations
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
-from idekernels.operations import Compatibility, PreparedBank
+from idekernels.results import Compatibility, PreparedBank
 
 
 @dataclass(frozen=True)

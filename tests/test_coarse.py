@@ -96,6 +96,16 @@ def test_the_sketch_is_a_tensor_that_shares_its_memory(bank, photo):
     assert np.shares_memory(seen, coarse.pixels) and seen.shape == coarse.pixels.shape
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_white_stays_white_and_never_passes_one(pairs, method):
+    """Weights that sum to one but for rounding would make 255.00002 of white."""
+    white = PatchBank.from_images(
+        [pair.photo for pair in pairs[:5]], [np.full((80, 64), 255, np.uint8)] * 5, settings=SETTINGS
+    )
+    pixels = coarse_sketch(pairs[6].photo, white, method=method, k=5).pixels
+    assert 1 - 1e-6 <= pixels.min() and pixels.max() <= 1
+
+
 def test_torch_sees_the_same_memory(bank, photo):
     torch = pytest.importorskip("torch")
     coarse = coarse_sketch(photo, bank, k=4)
@@ -210,6 +220,22 @@ def test_overrides_are_the_banks_own_settings(pairs, photo):
     comp = coarse_sketch(photo, other, CoarseSettings(k=3, patch=6), overlap=2, radius=1)
     np.testing.assert_array_equal(ref.pixels, comp.pixels)
     assert not np.array_equal(coarse_sketch(photo, other, k=3).pixels, ref.pixels)
+
+
+@pytest.mark.parametrize("method", ["mwf", "mrf", "multi"])
+def test_alpha_weighs_the_agreement_of_neighbours(bank, photo, method):
+    little, usual, much = (coarse_sketch(photo, bank, method=method, k=4, alpha=alpha) for alpha in (0.0, 0.5, 50.0))
+
+    assert little.objective[0] < usual.objective[0] < much.objective[0]
+    assert not np.array_equal(usual.pixels, much.pixels)
+    if method == "mrf":  # without neighbours the nearest candidate is chosen
+        nearest = coarse_sketch(photo, bank, method="top1", k=4, blend="cut")
+        np.testing.assert_array_equal(little.pixels, nearest.pixels)
+
+
+def test_iterations_reach_belief_propagation(bank, photo):
+    none, many = (coarse_sketch(photo, bank, method="mrf", k=4, alpha=5.0, iterations=n).objective for n in (0, 50))
+    assert many[0] < none[0]
 
 
 @pytest.mark.parametrize(

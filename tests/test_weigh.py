@@ -409,3 +409,12 @@ def test_wrong_arguments_are_named(gram, links, options, kind, says):
 def test_wrong_arguments_of_multi_are_named(grams, options, kind, says):
     with pytest.raises(kind, match=says):
         weigh_multi(grams, LINKS, GRID, **options)
+
+
+def test_tables_that_are_not_finite_are_refused():
+    grid = PatchGrid(6, 9, 6, 3)
+    gram = np.ones((1, 2, 1, 1), np.float32)
+    whole, broken = np.ones((1, 1, 1, 1), np.float32), np.full((1, 1, 1, 1), np.nan, np.float32)
+
+    with pytest.raises(ValueError, match="compatibility must be finite"):
+        weigh(gram, Compatibility(whole, whole, broken), grid)

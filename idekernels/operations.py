@@ -467,5 +467,7 @@ def _links(
             raise ValueError(f"compatibility.{name} must be {(photos, len(grid.edges), k, k)} float32")
     if not np.isfinite(gram).all():
         raise ValueError(f"{called} must be finite")
+    if not all(np.isfinite(link).all() for link in links):
+        raise ValueError("compatibility must be finite")
     own, other, cross = (np.ascontiguousarray(link) for link in links)
     return own, other, cross

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +47,14 @@ def bound_by_permissions() -> list[str]:
     if not sys.platform.startswith("linux"):
         pytest.skip("needs Linux capabilities")
     return [sys.executable, "-c", _OBEY_PERMISSIONS]
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """One thread for torch, as in evaluate's workers; on a busy machine more threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

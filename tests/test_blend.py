@@ -12,7 +12,7 @@ from test_grid import grids
 from test_tables import random_patches
 
 from idekernels import PatchGrid, blend, compose, reference
-from idekernels.cpu.blend import seam
+from idekernels.cpu.blending import seam
 from idekernels.operations import BLENDINGS, blend_window
 
 BACKENDS = ("cpu", "reference")

@@ -19,13 +19,7 @@ from idekernels.errors import InputError
 from idemodel.checkpoint import load_generator, load_reference, read_header, save_generator
 from idemodel.network import MLAConfig, MLANet
 
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def authors_shapes(modules, features=64, channels=3, upscale=2):

@@ -23,13 +23,7 @@ VGG = {
 HEADS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """As in evaluate's workers; on a busy machine more threads only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def lpips_tensors(kind):

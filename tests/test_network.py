@@ -16,12 +16,7 @@ from idemodel.network import MLAConfig, MLANet, PatchDiscriminator, VGGDiscrimin
 SMALL = {"features": 8, "modules": 2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def small_net(seed=0, **changes):

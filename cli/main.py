@@ -17,6 +17,7 @@ _COMMANDS = {  # name -> module:attribute; a module is imported when its command
     "data": "idecli.data:data",
     "bank": "idecli.bank:bank",
     "coarse": "idecli.coarse:coarse",
+    "train": "idecli.train:train_command",
     "evaluate": "idecli.evaluate:evaluate_command",
     "recognise": "idecli.recognise:recognise_command",
 }

@@ -163,15 +163,15 @@ COMPACT = Recipe(
     modules=2,
     discriminator="patch",
     discriminator_features=32,
-    losses=LossWeights(pixel=1.0, perceptual=0.0, adversarial=0.02, gradient=0.5, ssim=0.3, features=0.5),
-    steps=9_000,
-    batch=8,
+    losses=LossWeights(pixel=1.0, perceptual=0.0, adversarial=0.04, gradient=0.5, ssim=0.3, features=2.0),
+    steps=8_000,
+    batch=4,
     crop=96,
     stride=2,
     transposes=False,
-    rate=4e-4,
+    rate=3e-4,
     betas=(0.5, 0.99),
-    halvings=(5_000, 7_000, 8_200),
+    halvings=(4_500, 6_000, 7_200),
     average=0.998,
     validation=6,
     validate_every=500,
@@ -197,9 +197,7 @@ def read_recipe(path: str | Path) -> Recipe:
         if file.stat().st_size > LARGEST:
             raise InputError(f"{file}: is larger than {LARGEST} bytes; a recipe is a few lines")
         values = tomllib.loads(file.read_text(encoding="utf-8"))
-        base = values.pop("base", PAPER.name)
-        if base not in RECIPES:
-            raise ValueError(f"base must be one of {', '.join(RECIPES)}, not {base!r}")
+        base = arguments.choice("base", values.pop("base", PAPER.name), tuple(RECIPES))
         return _changed(replace(RECIPES[base], name=file.stem), values)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{file}: is not TOML ({error})") from None

@@ -1,0 +1,131 @@
+"""``idesketch train``: pairs and a bank in, a generator out; stops cleanly, goes on with ``--resume``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from idecli.console import err, note, say
+from idecli.options import PATH, Bytes
+
+if TYPE_CHECKING:
+    from idemodel.recipe import Recipe
+    from idemodel.train import Watch
+
+
+@click.command("train")
+@click.argument("pairs", type=PATH)
+@click.argument("banks", metavar="BANK.h5...", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--out", type=PATH, required=True, help="Run folder: checkpoints, log, samples, everything.")
+@click.option("--recipe", help="paper, compact or FILE.toml; compact if not given.")
+@click.option("--steps", type=click.IntRange(1), help="Steps in all, instead of the recipe's.")
+@click.option("--seed", type=click.IntRange(0), help="Decides first weights and crops; 0 if not given.")
+@click.option("--resume", is_flag=True, help="Go on with the run in that folder, its recipe and seed.")
+@click.option("--vgg19", type=PATH, help="VGG19 weights in torchvision's names, for a perceptual loss (paper).")
+@click.option("--device", default="auto", show_default=True, help="Of the networks: auto, cpu or cuda.")
+@click.option("--backend", default="auto", show_default=True, help="Of the coarse sketches, see coarse.")
+@click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB).")
+def train_command(
+    pairs: Path,
+    banks: tuple[Path, ...],
+    out: Path,
+    recipe: str | None,
+    steps: int | None,
+    seed: int | None,
+    resume: bool,
+    vgg19: Path | None,
+    device: str,
+    backend: str,
+    memory: int | None,
+) -> None:
+    """Train a generator on a pairs folder and its bank.
+
+    Makes the leave-one-out coarse sketches of the photos itself. Ctrl-C saves and stops; --resume goes on as if
+    nothing had happened. For several processes: torchrun --nproc-per-node=2 -m idecli train ...
+    """
+    with err.status("Loading"):
+        from idemodel.train import Run, train
+
+    recipe_, seed_ = _chosen(out, recipe, seed, resume)
+    if steps:
+        recipe_ = replace(recipe_, steps=steps)
+    with _progress() as bar:
+        run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, _device(device), _watch(bar))
+        done = train(run)
+    say(f"{done.steps} steps done; last {done.last_file}")
+    if done.best is not None:
+        say(f"best at step {done.best_step}: mean of SSIM, FSIM and Scoot {done.best:.4f}; {done.best_file}")
+
+
+def _chosen(out: Path, recipe: str | None, seed: int | None, resume: bool) -> tuple[Recipe, int]:
+    """Recipe and seed: those given, those of the run that goes on, or compact and 0."""
+    from idekernels.errors import InputError
+    from idemodel.recipe import RECIPES, Recipe, read_recipe
+    from idemodel.training.run_folder import RunFolder
+
+    described = RunFolder(out).read_description() if resume else {}
+    try:
+        old = Recipe.from_dict(described.get("recipe", {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{out}: its recipe cannot be read ({error}); start anew in another folder") from None
+    unnamed = old if resume else RECIPES["compact"]
+    chosen = unnamed if recipe is None else RECIPES.get(recipe) or read_recipe(recipe)
+    return chosen, int(described.get("seed", 0)) if seed is None else seed
+
+
+def _device(name: str) -> str:
+    """The torch device that a name stands for; InputError where it is not there."""
+    import torch
+
+    from idekernels.errors import InputError
+
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    if name.startswith("cuda") and not there:
+        raise InputError(f"--device {name}: torch sees no CUDA device; use cpu, or install torch for CUDA and a driver")
+    try:
+        return str(torch.device(name))
+    except RuntimeError:
+        raise InputError(f"--device {name}: no such device; auto, cpu or cuda") from None
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+        console=err,
+        transient=True,
+        disable=not err.is_terminal,
+    )
+
+
+def _watch(bar: Progress) -> Watch:
+    from idemodel.train import Watch
+
+    tasks: dict[str, TaskID] = {}
+
+    def task(name: str) -> TaskID:
+        if name not in tasks:
+            tasks[name] = bar.add_task(name, total=None, losses="")
+        return tasks[name]
+
+    def coarse(done: int, total: int) -> None:
+        bar.update(task("Coarse sketches"), completed=done, total=total, visible=done < total)
+
+    def stepped(step: int, total: int, losses: Mapping[str, float]) -> None:
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        bar.update(task("Training"), completed=step, total=total, losses=shown)
+
+    def validated(step: int, scores: Mapping[str, float]) -> None:
+        note(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+
+    return Watch(coarse, stepped, validated, note)

@@ -1,0 +1,408 @@
+"""A training run from pairs and bank to a generator: coarse sketches, steps, validation, files, and where it stops."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idekernels import open_bank, prepare
+from idekernels.errors import InputError
+from idekernels.representations import intensity
+from idekernels.warm import warm_up
+from idemodel.checkpoint import save_generator
+from idemodel.contact_sheet import contact_sheet
+from idemodel.faces.images import write_image
+from idemodel.inputs import fitted, generator_input, guide_channels
+from idemodel.losses import WANTED as VGG19_WANTED
+from idemodel.losses import PerceptualLoss, load_perceptual
+from idemodel.metrics.table import METRICS
+from idemodel.network import MLAConfig
+from idemodel.recipe import Recipe
+from idemodel.training.events import Events
+from idemodel.training.pairs import (
+    Faces,
+    TrainingPairs,
+    bank_digest,
+    cached_coarse_sketches,
+    coarse_cache_key,
+    read_faces,
+)
+from idemodel.training.parallel import Group, joined_group
+from idemodel.training.run_folder import RunFolder, Standing
+from idemodel.training.trainer import Trainer
+
+SCORES = ("ssim", "fsim", "scoot")  # their mean chooses the best generator
+LOG_EVERY = 10  # steps
+_SHOWN = 6  # faces of a sample grid
+
+
+class Stopped(KeyboardInterrupt):
+    """SIGINT or SIGTERM came; the run is saved and can be resumed. The message says where and how."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told what happens; each does nothing by default.
+
+    coarse(done, total) coarse sketches made; stepped(step, total, losses); validated(step, scores); note(text).
+    """
+
+    coarse: Callable[[int, int], None] = lambda done, total: None
+    stepped: Callable[[int, int, Mapping[str, float]], None] = lambda step, total, losses: None
+    validated: Callable[[int, Mapping[str, float]], None] = lambda step, scores: None
+    note: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Parameters
+    ----------
+    pairs : Path
+        Pairs folder; photos of the bank's size.
+    banks : tuple of Path
+        One bank, or several as one.
+    folder : Path
+        Run folder, made where it is missing.
+    recipe : Recipe
+    seed : int
+        Decides first weights and crops: equal runs give equal weights on one machine with equally many threads.
+    resume : bool
+        Go on with the run in ``folder``.
+    vgg19 : Path, optional
+        Weights for the perceptual loss.
+    backend, memory : str, int, optional
+        Of stage 1, see :func:`idekernels.prepare`.
+    device : str
+        Of torch.
+    """
+
+    pairs: Path
+    banks: tuple[Path, ...]
+    folder: Path
+    recipe: Recipe
+    seed: int = 0
+    resume: bool = False
+    vgg19: Path | None = None
+    backend: str = "auto"
+    memory: int | None = None
+    device: str = "cpu"
+    watch: Watch = field(default_factory=Watch, repr=False)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run gave: steps taken in all, the best score (None without validation) and its step, the model files."""
+
+    steps: int
+    best: float | None
+    best_step: int | None
+    best_file: Path
+    last_file: Path
+
+
+def train(run: Run) -> Trained:
+    """Train a generator as the recipe says, from the start or from where the run in the folder stopped.
+
+    A stopped and resumed run gives the weights of one that never stopped. Under ``torchrun`` every process takes
+    ``batch`` crops a step and gradients are averaged.
+
+    Raises
+    ------
+    InputError
+        Images, bank, recipe, weights file or run folder do not fit; or the loss is no longer a number: the message
+        names the last good checkpoint.
+    Stopped
+        SIGINT or SIGTERM; everything is saved.
+    OSError
+        The disk is full or read-only; the last checkpoint is whole.
+    """
+    perceptual = _perceptual(run)
+    with joined_group(run.device) as group, contextlib.ExitStack() as stack:
+        folder = RunFolder(run.folder)
+        if group.first:
+            stack.enter_context(folder.locked())
+        data = _prepare_data(run, folder, group)
+        trainer = Trainer(run.recipe, data.network, run.seed, perceptual, run.device)
+        standing = _resumed(run, folder, trainer, data)
+        group.wait()
+        return _Loop(run, folder, group, data, trainer).go_on(standing)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Pairs to learn from and pairs to validate on, and what identifies them."""
+
+    learned: TrainingPairs
+    kept_aside: tuple[_Aside, ...]
+    network: MLAConfig
+    description: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """A pair kept out of training: the generator's input (1, C, h, w), coarse sketch and truth for the metrics."""
+
+    name: str
+    inputs: Tensor
+    coarse: NDArray[np.uint8]
+    truth: NDArray[np.uint8]
+
+
+def _perceptual(run: Run) -> PerceptualLoss | None:
+    if not run.recipe.losses.perceptual:
+        return None
+    if run.vgg19 is None:
+        raise InputError(
+            f"the recipe {run.recipe.name!r} has a perceptual loss: give the weights with --vgg19 FILE, {VGG19_WANTED}"
+        )
+    return load_perceptual(run.vgg19)
+
+
+def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
+    recipe = run.recipe
+    with open_bank(*run.banks) as bank:
+        faces = read_faces(run.pairs, bank)
+        channels = recipe.channels or bank.channels
+        if bank.channels not in (1, channels):
+            raise InputError(f"{run.banks[0]}: has {bank.channels} target channels, the recipe {channels}")
+        network = MLAConfig(channels, recipe.features, recipe.modules, 2, guide_channels(recipe.inputs, channels))
+        bank_hash = bank_digest(bank)
+        cache = folder.path / "coarse" / coarse_cache_key(faces, bank_hash, recipe.coarse)[:16]
+        _check_fits(run, folder, {"bank": bank_hash, "pairs": faces.digest}, group)
+        if group.first:
+            warm_up(recipe.coarse, run.backend)
+            cached_coarse_sketches(
+                faces, prepare(bank, run.backend, run.memory), recipe.coarse, cache, run.watch.coarse
+            )
+        group.wait()
+        coarse = cached_coarse_sketches(faces, prepare(bank, run.backend, 0), recipe.coarse, cache)
+    aside, learned = _split(len(faces.names), recipe.validation, run.seed)
+    kept_aside = tuple(_aside(faces, coarse, number, network) for number in aside)
+    some = Faces(tuple(faces.names[i] for i in learned), faces.photos[learned], faces.sketches[learned])
+    pairs = TrainingPairs(some, [coarse[i] for i in learned], recipe, network)
+    return _Data(pairs, kept_aside, network, {"bank": bank_hash, "pairs": faces.digest})
+
+
+def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: Group) -> None:
+    """A new run describes itself; a resumed one must be the run that is described, but for its number of steps."""
+    own = {
+        "recipe": run.recipe.as_dict(),
+        "seed": run.seed,
+        "processes": group.size,
+        "data": dict(hashes),
+        "paths": {"pairs": str(run.pairs), "banks": [str(bank) for bank in run.banks]},
+    }
+    if run.resume:
+        described = folder.read_description()
+        for name in ("recipe", "seed", "processes", "data"):
+            theirs, ours = described.get(name), own[name]
+            if name == "recipe":
+                theirs, ours = ({**value, "steps": 0} if isinstance(value, dict) else value for value in (theirs, ours))
+            if theirs != ours:
+                raise InputError(
+                    f"{folder.path}: its run had another {name}; resume with the same or use another folder"
+                )
+    elif group.first and folder.state.exists():
+        raise InputError(f"{folder.path}: holds a run already; go on with --resume, or choose another folder")
+    if group.first:
+        folder.describe(own)
+
+
+def _but_steps(value: Any) -> Any:
+    return {**value, "steps": None} if isinstance(value, dict) else value
+
+
+def _split(count: int, aside: int, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers of the pairs kept aside, and of the others."""
+    if aside >= count:
+        raise InputError(f"the recipe keeps {aside} pairs aside for validation, of {count} in all; none would be left")
+    order = np.random.default_rng([seed, 2**31]).permutation(count)
+    return sorted(order[:aside].tolist()), sorted(order[aside:].tolist())
+
+
+def _aside(faces: Faces, coarse: list[Tensor], number: int, network: MLAConfig) -> _Aside:
+    photo = torch.from_numpy(intensity(faces.photos[number]))[None, None] / 255.0
+    inputs = generator_input(coarse[number][None], photo, channels=network.channels, guide=network.guide)
+    return _Aside(faces.names[number], inputs, _as_image(coarse[number]), faces.sketches[number])
+
+
+def _as_image(planes: Tensor) -> NDArray[np.uint8]:
+    """(C, H, W) in [0, 1] to (H, W) or (H, W, 3) uint8."""
+    levels = (planes.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu()
+    return levels[0].numpy() if len(levels) == 1 else levels.permute(1, 2, 0).contiguous().numpy()
+
+
+def _resumed(run: Run, folder: RunFolder, trainer: Trainer, data: _Data) -> Standing:
+    if not run.resume:
+        return Standing(0, None, None, {})
+    standing = folder.read_state()
+    if standing.tensors:
+        try:
+            trainer.load_state(standing.tensors)
+        except (KeyError, RuntimeError) as error:
+            raise InputError(
+                f"{folder.state}: does not fit the recipe ({error}); start anew in another folder"
+            ) from None
+    return replace(standing, tensors={})
+
+
+class _Loop:
+    """Steps, and what happens between them."""
+
+    def __init__(self, run: Run, folder: RunFolder, group: Group, data: _Data, trainer: Trainer) -> None:
+        self.run, self.folder, self.group, self.data, self.trainer = run, folder, group, data, trainer
+        self.recipe = run.recipe
+        self.best: float | None = None
+        self.best_step: int | None = None
+        self.saved: int | None = None
+        self.events: Events | None = None
+
+    def go_on(self, standing: Standing) -> Trained:
+        """Take the steps that are left."""
+        step, self.best, self.best_step = standing.step, standing.best, standing.best_step
+        self.saved = step if self.run.resume and step else None
+        if self.group.first:
+            self.folder.forget_after(step)
+            self.events = Events(self.folder.path / "tensorboard", step)
+            if not self.events.written:
+                self.run.watch.note("no TensorBoard events: pip install 'idesketch[tensorboard]' for them")
+            if not step:
+                self._score_coarse()
+        try:
+            with _signals() as stop:
+                while step < self.recipe.steps:
+                    self._step(step)
+                    step += 1
+                    stopped = self.group.any(stop.is_set())
+                    self._between(step, stopped)
+                    if stopped and step < self.recipe.steps:
+                        raise Stopped(f"stopped after step {step}, all saved; go on with --resume")
+        finally:
+            if self.events:
+                self.events.close()
+        best = self.folder.best if self.best_step is not None else self.folder.last
+        return Trained(step, self.best, self.best_step, best, self.folder.last)
+
+    def _score_coarse(self) -> None:
+        """What the generator has to beat, as the score of step 0."""
+        if self.data.kept_aside:
+            scores = _scores([one.coarse for one in self.data.kept_aside], self.data.kept_aside)
+            self.folder.append({"step": 0, "scores": scores})
+            self.run.watch.validated(0, scores)
+
+    def _step(self, number: int) -> None:
+        started = time.perf_counter()
+        every = self.recipe.batch * self.group.size
+        batch = self.data.learned.batch(self.run.seed, number, every, self.group.part(self.recipe.batch))
+        synchronise = self.group.average_gradients if self.group.size > 1 else None
+        found = self.trainer.step(batch, number, synchronise)
+        losses = self.group.average(found)
+        if not all(math.isfinite(value) for value in losses.values()):
+            bad = ", ".join(name for name, value in losses.items() if not math.isfinite(value))
+            raise InputError(f"{self.folder.path}: {bad} is no longer a number at step {number + 1}; {self._remedy()}")
+        if not self.group.first:
+            return
+        self.run.watch.stepped(number + 1, self.recipe.steps, losses)
+        if (number + 1) % LOG_EVERY == 0 and self.events:
+            seconds = time.perf_counter() - started
+            self.folder.append({"step": number + 1, "losses": losses, "seconds": round(seconds, 4)})
+            self.events.scalars("loss", losses, number + 1)
+
+    def _between(self, step: int, stopped: bool) -> None:
+        """Validate and save, where it is due."""
+        if not self.group.first:
+            return
+        last = step == self.recipe.steps
+        if self.data.kept_aside and (step % self.recipe.validate_every == 0 or last):
+            self._validate(step)
+        if step % self.recipe.save_every == 0 or last or stopped:
+            self._save(step)
+
+    def _save(self, step: int) -> None:
+        if not self.trainer.finite():
+            raise InputError(f"{self.folder.path}: weights are no longer numbers after step {step}; {self._remedy()}")
+        standing = Standing(step, self.best, self.best_step, self.trainer.state())
+        self.folder.save(standing, self.trainer.best_generator, self.recipe.as_dict())
+        self.saved = step
+
+    def _validate(self, step: int) -> None:
+        """Score the pairs kept aside; the best generator is kept."""
+        fine = [self._fine(one) for one in self.data.kept_aside]
+        scores = _scores(fine, self.data.kept_aside)
+        if not math.isfinite(scores["mean"]):
+            raise InputError(f"{self.folder.path}: scores are no longer numbers at step {step}; {self._remedy()}")
+        if self.best is None or scores["mean"] > self.best:
+            save_generator(self.folder.best, self.trainer.best_generator, recipe=self.recipe.as_dict())
+            self.best, self.best_step = scores["mean"], step
+        self.folder.append({"step": step, "scores": scores})
+        self._show(step, fine, scores)
+        self.run.watch.validated(step, scores)
+
+    def _fine(self, one: _Aside) -> NDArray[np.uint8]:
+        generator = self.trainer.best_generator.eval()
+        with torch.no_grad():
+            fine = fitted(generator(one.inputs.to(self.trainer.device)), *one.truth.shape[:2])
+        generator.train()
+        return _as_image(fine[0])
+
+    def _show(self, step: int, fine: list[NDArray[np.uint8]], scores: Mapping[str, float]) -> None:
+        shown = self.data.kept_aside[:_SHOWN]
+        columns = [
+            ("coarse", [one.coarse for one in shown]),
+            (f"fine, step {step}", fine[:_SHOWN]),
+            ("truth", [one.truth for one in shown]),
+        ]
+        sheet = contact_sheet(columns)
+        samples = self.folder.path / "samples"
+        samples.mkdir(exist_ok=True)
+        write_image(samples / f"step-{step:07d}.png", sheet)
+        if self.events:
+            self.events.scalars("score", scores, step)
+            self.events.image("samples", sheet, step)
+
+    def _remedy(self) -> str:
+        if self.saved is None:
+            return "nothing was saved yet; start anew with a lower rate"
+        return f"the last good checkpoint is {self.folder.last} (step {self.saved}); start anew with a lower rate"
+
+
+def _scores(made: Sequence[NDArray[np.uint8]], aside: Sequence[_Aside]) -> dict[str, float]:
+    """Means of the metrics over the pairs kept aside, in grey, and the mean of those."""
+    pairs = [(intensity(image), intensity(one.truth)) for image, one in zip(made, aside, strict=True)]
+    scores = {name: float(np.mean([METRICS[name].function(*pair) for pair in pairs])) for name in SCORES}
+    return scores | {"mean": sum(scores.values()) / len(SCORES)}
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts at once. Only the main thread may ask for it."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def told(number: int, frame: Any) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,223 @@
+"""The training pairs as the generator sees them: leave-one-out coarse sketches, cached, and crops drawn by step."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from idekernels.atomic import replace_when_done
+from idekernels.bank import PatchBank
+from idekernels.coarse import CoarseSettings, coarse_sketch, photos_at_once
+from idekernels.errors import InputError
+from idekernels.representations import intensity
+from idekernels.results import PreparedBank
+from idemodel.faces.images import read_colour, read_grey
+from idemodel.faces.pairs import list_pairs
+from idemodel.inputs import generator_input
+from idemodel.network import MLAConfig
+from idemodel.recipe import Recipe
+
+Advance = Callable[[int, int], None]
+
+_CHUNK = 32  # coarse sketches a cache file
+_CACHE = "coarse sketches 1"  # changes when equal settings give other pixels
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Photos (N, H, W, 3) and sketches (N, H, W) or (N, H, W, 3), uint8, of the bank's size, and their names."""
+
+    names: tuple[str, ...]
+    photos: NDArray[np.uint8]
+    sketches: NDArray[np.uint8]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names and pixels."""
+        return _digest(json.dumps(self.names).encode(), self.photos, self.sketches)
+
+
+def read_faces(folder: Path, bank: PatchBank) -> Faces:
+    """Read a pairs folder whose images have the bank's size; sketches are grey where the bank's targets are.
+
+    Raises
+    ------
+    InputError
+        A missing folder or twin, an image that cannot be read or is of another size; the file is named.
+    """
+    files = list_pairs(folder)
+    read_target = read_grey if bank.channels == 1 else read_colour
+    photos = np.stack([_sized(read_colour(pair.photo), pair.photo, bank) for pair in files])
+    sketches = np.stack([_sized(read_target(pair.sketch), pair.sketch, bank) for pair in files])
+    return Faces(tuple(pair.name for pair in files), photos, sketches)
+
+
+def bank_digest(bank: PatchBank) -> str:
+    """SHA-256 of everything in a bank that a coarse sketch depends on."""
+    head = json.dumps([bank.settings.as_dict(), list(bank.names), bank.height, bank.width], sort_keys=True)
+    planes = (side(i, i + 1) for i in range(bank.images) for side in (bank.source, bank.target))
+    return _digest(head.encode(), *planes)
+
+
+def coarse_cache_key(faces: Faces, bank_hash: str, settings: CoarseSettings) -> str:
+    """What the cached coarse sketches are known by: any change of bank, photos, names or settings changes it."""
+    head = json.dumps([_CACHE, bank_hash, asdict(settings), faces.names], sort_keys=True)
+    return _digest(head.encode(), faces.photos)
+
+
+def cached_coarse_sketches(
+    faces: Faces, prepared: PreparedBank, settings: CoarseSettings, folder: Path, advance: Advance | None = None
+) -> list[Tensor]:
+    """Coarse sketches of training photos, each without its own pair (by name); made once, then read from ``folder``.
+
+    Returns
+    -------
+    list of N (C, H, W) float32 Tensors in [0, 1]
+        Backed by the cache files, which are mapped, not read; they appear one by one, so an interrupted call goes on
+        where it was.
+
+    Raises
+    ------
+    OSError
+        The folder is read-only or the disk is full.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sketches: list[Tensor] = []
+    for first in range(0, len(faces.names), _CHUNK):
+        numbers = range(first, min(first + _CHUNK, len(faces.names)))
+        file = folder / f"{first:06d}.npy"
+        shape = (len(numbers), prepared.bank.channels, prepared.bank.height, prepared.bank.width)
+        made = _mapped(file, shape)
+        if made is None:
+            pixels = np.concatenate(list(_made(faces, prepared, settings, numbers)))
+            with replace_when_done(file) as partial, partial.open("wb") as stream:
+                np.save(stream, pixels)
+            made = _mapped(file, shape)
+        sketches += torch.from_dlpack(made)
+        if advance:
+            advance(len(sketches), len(faces.names))
+    return sketches
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees: inputs (B, channels + guide, crop / 2, crop / 2), truth (B, channels, crop, crop)."""
+
+    inputs: Tensor
+    truth: Tensor
+
+
+class TrainingPairs:
+    """Coarse sketches, photos and sketches of the same faces, cropped at places that seed and step alone decide."""
+
+    def __init__(self, faces: Faces, coarse: Sequence[Tensor], recipe: Recipe, network: MLAConfig) -> None:
+        self.recipe, self.network = recipe, network
+        self._coarse = list(coarse)
+        self._photos = np.stack([intensity(photo) for photo in faces.photos]) if network.guide else None
+        self._sketches = faces.sketches
+        height, width = faces.photos.shape[1:3]
+        if recipe.crop > min(height, width):
+            raise InputError(f"crops of {recipe.crop} do not fit into {height} x {width}; choose a smaller crop")
+
+    def batch(self, seed: int, step: int, size: int, part: slice = slice(None)) -> Batch:
+        """The batch of a step: ``size`` crops with replacement, or the ``part`` of them that is this process's."""
+        numbers = np.random.default_rng([seed, step])
+        draws = [self._draw(numbers) for _ in range(size)][part]
+        crops = [self._crop(draw) for draw in draws]
+        return Batch(torch.stack([one for one, _ in crops]), torch.stack([other for _, other in crops]))
+
+    def _draw(self, numbers: np.random.Generator) -> _Draw:
+        image = int(numbers.integers(len(self._coarse)))
+        flip = bool(numbers.integers(2)) and self.recipe.flips
+        transpose = bool(numbers.integers(2)) and self.recipe.transposes
+        height, width = self._coarse[image].shape[1:]
+        if transpose:
+            height, width = width, height
+        row, column = (int(numbers.choice(self._places(side))) for side in (height, width))
+        return _Draw(image, flip, transpose, row, column)
+
+    def _places(self, side: int) -> NDArray[np.int64]:
+        """Where a crop may begin: every ``stride`` pixels and, the last one, at the (even) end."""
+        last = side + side % 2 - self.recipe.crop
+        return np.unique(np.append(np.arange(0, last, self.recipe.stride), last))
+
+    def _crop(self, draw: _Draw) -> tuple[Tensor, Tensor]:
+        planes = [self._coarse[draw.image], _as_planes(self._sketches[draw.image])]
+        if self._photos is not None:
+            planes.append(_as_planes(self._photos[draw.image]))
+        coarse, truth, *photo = (draw.turned(plane)[None] for plane in planes)
+        inputs = generator_input(coarse, *photo, channels=self.network.channels, guide=self.network.guide)
+        truth = functional.pad(truth, (0, truth.shape[3] % 2, 0, truth.shape[2] % 2), mode="replicate")
+        truth = truth.expand(-1, self.network.channels, -1, -1)
+        crop, row, column = self.recipe.crop, draw.row, draw.column
+        half = inputs[0, :, row // 2 : (row + crop) // 2, column // 2 : (column + crop) // 2]
+        return half, truth[0, :, row : row + crop, column : column + crop]
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """One crop: of which image, turned how, beginning where (in the turned image)."""
+
+    image: int
+    flip: bool
+    transpose: bool
+    row: int
+    column: int
+
+    def turned(self, plane: Tensor) -> Tensor:
+        flipped = plane.flip(-1) if self.flip else plane
+        return flipped.transpose(-1, -2) if self.transpose else flipped
+
+
+def _as_planes(image: NDArray[np.uint8]) -> Tensor:
+    """(H, W) or (H, W, C) uint8 to (C, H, W) float32 in [0, 1]."""
+    levels = torch.from_numpy(image)
+    planes = levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1)
+    return planes.to(torch.float32) / 255.0
+
+
+def _made(
+    faces: Faces, prepared: PreparedBank, settings: CoarseSettings, numbers: Sequence[int]
+) -> Iterator[NDArray[np.float32]]:
+    places = {name: number for number, name in enumerate(prepared.bank.names)}
+    at_once = photos_at_once(prepared.bank, settings)
+    for start in range(0, len(numbers), at_once):
+        some = list(numbers[start : start + at_once])
+        left_out = np.array([places.get(faces.names[number], -1) for number in some])
+        made = coarse_sketch(list(faces.photos[some]), prepared, settings, exclude=left_out)
+        yield torch.from_dlpack(made).cpu().numpy()
+
+
+def _mapped(file: Path, shape: tuple[int, ...]) -> Any:
+    """The cached array, mapped copy-on-write as DLPack takes no read-only memory; None where there is no whole one."""
+    try:
+        cached = np.load(file, mmap_mode="c")
+    except (OSError, ValueError):
+        return None
+    return cached if cached.shape == shape and cached.dtype == np.float32 else None
+
+
+def _sized(image: NDArray[np.uint8], file: Path, bank: PatchBank) -> NDArray[np.uint8]:
+    if image.shape[:2] != (bank.height, bank.width):
+        raise InputError(
+            f"{file}: is {image.shape[0]} x {image.shape[1]} (rows x columns), the bank {bank.height} x {bank.width}; "
+            "align or scale the pair to the bank's size"
+        )
+    return image
+
+
+def _digest(head: bytes, *arrays: NDArray[np.uint8]) -> str:
+    digest = hashlib.sha256(head)
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()

@@ -1,0 +1,169 @@
+"""The networks in motion: one step of generator and discriminator, the running mean, and all of it as tensors."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from types import MappingProxyType
+
+import torch
+from torch import Tensor, nn
+
+from idemodel import losses
+from idemodel.network import Judgement, MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
+from idemodel.recipe import Recipe
+from idemodel.training.pairs import Batch
+
+_JUDGES: Mapping[str, Callable[[int, int], PatchDiscriminator | VGGDiscriminator]] = MappingProxyType(
+    {"vgg": VGGDiscriminator, "patch": PatchDiscriminator}
+)
+_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what Adam keeps of a parameter
+
+Synchronise = Callable[[Iterable[nn.Parameter]], None]
+
+
+class Trainer:
+    """Generator, discriminator, their optimisers and the generator's running mean.
+
+    ``state()`` and ``load_state()`` carry everything that a step depends on, so that training goes on from a file as
+    if it had never stopped. ``seed`` decides the first weights.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        network: MLAConfig,
+        seed: int,
+        perceptual: losses.PerceptualLoss | None = None,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.recipe, self.device = recipe, torch.device(device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.generator = MLANet(**asdict(network)).to(self.device, memory_format=torch.channels_last)
+            judge = _JUDGES[recipe.discriminator](network.channels, recipe.discriminator_features)
+        self.discriminator = judge.to(self.device, memory_format=torch.channels_last) if recipe.losses.judged else None
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.average else None
+        self.perceptual = perceptual.to(self.device) if perceptual else None
+        self._generator_adam = self._adam(self.generator)
+        self._discriminator_adam = self._adam(self.discriminator) if self.discriminator else None
+
+    @property
+    def best_generator(self) -> MLANet:
+        """The generator to validate and keep: the running mean where the recipe has one."""
+        return self.average or self.generator
+
+    def step(self, batch: Batch, number: int, synchronise: Synchronise | None = None) -> dict[str, Tensor]:
+        """Take the step of this number, counted from 0; gives every loss, unweighted, as a scalar without gradient.
+
+        ``synchronise(parameters)`` is called between the gradients and their use, to average them over processes.
+        """
+        inputs, truth = batch.inputs.to(self.device), batch.truth.to(self.device)
+        fine = self.generator(inputs)
+        found = self._generator_losses(fine, truth)
+        weights = asdict(self.recipe.losses)
+        total = torch.stack([weights[name] * value for name, value in found.items()]).sum()
+        self._take(self._generator_adam, total, self.generator, number, synchronise)
+        found["generator"] = total
+        if self.discriminator and self._discriminator_adam:
+            real, fake = self.discriminator(truth), self.discriminator(fine.detach())
+            found["discriminator"] = losses.discriminator_loss(real, fake)
+            self._take(self._discriminator_adam, found["discriminator"], self.discriminator, number, synchronise)
+        if self.average:
+            _follow(self.average, self.generator, min(self.recipe.average, (1 + number) / (10 + number)))
+        return {name: value.detach() for name, value in found.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """Every tensor by name; copies on the CPU."""
+        tensors: dict[str, Tensor] = {}
+        for role, network in self._networks().items():
+            tensors |= {f"{role}.{name}": value for name, value in network.state_dict().items()}
+        for role, adam, network in self._adams():
+            for name, parameter in network.named_parameters():
+                kept = adam.state.get(parameter, {})
+                tensors |= {f"{role}.adam.{moment}.{name}": kept[moment] for moment in _MOMENTS if moment in kept}
+        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+
+    def load_state(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state` gave; KeyError or RuntimeError where a name or shape does not fit."""
+        for role, network in self._networks().items():
+            network.load_state_dict({name: tensors[f"{role}.{name}"] for name in network.state_dict()})
+        for role, adam, network in self._adams():
+            for name, parameter in network.named_parameters():
+                found = {moment: tensors.get(f"{role}.adam.{moment}.{name}") for moment in _MOMENTS}
+                if all(value is not None for value in found.values()):
+                    adam.state[parameter] = {
+                        moment: value.clone() if moment == "step" else value.to(parameter.device, copy=True)
+                        for moment, value in found.items()
+                        if value is not None
+                    }
+
+    def finite(self) -> bool:
+        """Whether every weight is a finite number."""
+        values = (value for network in self._networks().values() for value in network.state_dict().values())
+        return all(bool(torch.isfinite(value).all()) for value in values)
+
+    def _generator_losses(self, fine: Tensor, truth: Tensor) -> dict[str, Tensor]:
+        """The terms of a weight above 0, by name."""
+        weights = self.recipe.losses
+        terms: dict[str, Callable[[], Tensor]] = {
+            "pixel": lambda: losses.pixel_loss(fine, truth),
+            "gradient": lambda: losses.gradient_loss(fine, truth),
+            "ssim": lambda: losses.ssim_loss(fine, truth),
+        }
+        if self.perceptual:
+            perceptual = self.perceptual
+            terms["perceptual"] = lambda: perceptual(fine, truth)
+        if self.discriminator:
+            judged, expected = self._judgements(self.discriminator, fine, truth)
+            terms["adversarial"] = lambda: losses.generator_loss(judged.logits)
+            terms["features"] = lambda: losses.feature_matching(judged.layers, expected.layers)
+        return {name: term() for name, term in terms.items() if getattr(weights, name)}
+
+    def _judgements(
+        self, discriminator: PatchDiscriminator | VGGDiscriminator, fine: Tensor, truth: Tensor
+    ) -> tuple[Judgement, Judgement]:
+        """Of the fine sketches, with gradient to them alone, and of the truth, without."""
+        discriminator.requires_grad_(False)
+        judged = discriminator.judge(fine)
+        with torch.no_grad():
+            expected = discriminator.judge(truth) if self.recipe.losses.features else judged
+        discriminator.requires_grad_(True)
+        return judged, expected
+
+    def _take(
+        self,
+        adam: torch.optim.Adam,
+        loss: Tensor,
+        network: nn.Module,
+        number: int,
+        synchronise: Synchronise | None,
+    ) -> None:
+        for group in adam.param_groups:
+            group["lr"] = self.recipe.rate_at(number)
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        if synchronise:
+            synchronise(network.parameters())
+        adam.step()
+
+    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+        return torch.optim.Adam(network.parameters(), lr=self.recipe.rate, betas=self.recipe.betas)
+
+    def _networks(self) -> dict[str, nn.Module]:
+        every = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
+        return {role: network for role, network in every.items() if network is not None}
+
+    def _adams(self) -> list[tuple[str, torch.optim.Adam, nn.Module]]:
+        pairs = [("generator", self._generator_adam, self.generator)]
+        if self.discriminator and self._discriminator_adam:
+            pairs.append(("discriminator", self._discriminator_adam, self.discriminator))  # type: ignore[arg-type]
+        return pairs  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def _follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
+    """The running mean moves by 1 - decay towards the weights."""
+    for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
+        kept.lerp_(new, 1.0 - decay)

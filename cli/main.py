@@ -18,6 +18,9 @@ _COMMANDS = {  # name -> module:attribute; a module is imported when its command
     "bank": "idecli.bank:bank",
     "coarse": "idecli.coarse:coarse",
     "train": "idecli.train:train_command",
+    "enhance": "idecli.enhance:enhance",
+    "synth": "idecli.synth:synth",
+    "export": "idecli.export:export",
     "evaluate": "idecli.evaluate:evaluate_command",
     "recognise": "idecli.recognise:recognise_command",
 }

@@ -61,19 +61,28 @@ class Plane(click.ParamType):
         return plane, int(weight or 1)
 
 
+_KERNEL_OPTIONS: tuple[tuple[str, type, Any, str], ...] = (  # flag, type, default, help; names are CoarseSettings'
+    ("--method", str, "mwf", "mwf, lle, mean, top1, mrf or multi."),
+    ("--k", int, 10, "Candidates a patch."),
+    ("--alpha", float, 0.5, "Weight of the agreement of neighbours."),
+    ("--patch", int, None, "Patch side in pixels; the bank's own if not given."),
+    ("--overlap", int, None, "Pixels that neighbours share; the bank's own if not given."),
+    ("--radius", int, None, "Search radius in pixels; the bank's own if not given."),
+    ("--blend", str, None, "feather, average or cut; by default what suits the method."),
+    ("--iterations", int, 50, "Of belief propagation (mrf)."),
+)
+
+
 def kernel_options(command: Command) -> Command:
-    """How stage 1 runs: the method and what changes it. Names are those of ``CoarseSettings``."""
-    for option in reversed(
-        [
-            click.option("--method", default="mwf", show_default=True, help="mwf, lle, mean, top1, mrf or multi."),
-            click.option("--k", default=10, show_default=True, help="Candidates a patch."),
-            click.option("--alpha", default=0.5, show_default=True, help="Weight of the agreement of neighbours."),
-            click.option("--patch", type=int, help="Patch side in pixels; the bank's own if not given."),
-            click.option("--overlap", type=int, help="Pixels that neighbours share; the bank's own if not given."),
-            click.option("--radius", type=int, help="Search radius in pixels; the bank's own if not given."),
-            click.option("--blend", help="feather, average or cut; by default what suits the method."),
-            click.option("--iterations", default=50, show_default=True, help="Of belief propagation (mrf)."),
-        ]
-    ):
-        command = option(command)
+    """How stage 1 runs: the method and what changes it."""
+    for flag, kind, default, text in reversed(_KERNEL_OPTIONS):
+        command = click.option(flag, type=kind, default=default, show_default=default is not None, help=text)(command)
+    return command
+
+
+def kernel_changes(command: Command) -> Command:
+    """The same where a model's own settings are the default: what is not given is None."""
+    for flag, kind, _, text in reversed(_KERNEL_OPTIONS):
+        instead = f"{text.split(';')[0].rstrip('.')}, instead of the model's."
+        command = click.option(flag, type=kind, help=instead)(command)
     return command

@@ -49,13 +49,14 @@ def train_command(
     nothing had happened. For several processes: torchrun --nproc-per-node=2 -m idecli train ...
     """
     with err.status("Loading"):
+        from idemodel.devices import torch_device
         from idemodel.train import Run, train
 
     recipe_, seed_ = _chosen(out, recipe, seed, resume)
     if steps:
         recipe_ = replace(recipe_, steps=steps)
     with _progress() as bar:
-        run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, _device(device), _watch(bar))
+        run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, torch_device(device), _watch(bar))
         done = train(run)
     say(f"{done.steps} steps done; last {done.last_file}")
     if done.best is not None:
@@ -76,23 +77,6 @@ def _chosen(out: Path, recipe: str | None, seed: int | None, resume: bool) -> tu
     unnamed = old if resume else RECIPES["compact"]
     chosen = unnamed if recipe is None else RECIPES.get(recipe) or read_recipe(recipe)
     return chosen, int(described.get("seed", 0)) if seed is None else seed
-
-
-def _device(name: str) -> str:
-    """The torch device that a name stands for; InputError where it is not there."""
-    import torch
-
-    from idekernels.errors import InputError
-
-    there = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if there else "cpu"
-    if name.startswith("cuda") and not there:
-        raise InputError(f"--device {name}: torch sees no CUDA device; use cpu, or install torch for CUDA and a driver")
-    try:
-        return str(torch.device(name))
-    except RuntimeError:
-        raise InputError(f"--device {name}: no such device; auto, cpu or cuda") from None
 
 
 def _progress() -> Progress:

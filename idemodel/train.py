@@ -29,6 +29,7 @@ from idemodel.losses import WANTED as VGG19_WANTED
 from idemodel.losses import PerceptualLoss, load_perceptual
 from idemodel.metrics.table import METRICS
 from idemodel.network import MLAConfig
+from idemodel.pixels import as_images, as_planes
 from idemodel.recipe import Recipe
 from idemodel.training.events import Events
 from idemodel.training.pairs import (
@@ -235,15 +236,9 @@ def _split(count: int, aside: int, seed: int) -> tuple[list[int], list[int]]:
 
 
 def _aside(faces: Faces, coarse: list[Tensor], number: int, network: MLAConfig) -> _Aside:
-    photo = torch.from_numpy(intensity(faces.photos[number]))[None, None] / 255.0
+    photo = as_planes(intensity(faces.photos[number]))[None]
     inputs = generator_input(coarse[number][None], photo, channels=network.channels, guide=network.guide)
-    return _Aside(faces.names[number], inputs, _as_image(coarse[number]), faces.sketches[number])
-
-
-def _as_image(planes: Tensor) -> NDArray[np.uint8]:
-    """(C, H, W) in [0, 1] to (H, W) or (H, W, 3) uint8."""
-    levels = (planes.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).cpu()
-    return levels[0].numpy() if len(levels) == 1 else levels.permute(1, 2, 0).contiguous().numpy()
+    return _Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.sketches[number])
 
 
 def _resumed(run: Run, folder: RunFolder, trainer: Trainer, data: _Data) -> Standing:
@@ -357,7 +352,7 @@ class _Loop:
         with torch.no_grad():
             fine = fitted(generator(one.inputs.to(self.trainer.device)), *one.truth.shape[:2])
         generator.train()
-        return _as_image(fine[0])
+        return as_images(fine)[0]
 
     def _show(self, step: int, fine: list[NDArray[np.uint8]], scores: Mapping[str, float]) -> None:
         shown = self.data.kept_aside[:_SHOWN]

@@ -32,7 +32,7 @@ def test_every_size_comes_back(height: int, width: int, size: str, channels: int
     fine = fitted(MLANet(channels, 4, 1, 2, guide)(inputs), height, width, size)
     times = 1 if size == "source" else 2
     assert fine.shape == (2, channels, times * height, times * width)
-    assert 0 <= fine.min() and fine.max() <= 1
+    assert fine.min() >= 0 and fine.max() <= 1
 
 
 def test_the_guide_holds_every_pixel() -> None:

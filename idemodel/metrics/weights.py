@@ -37,12 +37,10 @@ def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
     InputError
         No such file, not readable as tensors, or not a flat mapping of names to tensors.
     """
-    try:
-        import torch
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise InputError(f"{path}: reading weights needs torch ({error}); pip install 'idesketch[networks]'") from None
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     try:
         tensors = load_file(path) if path.suffix == ".safetensors" else read_pickle(path, wanted)
     except FileNotFoundError:

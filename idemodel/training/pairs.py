@@ -25,6 +25,7 @@ from idemodel.faces.images import read_colour, read_grey
 from idemodel.faces.pairs import list_pairs
 from idemodel.inputs import generator_input
 from idemodel.network import MLAConfig
+from idemodel.pixels import as_planes
 from idemodel.recipe import Recipe
 
 Advance = Callable[[int, int], None]
@@ -152,9 +153,9 @@ class TrainingPairs:
         return np.unique(np.append(np.arange(0, last, self.recipe.stride), last))
 
     def _crop(self, draw: _Draw) -> tuple[Tensor, Tensor]:
-        planes = [self._coarse[draw.image], _as_planes(self._sketches[draw.image])]
+        planes = [self._coarse[draw.image], as_planes(self._sketches[draw.image])]
         if self._photos is not None:
-            planes.append(_as_planes(self._photos[draw.image]))
+            planes.append(as_planes(self._photos[draw.image]))
         coarse, truth, *photo = (draw.turned(plane)[None] for plane in planes)
         inputs = generator_input(coarse, *photo, channels=self.network.channels, guide=self.network.guide)
         truth = functional.pad(truth, (0, truth.shape[3] % 2, 0, truth.shape[2] % 2), mode="replicate")
@@ -177,13 +178,6 @@ class _Draw:
     def turned(self, plane: Tensor) -> Tensor:
         flipped = plane.flip(-1) if self.flip else plane
         return flipped.transpose(-1, -2) if self.transpose else flipped
-
-
-def _as_planes(image: NDArray[np.uint8]) -> Tensor:
-    """(H, W) or (H, W, C) uint8 to (C, H, W) float32 in [0, 1]."""
-    levels = torch.from_numpy(image)
-    planes = levels[None] if levels.ndim == 2 else levels.permute(2, 0, 1)
-    return planes.to(torch.float32) / 255.0
 
 
 def _made(

@@ -1,0 +1,79 @@
+"""``idesketch synth``: photos, bank and model in, fine sketches out; the coarse sketch never leaves memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from idecli.batch import Batch, Image, check_size, number_in_bank, split_banks
+from idecli.coarse import load_kernels
+from idecli.console import err, note, say
+from idecli.options import PATH, Bytes, kernel_changes
+from idemodel.faces.images import read_colour, write_image
+
+_USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one photo or folder of photos"
+
+
+@click.command()
+@click.argument("inputs", metavar="BANK.h5... MODEL PHOTO_OR_DIR...", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
+@click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
+@click.option("--save-coarse", is_flag=True, help="Write the coarse sketches to OUT/coarse as well.")
+@kernel_changes
+@click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
+@click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
+@click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda.")
+@click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
+@click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
+def synth(
+    inputs: tuple[Path, ...],
+    out: Path,
+    size: str,
+    save_coarse: bool,
+    leave_one_out: bool,
+    backend: str,
+    device: str,
+    memory: int | None,
+    overwrite: bool,
+    **settings: Any,
+) -> int:
+    """Sketch photos (files or folders) the whole way, from a bank, or several as one, and a trained model.
+
+    Stage 1 runs as it did when the model was trained, unless options change that. The fine sketch has the bank's
+    size, or with --size double twice the rows and columns. Sketches that are there already are skipped; a photo that
+    cannot be used is reported, the rest goes on, and the exit code is 1.
+    """
+    banks, (model, *given) = split_banks(inputs, 2, _USAGE)
+    with err.status("Loading the model"):
+        from idekernels import open_bank
+        from idekernels.coarse import photos_at_once
+        from idemodel.sketcher import Sketcher
+    changes = {name: value for name, value in settings.items() if value is not None}
+    with open_bank(*banks) as bank:
+        sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device)
+        batch = Batch.find(given, out, overwrite)
+        note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
+
+        def read(file: Path) -> tuple[Image, int]:
+            image = read_colour(file)
+            check_size(image, file, bank.height, bank.width)
+            return image, number_in_bank(file, bank.names) if leave_one_out else -1
+
+        def make(targets: Sequence[Path], photos: Sequence[tuple[Image, int]]) -> Iterable[Image]:
+            images, left_out = zip(*photos, strict=True)
+            made = sketcher.sketch(images, exclude=np.array(left_out))
+            if save_coarse:
+                for target, coarse in zip(targets, made.coarse.images(), strict=True):
+                    write_image(out / "coarse" / target.name, coarse)
+            return made.images()
+
+        if batch.todo:
+            (out / "coarse" if save_coarse else out).mkdir(parents=True, exist_ok=True)
+            load_kernels(sketcher.settings, sketcher.prepared.backend)
+            batch.run("Sketches", photos_at_once(bank, sketcher.settings), read, make)
+    say(batch.summary(out))
+    return batch.exit_code

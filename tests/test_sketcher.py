@@ -1,0 +1,239 @@
+"""Photo to fine sketch in one object: sizes, no copies between the stages, batches, and what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from idekernels import BankSettings, CoarseSettings, PatchBank, coarse_sketch, open_bank, prepare, write_bank
+from idekernels.errors import InputError
+from idemodel import sketcher as sketcher_module
+from idemodel.checkpoint import save_generator
+from idemodel.enhance import Enhancer
+from idemodel.faces.phantom import phantom_pairs
+from idemodel.network import MLANet
+from idemodel.recipe import COMPACT
+from idemodel.sketcher import Sketcher
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+KERNEL = BankSettings(patch=8, overlap=4, radius=2)
+
+
+def generator(channels: int = 1, guide: int = 8, seed: int = 0) -> MLANet:
+    """A tiny generator that does something to its input."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = MLANet(channels, 4, 1, 2, guide)
+        for value in network.parameters():
+            value.data.add_(0.05 * torch.randn_like(value))
+    return network
+
+
+def bank_of(height: int, width: int, path: Path, colour: bool = False) -> Path:
+    pairs = [(p.name, p.photo, p.sketch) for p in phantom_pairs(4, height=height, width=width, seed=2)]
+    if colour:
+        pairs = [(name, photo, np.repeat(sketch[..., None], 3, 2)) for name, photo, sketch in pairs]
+    write_bank(path, pairs, KERNEL)
+    return path
+
+
+def photos_of(count: int, height: int, width: int) -> list[np.ndarray]:
+    return [pair.photo for pair in phantom_pairs(count, height=height, width=width, seed=2, start=10)]
+
+
+@pytest.fixture(scope="module")
+def bank_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bank_of(64, 48, tmp_path_factory.mktemp("bank") / "bank.h5")
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("model") / "model.safetensors"
+    recipe = replace(COMPACT, features=4, modules=1, coarse=CoarseSettings(k=3))
+    save_generator(file, generator(), recipe=recipe.as_dict())
+    return file
+
+
+@pytest.fixture
+def sketcher(bank_file: Path, model_file: Path) -> Iterator[Sketcher]:
+    with Sketcher(bank_file, model_file, device="cpu") as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def bank250(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bank_of(250, 200, tmp_path_factory.mktemp("bank250") / "bank.h5")
+
+
+@pytest.mark.parametrize(("size", "shape"), [("source", (250, 200)), ("double", (500, 400))])
+@pytest.mark.parametrize("guide", [0, 8])
+def test_sizes(bank250: Path, guide: int, size: str, shape: tuple[int, int]) -> None:
+    enhancer = Enhancer(generator(guide=guide), device="cpu")
+    with Sketcher(bank250, enhancer, {"method": "mean"}, size=size) as sketcher:
+        made = sketcher.sketch(photos_of(1, 250, 200)[0])
+    assert made.coarse.pixels.shape == (1, 1, 250, 200)
+    assert made.fine.shape == (1, 1, *shape) and made.fine.dtype == torch.float32
+    assert made.images().shape == (1, *shape) and made.images().dtype == np.uint8
+
+
+@settings(max_examples=15, deadline=None)
+@given(height=st.integers(31, 70), width=st.integers(31, 70), size=st.sampled_from(["source", "double"]))
+@pytest.mark.parametrize("guide", [0, 8])
+def test_odd_sizes(guide: int, height: int, width: int, size: str) -> None:
+    enhancer = Enhancer(generator(guide=guide), device="cpu")
+    coarse, photo = torch.rand(2, 2, 1, height, width)
+    fine = enhancer.enhance(coarse, photo, size)
+    times = 1 if size == "source" else 2
+    assert fine.shape == (2, 1, times * height, times * width)
+    assert fine.min() >= 0 and fine.max() <= 1
+
+
+def test_a_batch_is_its_photos_one_by_one(sketcher: Sketcher) -> None:
+    photos = photos_of(3, 64, 48)
+    together = sketcher.sketch(photos)
+    for number, photo in enumerate(photos):
+        alone = sketcher.sketch(photo)
+        torch.testing.assert_close(alone.fine[0], together.fine[number], atol=1e-5, rtol=0)
+        np.testing.assert_array_equal(alone.coarse.images()[0], together.coarse.images()[number])
+
+
+def test_many_images_go_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    enhancer = Enhancer(generator(), device="cpu")
+    coarse, photo = torch.rand(2, 5, 1, 40, 32)
+    whole = enhancer.enhance(coarse, photo)
+    monkeypatch.setattr("idemodel.enhance._PIXELS_AT_ONCE", 2 * 40 * 32)
+    torch.testing.assert_close(enhancer.enhance(coarse, photo), whole, atol=1e-5, rtol=0)
+
+
+def test_settings_are_the_models_and_can_be_changed(bank_file: Path, model_file: Path) -> None:
+    with Sketcher(bank_file, model_file) as as_trained, Sketcher(bank_file, model_file, {"alpha": 0.25}) as changed:
+        assert as_trained.settings == replace(COMPACT.coarse, k=3)
+        assert changed.settings == replace(COMPACT.coarse, k=3, alpha=0.25)
+        photo = photos_of(1, 64, 48)[0]
+        expected = coarse_sketch(photo, as_trained.prepared, as_trained.settings)
+        np.testing.assert_array_equal(as_trained.sketch(photo).coarse.images(), expected.images())
+
+
+def test_the_photo_is_seen(sketcher: Sketcher) -> None:
+    """The generator's photo planes are those of its own photo."""
+    coarse = torch.rand(1, 1, 64, 48)
+    bright, dark = torch.ones(1, 1, 64, 48), torch.zeros(1, 1, 64, 48)
+    assert not torch.equal(sketcher.enhancer.enhance(coarse, bright), sketcher.enhancer.enhance(coarse, dark))
+
+
+def test_the_coarse_sketch_reaches_torch_in_place(bank_file: Path) -> None:
+    """Without a guide and doubled, the generator's input is the very memory that stage 1 wrote."""
+    with Sketcher(bank_file, Enhancer(generator(guide=0), device="cpu"), size="double") as sketcher:
+        seen: list[int] = []
+        sketcher.enhancer.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].data_ptr()))
+        made = sketcher.sketch(photos_of(2, 64, 48))
+    assert seen == [torch.from_dlpack(made.coarse).data_ptr()]
+
+
+def test_copies_from_photo_to_fine_tensor(sketcher: Sketcher, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the stages nothing is copied: one DLPack hand-over, and no tensor becomes an array on the way."""
+    handed: list[tuple[int, int]] = []
+    original = torch.from_dlpack
+
+    def counted(array: object) -> torch.Tensor:
+        tensor = original(array)
+        handed.append((tensor.data_ptr(), np.from_dlpack(array).ctypes.data))  # type: ignore[arg-type]
+        return tensor
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise AssertionError("a tensor went back to the host on the way")
+
+    monkeypatch.setattr(torch, "from_dlpack", counted)
+    for name in ("numpy", "tolist", "item", "clone"):
+        monkeypatch.setattr(torch.Tensor, name, forbidden)
+    monkeypatch.setattr(sketcher_module, "as_images", forbidden)
+    made = sketcher.sketch(photos_of(2, 64, 48))
+    monkeypatch.undo()
+    assert len(handed) == 1 and handed[0][0] == handed[0][1]
+    assert made.fine.shape == (2, 1, 64, 48)
+
+
+def test_enhancing_a_bank_of_grey_with_a_colour_model(bank_file: Path) -> None:
+    with Sketcher(bank_file, Enhancer(generator(3, 0), device="cpu")) as sketcher:
+        assert sketcher.sketch(photos_of(1, 64, 48)).images().shape == (1, 64, 48, 3)
+
+
+def test_a_colour_bank_needs_a_colour_model(tmp_path: Path) -> None:
+    file = bank_of(64, 48, tmp_path / "colour.h5", colour=True)
+    with pytest.raises(InputError, match="3 channels, the model takes 1"):
+        Sketcher(file, Enhancer(generator(), device="cpu"))
+    with Sketcher(file, Enhancer(generator(3, 0), device="cpu")) as sketcher:
+        assert sketcher.sketch(photos_of(1, 64, 48)).fine.shape == (1, 3, 64, 48)
+
+
+def test_banks_that_the_caller_opened_stay_open(bank_file: Path) -> None:
+    enhancer = Enhancer(generator(), device="cpu")
+    with open_bank(bank_file) as bank:
+        for given in (bank, prepare(bank)):
+            with Sketcher(given, enhancer) as sketcher:
+                sketcher.sketch(photos_of(1, 64, 48))
+            assert isinstance(bank, PatchBank) and bank.source(0, 1).shape[0] == 1
+
+
+def test_a_bank_that_the_sketcher_opened_is_closed(sketcher: Sketcher) -> None:
+    sketcher.close()
+    with pytest.raises((ValueError, OSError, InputError)):
+        sketcher.prepared.bank.source(0, 1)
+
+
+@pytest.mark.parametrize(("shape", "size"), [((30, 40), "source"), ((40, 30), "source"), ((15, 40), "double")])
+def test_too_small(shape: tuple[int, int], size: str) -> None:
+    with pytest.raises(ValueError, match="too small"):
+        Enhancer(generator(guide=0), device="cpu").enhance(torch.rand(1, 1, *shape), None, size)
+
+
+def test_what_does_not_fit_is_told(sketcher: Sketcher) -> None:
+    enhancer, coarse = sketcher.enhancer, torch.rand(2, 1, 40, 40)
+    with pytest.raises(ValueError, match="photo"):
+        enhancer.enhance(coarse)
+    with pytest.raises(ValueError, match="photo"):
+        enhancer.enhance(coarse, torch.rand(2, 1, 40, 41))
+    with pytest.raises(ValueError, match="photo"):
+        enhancer.enhance(coarse, torch.rand(3, 1, 40, 40))
+    with pytest.raises(ValueError, match="B, C, H, W"):
+        enhancer.enhance(coarse[0], coarse[0])
+    with pytest.raises(ValueError, match="size"):
+        enhancer.enhance(coarse, coarse, "triple")
+    with pytest.raises((TypeError, ValueError)):
+        sketcher.sketch(np.zeros((64, 47), np.uint8))
+    with pytest.raises(InputError, match="settings"):
+        Sketcher(sketcher.prepared, enhancer, {"kk": 3})
+
+
+def test_devices_that_are_not_there() -> None:
+    with pytest.raises(InputError, match="device"):
+        Enhancer(generator(), device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="CUDA"):
+            Enhancer(generator(), device="cuda")
+
+
+def test_weight_norm_is_folded_at_load(model_file: Path) -> None:
+    network = Enhancer.open(model_file, "cpu").network
+    assert network.folded and not any(name.endswith("weight_g") for name in network.state_dict())
+    assert not any(value.requires_grad for value in network.parameters())
+
+
+@pytest.mark.gpu
+def test_the_coarse_sketch_stays_on_the_gpu(bank_file: Path) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    with Sketcher(bank_file, Enhancer(generator(guide=0), device="cuda"), size="double", backend="cuda") as sketcher:
+        seen: list[int] = []
+        sketcher.enhancer.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].data_ptr()))
+        made = sketcher.sketch(photos_of(2, 64, 48))
+    coarse = torch.from_dlpack(made.coarse)
+    assert coarse.is_cuda and made.fine.is_cuda and seen == [coarse.data_ptr()]

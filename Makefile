@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
-.PHONY: demo test bench results lint clean
+.PHONY: demo test bench results results-fine lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -17,6 +17,9 @@ bench: $(VENV)/.installed-test
 
 results: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.results --write docs/RESULTS.md
+
+results-fine: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.fine --write docs/RESULTS.md
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -55,7 +55,7 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     seconds = _synthesise(arguments.data, arguments.out)
-    table = _table(_scores(arguments.data, arguments.out), seconds, _count(arguments.data))
+    table = _table(_scores(arguments.data, arguments.out), seconds, count_photos(arguments.data))
     print(table)
     if arguments.write:
         replace_section(arguments.write, "measured", table)
@@ -63,17 +63,17 @@ def main() -> None:
 
 def _synthesise(data: Path, out: Path) -> dict[str, float]:
     """Build the banks and make the sketches of every row; seconds a photo, kernels compiled before."""
-    _do("bank", "build", str(data / "train"), str(out / "intensity.h5"))
+    do("bank", "build", str(data / "train"), str(out / "intensity.h5"))
     planes = [part for plane in PLANES for part in ("--plane", plane)]
-    _do("bank", "build", str(data / "train"), str(out / "planes.h5"), *planes)
+    do("bank", "build", str(data / "train"), str(out / "planes.h5"), *planes)
     photos, seconds = data / "test" / "photo", {}
     one = next(iter(sorted(photos.iterdir())))
     for row in ROWS:
         bank = str(out / f"{row.bank}.h5")
-        _do("coarse", bank, str(one), "-o", str(out / "warm"), *row.options, "--overwrite")
+        do("coarse", bank, str(one), "-o", str(out / "warm"), *row.options, "--overwrite")
         start = time.perf_counter()
-        _do("coarse", bank, str(photos), "-o", str(out / row.name), *row.options, "--overwrite")
-        seconds[row.name] = (time.perf_counter() - start) / _count(data)
+        do("coarse", bank, str(photos), "-o", str(out / row.name), *row.options, "--overwrite")
+        seconds[row.name] = (time.perf_counter() - start) / count_photos(data)
     return seconds
 
 
@@ -82,7 +82,7 @@ def _scores(data: Path, out: Path) -> dict[str, dict[str, dict[str, float]]]:
     first, *others = (row.name for row in ROWS)
     against = [part for name in others for part in ("--against", f"{name}={out / name}")]
     truth = str(data / "test" / "sketch")
-    _do(
+    do(
         "evaluate",
         str(out / first),
         truth,
@@ -111,13 +111,13 @@ def _table(scores: dict[str, dict[str, dict[str, float]]], seconds: dict[str, fl
     return "\n".join(lines)
 
 
-def _do(*arguments: str) -> None:
+def do(*arguments: str) -> None:
     code = run(list(arguments))
     if code:
         raise SystemExit(f"idesketch {' '.join(arguments)} ended with {code}")
 
 
-def _count(data: Path) -> int:
+def count_photos(data: Path) -> int:
     return len(images_by_stem(data / "test" / "photo"))
 
 

@@ -12,8 +12,16 @@ import click
 
 from idecli.console import say
 
-_PACKAGES = ("idesketch", "numpy", "numba", "llvmlite", "h5py", "scipy", "scikit-image", "pillow", "click", "rich")
-_OPTIONAL = {"torch": "stage 2", "hdf5plugin": "extra compress", "cupy-cuda12x": "extra cuda12"}
+_PACKAGES = (
+    "idesketch", "numpy", "numba", "llvmlite", "h5py", "scipy", "scikit-image", "pillow", "torch", "safetensors",
+    "jinja2", "click", "rich",
+)  # fmt: skip
+_OPTIONAL = {
+    "hdf5plugin": "extra compress",
+    "onnx": "extra export",
+    "onnxruntime": "extra export",
+    "tensorboard": "extra tensorboard",
+}
 
 
 @click.command()

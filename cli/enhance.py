@@ -44,7 +44,7 @@ def enhance(
     def read(file: Path) -> tuple[Image, Image | None]:
         image = read_coarse(file)
         try:
-            enhancer.check_size(*image.shape[:2], size)
+            enhancer.check_size(image.shape[0], image.shape[1], size)
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
         if not enhancer.needs_photo:

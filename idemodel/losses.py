@@ -89,7 +89,7 @@ def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -
     """
     file = Path(path)
     tensors = read_weights(file, WANTED)
-    features = _vgg19(widths)
+    features = vgg19_features(widths)
     shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
     take(tensors, shapes, file, WANTED)
     for name in shapes:
@@ -99,8 +99,8 @@ def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -
     return PerceptualLoss(features)
 
 
-def _vgg19(widths: Sequence[int]) -> nn.Sequential:
-    """Layers 0 to 34 of VGG19 without weights, numbered as torchvision's ``features``."""
+def vgg19_features(widths: Sequence[int]) -> nn.Sequential:
+    """Layers 0 to 34 of VGG19 without memory for weights (on "meta"), numbered as torchvision's ``features``."""
     layers: list[nn.Module] = []
     before = 3
     with torch.device("meta"):

@@ -19,6 +19,7 @@ from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idekernels.results import PreparedBank
+from idemodel.devices import torch_threads_kept
 from idemodel.enhance import Enhancer
 from idemodel.pixels import as_images
 
@@ -108,7 +109,8 @@ class Sketcher:
             A photo of another size or dtype.
         """
         batch = [photos] if isinstance(photos, np.ndarray) else list(photos)
-        coarse = coarse_sketch(batch, self.prepared, self.settings, exclude=exclude)
+        with torch_threads_kept():
+            coarse = coarse_sketch(batch, self.prepared, self.settings, exclude=exclude)
         return Sketches(coarse, self.enhancer.enhance(coarse, self._seen(batch), self.size))
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from idekernels.warm import warm_up
 from idemodel.checkpoint import save_generator
 from idemodel.contact_sheet import contact_sheet
 from idemodel.faces.images import write_image
+from idemodel.devices import torch_threads_kept
 from idemodel.inputs import fitted, generator_input, guide_channels
 from idemodel.losses import WANTED as VGG19_WANTED
 from idemodel.losses import PerceptualLoss, load_perceptual
@@ -136,7 +137,8 @@ def train(run: Run) -> Trained:
         folder = RunFolder(run.folder)
         if group.first:
             stack.enter_context(folder.locked())
-        data = _prepare_data(run, folder, group)
+        with torch_threads_kept():
+            data = _prepare_data(run, folder, group)
         trainer = Trainer(run.recipe, data.network, run.seed, perceptual, run.device)
         standing = _resumed(run, folder, trainer, data)
         group.wait()
@@ -221,10 +223,6 @@ def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: G
         raise InputError(f"{folder.path}: holds a run already; go on with --resume, or choose another folder")
     if group.first:
         folder.describe(own)
-
-
-def _but_steps(value: Any) -> Any:
-    return {**value, "steps": None} if isinstance(value, dict) else value
 
 
 def _split(count: int, aside: int, seed: int) -> tuple[list[int], list[int]]:

@@ -66,6 +66,7 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
         "idekernels/cpu/simd.py",
         "idekernels/py.typed",
         "idemodel/templates/demo.html.jinja",
+        "idemodel/weights/phantom.safetensors",
         "idecli/main.py",
     ):
         assert kept in names

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -237,3 +239,22 @@ def test_the_coarse_sketch_stays_on_the_gpu(bank_file: Path) -> None:
         made = sketcher.sketch(photos_of(2, 64, 48))
     coarse = torch.from_dlpack(made.coarse)
     assert coarse.is_cuda and made.fine.is_cuda and seen == [coarse.data_ptr()]
+
+
+THREADS = """
+import sys
+import torch
+torch.set_num_threads(1)
+from idemodel.faces.phantom import phantom_pairs
+from idemodel.sketcher import Sketcher
+photo = next(phantom_pairs(1, height=64, width=48, seed=2, start=10)).photo
+with Sketcher(sys.argv[1], sys.argv[2]) as sketcher:
+    sketcher.sketch(photo)
+print(torch.get_num_threads())
+"""
+
+
+def test_stage_1_leaves_torchs_threads_alone(bank_file: Path, model_file: Path) -> None:
+    """In a fresh process, whose first kernel starts Numba's threads: they share OpenMP with torch."""
+    command = [sys.executable, "-c", THREADS, str(bank_file), str(model_file)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"

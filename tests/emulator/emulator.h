@@ -1,0 +1,329 @@
+// CUDA C++ on the host: one fiber a thread, so that barriers and shuffles really wait; says what a GPU would not.
+//
+// Blocks run one after the other, the threads of a block in turns, in rising or falling order, each until it waits.
+// Reported: a barrier that not all threads of the block reach, or reach at different places; warp functions that not all
+// lanes reach, or different ones; shared memory read or written out of bounds, read before it is written, or touched by
+// two threads, one of them writing, with no barrier in between. Warps are of 32; block shapes are of one dimension.
+#pragma once
+
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+using std::max;
+using std::min;
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+struct dim3 {
+    unsigned x = 1, y = 1, z = 1;
+};
+
+static dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+constexpr int WARP = 32;
+constexpr size_t STACK = 256 * 1024;
+
+enum class State { runnable, at_barrier, in_warp, done };
+
+struct Thread {
+    ucontext_t context;
+    std::unique_ptr<char[]> stack;
+    State state = State::runnable;
+    int place = 0;             // the source line of what it waits for
+    const char* what = "";     // the warp function that it waits in
+    unsigned rounds = 0;       // warp functions that it has come through
+    uint64_t posted[2] = {};   // what it gave, to the current one and to the last
+    bool voted[2] = {};
+};
+
+struct Block {
+    std::vector<Thread> threads;
+    ucontext_t scheduler;
+    int current = 0;
+    unsigned epoch = 0;  // barriers passed
+    std::string error;
+    std::function<void()> body;
+};
+
+static Block block;
+
+struct Resettable {
+    virtual void reset() = 0;
+};
+
+static std::vector<Resettable*>& shared_arrays() {
+    static std::vector<Resettable*> all;
+    return all;
+}
+
+static void wait() {
+    Thread& mine = block.threads[block.current];
+    swapcontext(&mine.context, &block.scheduler);
+}
+
+[[noreturn]] static void fail(const std::string& why) {
+    if (block.error.empty())
+        block.error = why + " (thread " + std::to_string(threadIdx.x) + " of block " + std::to_string(blockIdx.x) + ", " +
+                      std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + ")";
+    for (;;) wait();  // the scheduler does not come back here
+}
+
+static void barrier(int place) {
+    Thread& mine = block.threads[block.current];
+    mine.state = State::at_barrier;
+    mine.place = place;
+    wait();
+}
+
+// Give a value to the warp's other lanes and wait until all have given theirs; gives the number of the exchange.
+static unsigned exchange(const char* what, uint64_t value, bool vote) {
+    Thread& mine = block.threads[block.current];
+    mine.posted[mine.rounds % 2] = value;
+    mine.voted[mine.rounds % 2] = vote;
+    mine.what = what;
+    mine.state = State::in_warp;
+    wait();
+    return mine.rounds++;
+}
+
+static Thread& lane_of_mine(int lane) {
+    return block.threads[block.current / WARP * WARP + lane];
+}
+
+template <typename T>
+T taken(unsigned round, int lane) {
+    T value;
+    std::memcpy(&value, &lane_of_mine(lane).posted[round % 2], sizeof(T));
+    return value;
+}
+
+template <typename T>
+uint64_t bits(T value) {
+    uint64_t whole = 0;
+    std::memcpy(&whole, &value, sizeof(T));
+    return whole;
+}
+
+static void entry() {
+    block.body();
+    block.threads[block.current].state = State::done;
+    for (;;) wait();
+}
+
+static void release_barrier() {
+    // Nobody can go on: either all threads stand at one barrier, or the kernel would hang or worse.
+    int place = -1;
+    for (Thread& thread : block.threads) {
+        if (thread.state == State::in_warp) return;
+        if (thread.state == State::done) {
+            block.error = "divergent barrier: a thread has ended while others wait";
+            return;
+        }
+        if (place >= 0 && thread.place != place) {
+            block.error = "divergent barrier: threads wait at line " + std::to_string(place) + " and at line " +
+                          std::to_string(thread.place);
+            return;
+        }
+        place = thread.place;
+    }
+    for (Thread& thread : block.threads) thread.state = State::runnable;
+    ++block.epoch;
+}
+
+static bool release_warps() {
+    bool released = false;
+    for (size_t first = 0; first < block.threads.size(); first += WARP) {
+        const size_t stop = std::min(first + WARP, block.threads.size());
+        bool all = stop - first == WARP;
+        for (size_t i = first; i < stop; ++i)
+            all &= block.threads[i].state == State::in_warp && block.threads[i].what == block.threads[first].what;
+        if (!all) continue;
+        for (size_t i = first; i < stop; ++i) block.threads[i].state = State::runnable;
+        released = true;
+    }
+    return released;
+}
+
+static void run_block(bool reverse) {
+    block.epoch = 0;
+    for (Resettable* array : shared_arrays()) array->reset();
+    const int count = (int)block.threads.size();
+    for (int i = 0; i < count; ++i) {
+        Thread& thread = block.threads[i];
+        if (!thread.stack) thread.stack.reset(new char[STACK]);
+        thread.state = State::runnable;
+        thread.rounds = 0;
+        getcontext(&thread.context);
+        thread.context.uc_stack.ss_sp = thread.stack.get();
+        thread.context.uc_stack.ss_size = STACK;
+        thread.context.uc_link = nullptr;
+        makecontext(&thread.context, entry, 0);
+    }
+    while (block.error.empty()) {
+        bool moved = false, left = false;
+        for (int i = 0; i < count && block.error.empty(); ++i) {
+            const int which = reverse ? count - 1 - i : i;
+            Thread& thread = block.threads[which];
+            left |= thread.state != State::done;
+            if (thread.state != State::runnable) continue;
+            block.current = which;
+            threadIdx.x = (unsigned)which;
+            swapcontext(&block.scheduler, &thread.context);
+            moved = true;
+        }
+        if (!left) return;
+        if (moved || !block.error.empty()) continue;
+        if (release_warps()) continue;
+        release_barrier();
+        bool runnable = false;
+        for (Thread& thread : block.threads) runnable |= thread.state == State::runnable;
+        if (!runnable && block.error.empty()) block.error = "divergent warp: lanes wait in different warp functions, or for ever";
+    }
+}
+
+// Run a kernel; gives "" or what was wrong.
+static const char* launch(dim3 grid, unsigned threads, bool reverse, std::function<void()> body) {
+    block.error.clear();
+    block.body = std::move(body);
+    block.threads.clear();
+    block.threads.resize(threads);
+    gridDim = grid;
+    blockDim = dim3{threads, 1, 1};
+    for (unsigned z = 0; z < grid.z; ++z)
+        for (unsigned y = 0; y < grid.y; ++y)
+            for (unsigned x = 0; x < grid.x && block.error.empty(); ++x) {
+                blockIdx = dim3{x, y, z};
+                run_block(reverse);
+            }
+    static std::string told;
+    told = block.error;
+    return told.c_str();
+}
+
+// An array in shared memory that knows who touched what.
+template <typename T, int N>
+class Shared : Resettable {
+    struct Cell {
+        T value;
+        int writer, reader;  // threads; -1 none, -2 several
+        unsigned written, read;  // in which epoch
+    };
+    std::vector<Cell> cells;
+    const char* name;
+
+    Cell& at(long long index) {
+        if (index < 0 || index >= N)
+            fail(std::string("shared memory out of bounds: ") + name + "[" + std::to_string(index) + "] of " +
+                 std::to_string(N));
+        return cells[(size_t)index];
+    }
+
+    void race(const char* how, long long index) {
+        fail(std::string("race on shared memory: ") + name + "[" + std::to_string(index) + "] " + how +
+             " with no barrier in between");
+    }
+
+public:
+    explicit Shared(const char* called) : cells(N), name(called) {
+        shared_arrays().push_back(this);
+        reset();
+    }
+    void reset() override {
+        for (Cell& cell : cells) cell = Cell{T(), -1, -1, 0, 0};
+    }
+    T load(long long index) {
+        Cell& cell = at(index);
+        const int me = block.current;
+        if (cell.writer == -1) fail(std::string("shared memory read before it was written: ") + name);
+        if (cell.writer != me && cell.written == block.epoch) race("read and written", index);
+        const bool again = cell.reader != -1 && cell.read == block.epoch && cell.reader != me;
+        cell.reader = again ? -2 : me;
+        cell.read = block.epoch;
+        return cell.value;
+    }
+    void store(long long index, T value) {
+        Cell& cell = at(index);
+        const int me = block.current;
+        if (cell.writer != -1 && cell.writer != me && cell.written == block.epoch) race("written twice", index);
+        if (cell.reader != -1 && cell.reader != me && cell.read == block.epoch) race("read and written", index);
+        cell.value = value;
+        cell.writer = me;
+        cell.written = block.epoch;
+    }
+    struct Ref {
+        Shared& array;
+        long long index;
+        operator T() const { return array.load(index); }
+        T operator=(T value) const { array.store(index, value); return value; }
+        T operator=(const Ref& other) const { return *this = (T)other; }
+        T operator+=(T value) const { return *this = (T)((T)*this + value); }
+    };
+    Ref operator[](long long index) { return Ref{*this, index}; }
+};
+
+}  // namespace emulator
+
+#define SHARED(type, name, count) static emulator::Shared<type, (count)> name(#name)
+#define __syncthreads() emulator::barrier(__LINE__)
+
+template <typename T>
+T __shfl_sync(unsigned, T value, int source) {
+    const unsigned round = emulator::exchange("__shfl_sync", emulator::bits(value), false);
+    return emulator::taken<T>(round, source & 31);
+}
+
+template <typename T>
+T __shfl_up_sync(unsigned, T value, unsigned by) {
+    const int lane = emulator::block.current % emulator::WARP;
+    const unsigned round = emulator::exchange("__shfl_up_sync", emulator::bits(value), false);
+    return emulator::taken<T>(round, lane >= (int)by ? lane - (int)by : lane);
+}
+
+inline unsigned __ballot_sync(unsigned, bool vote) {
+    const unsigned round = emulator::exchange("__ballot_sync", 0, vote);
+    unsigned all = 0;
+    for (int lane = 0; lane < emulator::WARP; ++lane) all |= (unsigned)emulator::lane_of_mine(lane).voted[round % 2] << lane;
+    return all;
+}
+
+inline int __ffs(unsigned word) {
+    return __builtin_ffs((int)word);
+}
+
+inline uint32_t __funnelshift_r(uint32_t low, uint32_t high, uint32_t by) {
+    const uint64_t both = (uint64_t)high << 32 | low;
+    return (uint32_t)(both >> (by & 31));
+}
+
+inline uint32_t __vabsdiffu4(uint32_t one, uint32_t other) {
+    uint32_t all = 0;
+    for (int byte = 0; byte < 32; byte += 8) {
+        const int apart = (int)(one >> byte & 255) - (int)(other >> byte & 255);
+        all |= (uint32_t)(apart < 0 ? -apart : apart) << byte;
+    }
+    return all;
+}
+
+inline uint32_t __dp4a(uint32_t one, uint32_t other, uint32_t sum) {
+    for (int byte = 0; byte < 32; byte += 8) sum += (one >> byte & 255) * (other >> byte & 255);
+    return sum;
+}
+
+template <typename T>
+T atomicAdd(T* where, T value) {  // fibers change hands only where they wait
+    const T before = *where;
+    *where += value;
+    return before;
+}

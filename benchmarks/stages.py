@@ -48,8 +48,8 @@ class Field:
 
     @cached_property
     def gram(self) -> NDArray[np.float32]:
-        weights = np.array(self.bank.bank.weights, np.float32)
-        return np.einsum("l,bnlij->bnij", weights, self.grams)
+        weights = self.bank.module.upload(np.array(self.bank.bank.weights, np.float32))
+        return (self.grams * weights[:, None, None]).sum(axis=2)
 
     @cached_property
     def tables(self) -> Compatibility:

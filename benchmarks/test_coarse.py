@@ -11,7 +11,7 @@ from idekernels import CoarseSettings, coarse_sketch
 from idekernels.coarse import METHODS
 
 
-def _sketch(field: Field, method: str) -> Any:
+def sketch(field: Field, method: str) -> Any:
     settings = CoarseSettings(method=method, k=field.work.k, alpha=ALPHA, iterations=ITERATIONS)
     return coarse_sketch(field.work.queries(), field.bank, settings)
 
@@ -19,19 +19,19 @@ def _sketch(field: Field, method: str) -> Any:
 @pytest.mark.benchmark(group="coarse sketch, one photo", min_rounds=5, max_time=0.7)
 @pytest.mark.parametrize("method", METHODS)
 def test_one_photo(benchmark: Any, standard: Field, method: str) -> None:
-    _sketch(standard, method)
-    benchmark(_sketch, standard, method)
+    sketch(standard, method)
+    benchmark(sketch, standard, method)
 
 
 @pytest.mark.benchmark(group="coarse sketch, eight photos", min_rounds=3, max_time=0.7)
 @pytest.mark.parametrize("method", ["mwf", "mrf"])
 def test_batch(benchmark: Any, batch: Field, method: str) -> None:
-    _sketch(batch, method)
-    benchmark(_sketch, batch, method)
+    sketch(batch, method)
+    benchmark(sketch, batch, method)
 
 
 @pytest.mark.benchmark(group="coarse sketch, three planes", min_rounds=3, max_time=0.7)
 @pytest.mark.parametrize("method", ["mwf", "multi"])
 def test_planes(benchmark: Any, planes: Field, method: str) -> None:
-    _sketch(planes, method)
-    benchmark(_sketch, planes, method)
+    sketch(planes, method)
+    benchmark(sketch, planes, method)

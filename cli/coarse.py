@@ -20,7 +20,9 @@ from idemodel.faces.images import read_colour
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
 @kernel_options
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
-@click.option("--backend", default="auto", show_default=True, help="auto, cpu or reference; never replaced by another.")
+@click.option(
+    "--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference; never replaced by another."
+)
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def coarse(
@@ -49,18 +51,18 @@ def coarse(
         note(f"backend {prepared.backend}, {bank.images} pairs, {grid.shape[0]} x {grid.shape[1]} patches")
         if photos.todo:
             out.mkdir(parents=True, exist_ok=True)
-            load_kernels(chosen, prepared.backend)
+            load_kernels(chosen, prepared)
             _synthesise(photos, prepared, chosen, leave_one_out)
     say(photos.summary(out))
     return photos.exit_code
 
 
-def load_kernels(settings: Any, backend: str) -> None:
-    """Compile what the settings need, or load it, and say so."""
+def load_kernels(settings: Any, prepared: Any) -> None:
+    """Compile what the settings and the bank need, or load it, and say so."""
     from idekernels.warm import warm_up
 
     with err.status("Loading the kernels (the first run compiles them, about a minute)"):
-        warm_up(settings, backend)
+        warm_up(settings, prepared.backend, prepared.bank)
 
 
 def _synthesise(photos: Batch, prepared: Any, settings: Any, leave_one_out: bool) -> None:
@@ -77,4 +79,4 @@ def _synthesise(photos: Batch, prepared: Any, settings: Any, leave_one_out: bool
         images, left_out = zip(*batch, strict=True)
         return coarse_sketch(images, prepared, settings, exclude=np.array(left_out)).images()
 
-    photos.run("Coarse sketches", photos_at_once(bank, settings), read, make)
+    photos.run("Coarse sketches", photos_at_once(prepared, settings), read, make)

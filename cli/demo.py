@@ -16,7 +16,7 @@ from idekernels.errors import InputError
 @click.option("--pairs", default=60, show_default=True, type=click.IntRange(1), help="Faces in the bank.")
 @click.option("--faces", default=8, show_default=True, type=click.IntRange(1), help="Faces to sketch.")
 @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Same seed, same faces.")
-@click.option("--backend", default="auto", show_default=True, help="auto, cpu or reference.")
+@click.option("--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference.")
 @click.option("--overwrite", is_flag=True, help="Write over an earlier demo in that folder.")
 def demo(out: Path, pairs: int, faces: int, seed: int, backend: str, overwrite: bool) -> None:
     """Draw phantom faces, build a bank of them, sketch others, score the sketches and show them."""

@@ -21,6 +21,9 @@ _OPTIONAL = {
     "onnx": "extra export",
     "onnxruntime": "extra export",
     "tensorboard": "extra tensorboard",
+    "cupy-cuda12x": "extra cuda12",
+    "cupy-cuda13x": "extra cuda13",
+    "numba-cuda": "extra cuda12 or cuda13",
 }
 
 
@@ -57,7 +60,6 @@ def _backends() -> dict[str, str]:
     from idekernels import backends
 
     states = {name: backends.why_missing(name) or "ready" for name in backends.NAMES if name != "auto"}
-    states["cuda"] = "not in this version: its kernels are still to be written"
     states["auto"] = f"takes {backends.resolve('auto')}"
     return states
 

@@ -73,7 +73,7 @@ def synth(
 
         if batch.todo:
             (out / "coarse" if save_coarse else out).mkdir(parents=True, exist_ok=True)
-            load_kernels(sketcher.settings, sketcher.prepared.backend)
-            batch.run("Sketches", photos_at_once(bank, sketcher.settings), read, make)
+            load_kernels(sketcher.settings, sketcher.prepared)
+            batch.run("Sketches", photos_at_once(sketcher.prepared, sketcher.settings), read, make)
     say(batch.summary(out))
     return batch.exit_code

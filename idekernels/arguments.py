@@ -1,8 +1,12 @@
-"""Checks of shapes, dtypes and ranges: a wrong argument becomes an error that says what was given and what fits."""
+"""Checks of shapes, dtypes and ranges: a wrong argument becomes an error that says what was given and what fits.
+
+Arrays are NumPy's, or a CUDA device's (CuPy's). Of those only what is known without waiting is checked: no values.
+"""
 
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,9 +18,19 @@ from idekernels.grid import PatchGrid
 PEAK = 255 * 255  # the largest squared difference of two uint8 pixels
 
 
+def on_device(value: Any) -> bool:
+    """Whether an array lies on a CUDA device."""
+    return not isinstance(value, np.ndarray) and hasattr(value, "__cuda_array_interface__")
+
+
+def namespace(value: Any) -> Any:
+    """The module whose functions take this array: numpy, or its own (cupy)."""
+    return sys.modules[type(value).__module__.partition(".")[0]] if on_device(value) else np
+
+
 def array(name: str, value: Any, dtype: Any, dims: int, *, empty: bool = False) -> NDArray[Any]:
     """A C-contiguous array of exactly this dtype and number of dimensions; not empty unless it may be."""
-    if not isinstance(value, np.ndarray):
+    if not (isinstance(value, np.ndarray) or on_device(value)):
         raise TypeError(f"{name} must be a NumPy array, not {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name} must be {np.dtype(dtype)}, not {value.dtype}")
@@ -24,7 +38,14 @@ def array(name: str, value: Any, dtype: Any, dims: int, *, empty: bool = False) 
         raise ValueError(f"{name} must have {dims} dimensions, not the shape {value.shape}")
     if value.size == 0 and not empty:
         raise ValueError(f"{name} is empty: {value.shape}")
-    return np.ascontiguousarray(value)
+    contiguous: NDArray[Any] = namespace(value).ascontiguousarray(value)
+    return contiguous
+
+
+def finite(name: str, value: NDArray[Any]) -> None:
+    """Neither infinite nor NaN; of a device's array this is not looked at."""
+    if not on_device(value) and not np.isfinite(value).all():
+        raise ValueError(f"{name} must be finite")
 
 
 def shape(name: str, value: NDArray[Any], expected: tuple[int | None, ...]) -> None:

@@ -7,7 +7,7 @@ from types import ModuleType
 
 from idekernels.errors import InputError
 
-_MODULES = {"reference": "idekernels.reference", "cpu": "idekernels.cpu"}
+_MODULES = {"reference": "idekernels.reference", "cpu": "idekernels.cpu", "cuda": "idekernels.cuda"}
 
 NAMES = ("auto", *_MODULES)
 
@@ -15,21 +15,22 @@ NAMES = ("auto", *_MODULES)
 def why_missing(name: str) -> str | None:
     """Why a backend cannot run here, with the remedy; None if it can."""
     try:
-        importlib.import_module(_MODULES[name])
+        module = importlib.import_module(_MODULES[name])
     except ImportError as error:
         return f"{error}; install idesketch anew, or the package that is named"
-    return None
+    reason: str | None = module.why_missing() if hasattr(module, "why_missing") else None
+    return reason
 
 
 def resolve(name: str) -> str:
-    """The backend that ``name`` stands for: ``auto`` is ``cpu`` (no CUDA backend exists yet).
+    """The backend that ``name`` stands for: ``auto`` is ``cuda`` where a device answers, else ``cpu``.
 
     Raises
     ------
     InputError
         There is no such backend, or it cannot run here. Nothing is chosen in its place.
     """
-    chosen = "cpu" if name == "auto" else name
+    chosen = ("cpu" if why_missing("cuda") else "cuda") if name == "auto" else name
     if chosen not in _MODULES:
         raise InputError(f"no backend called {name!r}; there are {', '.join(NAMES)}")
     reason = why_missing(chosen)

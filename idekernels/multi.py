@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idekernels.arguments import namespace, on_device
 from idekernels.grid import PatchGrid
 from idekernels.reference import project_to_simplex
 
@@ -46,14 +47,14 @@ def alternate(
     grams: Array, links: tuple[Array, ...], grid: PatchGrid, settings: Settings, weigh: Callable[..., Any]
 ) -> MultiWeights:
     """Minimise over mu and w by turns, from equal weights of both."""
-    photos, nodes, layers, k = grams.shape[:4]
-    weights = np.full((photos, nodes, k), 1.0 / k)
+    xp, (photos, nodes, layers, k) = namespace(grams), grams.shape[:4]
+    weights = xp.full((photos, nodes, k), 1.0 / k)
     costs = _costs(grams, weights)
     lam = settings.spread * costs.mean(axis=(1, 2))[:, None, None] + np.finfo(np.float64).tiny
-    mu = np.full((photos, nodes, layers), 1.0 / layers)
+    mu = xp.full((photos, nodes, layers), 1.0 / layers)
     history = [_weigh(grams, mu, lam, links, grid, settings, weigh, weights, 0)[1] + _penalty(lam, mu)]
     for _ in range(settings.rounds):
-        mu = project_to_simplex(-costs / (2.0 * lam))
+        mu = _project(-costs / (2.0 * lam))
         weights, objective, gap, _ = _weigh(grams, mu, lam, links, grid, settings, weigh, weights, settings.sweeps)
         costs = _costs(grams, weights)
         history.append(objective + _penalty(lam, mu))
@@ -61,12 +62,13 @@ def alternate(
             break
     slope = costs + 2.0 * lam * mu
     mu_gap = ((slope * mu).sum(axis=-1) - slope.min(axis=-1)).sum(axis=1)
-    return MultiWeights(weights.astype(np.float32), mu.astype(np.float32), history[-1], gap + mu_gap, np.array(history))
+    return MultiWeights(weights.astype(np.float32), mu.astype(np.float32), history[-1], gap + mu_gap, xp.stack(history))
 
 
 def least_scale(gram: Array) -> Array:
     """What a relative tolerance refers to where the objective vanishes: 1e-6 of the candidates' mean cost, (B,)."""
-    return np.asarray(1e-6 * np.einsum("bnkk->b", gram, dtype=np.float64) / gram.shape[-1])
+    costs: Array = gram.diagonal(axis1=2, axis2=3).sum(axis=(1, 2), dtype=np.float64)
+    return 1e-6 * costs / gram.shape[-1]
 
 
 def _weigh(
@@ -80,15 +82,28 @@ def _weigh(
     start: Array,
     sweeps: int,
 ) -> Any:
-    gram = np.einsum("bnl,bnlij->bnij", mu, grams)
-    scale = np.maximum(least_scale(gram), _penalty(lam, mu))  # the whole objective is what the tolerance refers to
+    xp = namespace(grams)
+    gram = xp.einsum("bnl,bnlij->bnij", mu, grams)
+    scale = xp.maximum(least_scale(gram), _penalty(lam, mu))  # the whole objective is what the tolerance refers to
     return weigh(gram, links, grid, settings.alpha, start, scale, settings.tolerance / 10.0, sweeps)
 
 
 def _costs(grams: Array, weights: Array) -> Array:
     """w_i^T G_i^l w_i, (B, N, L) float64."""
-    return np.einsum("bni,bnlij,bnj->bnl", weights, grams, weights, optimize=True)
+    xp = namespace(grams)
+    costs: Array = xp.einsum("bni,bnlij,bnj->bnl", weights, grams, weights, optimize=True)
+    return costs
+
+
+def _project(points: Array) -> Array:
+    """:func:`project_to_simplex`; the few numbers of a device go to the host and back, in float64."""
+    if not on_device(points):
+        return project_to_simplex(points)
+    host: Any = points
+    projected: Array = namespace(points).asarray(project_to_simplex(host.get()))
+    return projected
 
 
 def _penalty(lam: Array, mu: Array) -> Array:
-    return np.asarray((lam * mu**2).sum(axis=(1, 2)))
+    penalty: Array = (lam * mu**2).sum(axis=(1, 2))
+    return penalty

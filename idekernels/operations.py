@@ -28,7 +28,9 @@ def prepare(bank: PatchBank, backend: str = "auto", memory: int | None = None) -
     Parameters
     ----------
     bank : PatchBank
-    backend : {"auto", "cpu", "reference"}
+    backend : {"auto", "cuda", "cpu", "reference"}
+        "auto" is cuda where a device answers, else cpu. On cuda every operation gives device arrays (CuPy's), takes
+        them as they are, and copies NumPy arrays up; the values of device arrays are not checked, that would wait.
     memory : int, optional
         Bytes that the bank may occupy; a larger bank is streamed in blocks of images, with the same result bit for
         bit. None keeps it all.
@@ -86,7 +88,7 @@ def match(
         Wrong dtype, shape or range; K above the number of positions; sum_l m_l P^2 255^2 at or past 2^32.
     """
     prepared = bank if isinstance(bank, PreparedBank) else prepare(bank, backend)
-    source = prepared.bank
+    source, module = prepared.bank, prepared.module
     grid = source.grid() if grid is None else grid
     radius = source.settings.radius if radius is None else arguments.whole("radius", radius, 0)
     radius = min(radius, max(source.height, source.width))
@@ -95,9 +97,10 @@ def match(
     barred = arguments.excluded(exclude, len(planes), source.images)
     arguments.exact_distance(source, grid.patch)
     arguments.enough_positions(source, grid, radius, k, barred)
-    place, distance = prepared.module.match(planes, prepared.handle, grid, radius, k, barred)
-    image, pixel = np.divmod(place, source.height * source.width)
-    row, column = np.divmod(pixel, source.width)
+    place, distance = module.match(module.upload(planes), prepared.handle, grid, radius, k, barred)
+    xp = arguments.namespace(place)
+    image, pixel = xp.divmod(place, source.height * source.width)
+    row, column = xp.divmod(pixel, source.width)
     return Candidates(image.astype(np.int32), row.astype(np.int32), column.astype(np.int32), distance)
 
 
@@ -132,11 +135,12 @@ def gather(
     bounds = (source.images, source.height - patch + 1, source.width - patch + 1)
     places = (candidates.image, candidates.row, candidates.column)
     for name, place, bound in zip(("image", "row", "column"), places, bounds, strict=True):
-        if place.min() < 0 or place.max() >= bound:
+        if not arguments.on_device(place) and (place.min() < 0 or place.max() >= bound):
             raise ValueError(f"a candidate's {name} must be in 0 .. {bound - 1}, not {place.min()} .. {place.max()}")
     image, row, column = (place.astype(np.int64) for place in places)
     place = (image * source.height + row) * source.width + column
-    cut: tuple[NDArray[np.uint8], NDArray[np.uint8]] = prepared.module.gather(place, prepared.handle, patch)
+    module = prepared.module
+    cut: tuple[NDArray[np.uint8], NDArray[np.uint8]] = module.gather(module.upload(place), prepared.handle, patch)
     return cut
 
 
@@ -170,7 +174,8 @@ def evidence(
     photos, layers = planes.shape[:2]
     arguments.shape("sources", patches, (photos, grid.nodes, None, layers, grid.patch, grid.patch))
     arguments.exact_products(grid.patch, 1)
-    table: NDArray[np.float32] = backends.load(backend).evidence(planes, patches, grid)
+    module = backends.load(backend)
+    table: NDArray[np.float32] = module.evidence(module.upload(planes), module.upload(patches), grid)
     return table
 
 
@@ -198,7 +203,8 @@ def compatibility(targets: NDArray[np.uint8], grid: PatchGrid, *, backend: str =
     """
     patches = _targets(targets, grid)
     arguments.exact_products(grid.patch, patches.shape[3])
-    return Compatibility(*backends.load(backend).compatibility(patches, grid))
+    module = backends.load(backend)
+    return Compatibility(*module.compatibility(module.upload(patches), grid))
 
 
 def weigh(
@@ -248,14 +254,16 @@ def weigh(
     arguments.choice("method", method, WEIGHINGS)
     table = arguments.array("gram", gram, np.float32, 4)
     tables = _links(table, "gram", compatibility, grid)
-    photos, nodes, k = table.shape[:3]
-    start = np.full((photos, nodes, k), 1.0 / k)
+    module = backends.load(backend)
+    table, tables = module.upload(table), tuple(module.upload(link) for link in tables)
+    xp, (photos, nodes, k) = arguments.namespace(table), table.shape[:3]
+    start = xp.full((photos, nodes, k), 1.0 / k)
     if method == "top1":
-        start[:] = np.arange(k) == 0
+        start[:] = xp.arange(k) == 0
     passes = 0 if method in ("top1", "mean") else arguments.whole("sweeps", sweeps, 1)
     alpha = 0.0 if method == "lle" else arguments.real("alpha", alpha, 0.0)
     tolerance = arguments.real("tolerance", tolerance, 0.0, 1.0)
-    found = backends.load(backend).weigh(table, tables, grid, alpha, start, least_scale(table), tolerance, passes)
+    found = module.weigh(table, tables, grid, alpha, start, least_scale(table), tolerance, passes)
     return Weights(found[0].astype(np.float32), *found[1:])
 
 
@@ -308,6 +316,8 @@ def weigh_multi(
     """
     tables = arguments.array("grams", grams, np.float32, 5)
     links = _links(tables, "grams", compatibility, grid)
+    module = backends.load(backend)
+    tables, links = module.upload(tables), tuple(module.upload(link) for link in links)
     settings = multi.Settings(
         arguments.real("alpha", alpha, 0.0),
         arguments.real("spread", spread, 1e-6),
@@ -315,7 +325,7 @@ def weigh_multi(
         arguments.real("tolerance", tolerance, 0.0, 1.0),
         arguments.whole("sweeps", sweeps, 1),
     )
-    return multi.alternate(tables, links, grid, settings, backends.load(backend).weigh)
+    return multi.alternate(tables, links, grid, settings, module.weigh)
 
 
 def propagate(
@@ -365,15 +375,18 @@ def propagate(
     photos, _, k = own.shape
     between = arguments.array("pairwise", pairwise, np.float32, 4, empty=len(grid.edges) == 0)
     arguments.shape("pairwise", between, (photos, len(grid.edges), k, k))
-    if not (np.isfinite(own).all() and np.isfinite(between).all()):
-        raise ValueError("unary and pairwise costs must be finite")
+    arguments.finite("unary and pairwise costs", own)
+    arguments.finite("unary and pairwise costs", between)
     passes = arguments.whole("iterations", iterations, 0)
     kept = arguments.real("damping", damping, 0.0, 1.0 - 1e-6)
     warmth = arguments.real("temperature", temperature, 0.0)
-    labels, energy, beliefs = backends.load(backend).propagate(own, between, grid, passes, kept, warmth)
-    weights = (np.arange(k) == labels[..., None]).astype(np.float32)
+    module = backends.load(backend)
+    own, between = module.upload(own), module.upload(between)
+    labels, energy, beliefs = module.propagate(own, between, grid, passes, kept, warmth)
+    xp = arguments.namespace(labels)
+    weights = (xp.arange(k) == labels[..., None]).astype(np.float32)
     if warmth > 0:
-        likely = np.exp((beliefs.min(axis=-1, keepdims=True) - beliefs).astype(np.float64) / warmth)
+        likely = xp.exp((beliefs.min(axis=-1, keepdims=True) - beliefs).astype(np.float64) / warmth)
         weights = (likely / likely.sum(axis=-1, keepdims=True)).astype(np.float32)
     return Labelling(labels, energy, weights)
 
@@ -400,7 +413,8 @@ def compose(targets: NDArray[np.uint8], weights: NDArray[np.float32], *, backend
     patches = arguments.array("targets", targets, np.uint8, 6)
     shares = arguments.array("weights", weights, np.float32, 3)
     arguments.shape("weights", shares, patches.shape[:3])
-    made: NDArray[np.float32] = backends.load(backend).compose(patches, shares)
+    module = backends.load(backend)
+    made: NDArray[np.float32] = module.compose(module.upload(patches), module.upload(shares))
     return made
 
 
@@ -434,6 +448,7 @@ def blend(
     pieces = arguments.array("patches", patches, np.float32, 5)
     arguments.shape("patches", pieces, (None, grid.nodes, None, grid.patch, grid.patch))
     module = backends.load(backend)
+    pieces = module.upload(pieces)
     if how == "cut":
         picture: NDArray[np.float32] = module.cut(pieces, grid)
         return picture
@@ -465,9 +480,8 @@ def _links(
     for name, link in zip(("own", "other", "cross"), links, strict=True):
         if link.shape != (photos, len(grid.edges), k, k) or link.dtype != np.float32:
             raise ValueError(f"compatibility.{name} must be {(photos, len(grid.edges), k, k)} float32")
-    if not np.isfinite(gram).all():
-        raise ValueError(f"{called} must be finite")
-    if not all(np.isfinite(link).all() for link in links):
-        raise ValueError("compatibility must be finite")
-    own, other, cross = (np.ascontiguousarray(link) for link in links)
+    arguments.finite(called, gram)
+    for link in links:
+        arguments.finite("compatibility", link)
+    own, other, cross = (arguments.namespace(link).ascontiguousarray(link) for link in links)
     return own, other, cross

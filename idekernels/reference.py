@@ -19,6 +19,16 @@ def prepare(bank: PatchBank, memory: int | None) -> PatchBank:
     return bank
 
 
+def upload(array: Array) -> Array:
+    """The array itself: this backend computes where it is."""
+    return array
+
+
+def free_memory() -> int | None:
+    """None: the host's memory is the system's to give."""
+    return None
+
+
 def match(
     query: Array, prepared: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: Array
 ) -> tuple[Array, Array]:

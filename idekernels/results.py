@@ -1,4 +1,7 @@
-"""What the kernels return, as frozen dataclasses that name every array's shape and dtype; computes next to nothing."""
+"""What the kernels return, as frozen dataclasses that name every array's shape and dtype; computes next to nothing.
+
+Arrays are NumPy's; of the backend cuda they are CuPy's, and stay on the device.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +57,8 @@ class Compatibility:
     @property
     def disagreement(self) -> NDArray[np.float32]:
         """Squared differences of all candidate pairs, D = diag(S_ij) 1^T + 1 diag(S_ji)^T - 2 C_ij: (B, E, K, K)."""
-        own = np.diagonal(self.own, axis1=2, axis2=3)[..., :, None]
-        other = np.diagonal(self.other, axis1=2, axis2=3)[..., None, :]
+        own = self.own.diagonal(axis1=2, axis2=3)[..., :, None]
+        other = self.other.diagonal(axis1=2, axis2=3)[..., None, :]
         return own + other - 2.0 * self.cross
 
 

@@ -1,6 +1,8 @@
-"""Kernels compiled before anybody waits for a result: a bank of two tiny images sent the whole way."""
+"""Kernels compiled before anybody waits for a result: a small bank of noise sent the whole way."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 
@@ -8,10 +10,22 @@ from idekernels.bank import BankSettings, PatchBank
 from idekernels.coarse import CoarseSettings, coarse_sketch
 
 
-def warm_up(settings: CoarseSettings | None = None, backend: str = "auto") -> None:
-    """Compile what ``settings`` need, or load it from Numba's cache: half a minute the first time, then a second."""
-    chosen = settings or CoarseSettings()
-    images = [np.full((6, 6), level, np.uint8) for level in (0, 255)]
-    bank = PatchBank.from_images(images, images, settings=BankSettings(patch=4, overlap=2, radius=0))
-    tiny = CoarseSettings(chosen.method, 2, chosen.alpha, blend=chosen.blend, iterations=1)
-    coarse_sketch(images[0], bank, tiny, backend=backend)
+def warm_up(settings: CoarseSettings | None = None, backend: str = "auto", bank: PatchBank | None = None) -> None:
+    """Compile what ``settings`` need, or load it from Numba's cache: half a minute the first time, then a second.
+
+    The kernels of the backend cuda are made for one size, patch and K: there ``bank`` says which. The CPU's serve all.
+    """
+    chosen = replace(settings or CoarseSettings(), iterations=1)
+    if bank is None:
+        chosen = replace(chosen, k=2, patch=None, overlap=None, radius=None)
+        bank = _noise(2, (1, 6, 6), 1, BankSettings(patch=4, overlap=2, radius=0))
+    size = (bank.planes, bank.height, bank.width)
+    noise = _noise(min(bank.images, chosen.k + 1), size, bank.channels, bank.settings)
+    coarse_sketch(noise.source(0, 1)[0, 0], noise, chosen, backend=backend)
+
+
+def _noise(images: int, size: tuple[int, int, int], channels: int, settings: BankSettings) -> PatchBank:
+    numbers = np.random.default_rng(0)
+    source = numbers.integers(0, 256, (images, *size), dtype=np.uint8)
+    target = numbers.integers(0, 256, (images, channels, *size[1:]), dtype=np.uint8)
+    return PatchBank(source, target, [str(number) for number in range(images)], settings)

@@ -85,7 +85,7 @@ class Enhancer:
             Shapes that do not fit, a missing photo, an unknown size, or sketches that are too small: the generator
             needs 16 x 16, which is 31 x 31 of the source size.
         """
-        images = coarse if isinstance(coarse, Tensor) else torch.from_dlpack(coarse)
+        images = coarse if isinstance(coarse, Tensor) else self._shared(coarse)
         if images.ndim != 4:
             raise ValueError(f"coarse sketches must be (B, C, H, W), not {tuple(images.shape)}")
         height, width = images.shape[2:]
@@ -100,6 +100,10 @@ class Enhancer:
         least = MINIMUM if size == "double" else 2 * MINIMUM - 1
         if min(height, width) < least:
             raise ValueError(f"a coarse sketch of {height} x {width} is too small: {least} x {least} at least")
+
+    def _shared(self, coarse: CoarseSketch) -> Tensor:
+        """Stage 1's sketches as a tensor on their own memory; copied to the host where torch knows the host alone."""
+        return torch.from_dlpack(coarse if torch.cuda.is_available() else coarse.host())
 
     @torch.no_grad()
     def _enhanced(self, coarse: Tensor, photo: Tensor | None, size: str) -> Tensor:

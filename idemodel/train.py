@@ -23,8 +23,8 @@ from idekernels.representations import intensity
 from idekernels.warm import warm_up
 from idemodel.checkpoint import save_generator
 from idemodel.contact_sheet import contact_sheet
-from idemodel.faces.images import write_image
 from idemodel.devices import torch_threads_kept
+from idemodel.faces.images import write_image
 from idemodel.inputs import fitted, generator_input, guide_channels
 from idemodel.losses import WANTED as VGG19_WANTED
 from idemodel.losses import PerceptualLoss, load_perceptual
@@ -187,7 +187,7 @@ def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
         cache = folder.path / "coarse" / coarse_cache_key(faces, bank_hash, recipe.coarse)[:16]
         _check_fits(run, folder, {"bank": bank_hash, "pairs": faces.digest}, group)
         if group.first:
-            warm_up(recipe.coarse, run.backend)
+            warm_up(recipe.coarse, run.backend, bank)
             cached_coarse_sketches(
                 faces, prepare(bank, run.backend, run.memory), recipe.coarse, cache, run.watch.coarse
             )

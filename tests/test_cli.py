@@ -200,7 +200,7 @@ def test_shards_give_the_joined_banks_result(workshop: Path, tmp_path: Path) -> 
         (["--alpha", "nan"], "alpha must be"),
         (["--patch", "999"], "smaller than one 999-pixel patch"),
         (["--overlap", "8"], "overlap must be"),
-        (["--backend", "cuda"], "no backend called 'cuda'"),
+        (["--backend", "tpu"], "no backend called 'tpu'"),
         (["--blend", "magic"], "blend must be one of"),
     ],
 )

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from idekernels import BankSettings, CoarseSettings, PatchBank, coarse_sketch, match, prepare
+from idekernels import BankSettings, CoarseSettings, InputError, PatchBank, coarse_sketch, match, operations, prepare
 from idekernels.coarse import METHODS
 from idekernels.operations import BLENDINGS
 from idekernels.warm import warm_up
@@ -280,6 +280,33 @@ def test_photos_that_do_not_fit_are_named(bank, photos, kind, says):
 @pytest.mark.parametrize("method", METHODS)
 def test_warming_up_works_for_every_method(method):
     warm_up(CoarseSettings(method=method), backend="cpu")
+
+
+def test_warming_up_for_a_bank_takes_its_sizes(bank):
+    warm_up(CoarseSettings(k=64), "cpu", bank)
+    colour = PatchBank(bank.source(0, 2), np.repeat(bank.target(0, 2), 3, axis=1), ["a", "b"], SETTINGS)
+    warm_up(CoarseSettings(), "cpu", colour)
+
+
+def test_a_batch_without_memory_is_halved_and_a_photo_without_it_is_told(bank, pairs, monkeypatch):
+    photos = [pair.photo for pair in pairs[4:]]
+    whole = coarse_sketch(photos, bank, k=3, method="mean", exclude=np.array([4, -1, -1]))
+    gather, asked = operations.gather, []
+
+    def short(candidates, *rest):
+        asked.append(len(candidates.distance))
+        if asked[-1] > most:
+            raise MemoryError("8 bytes")
+        return gather(candidates, *rest)
+
+    monkeypatch.setattr(operations, "gather", short)
+    most = 1
+    halved = coarse_sketch(photos, bank, k=3, method="mean", exclude=np.array([4, -1, -1]))
+    assert asked == [3, 1, 2, 1, 1]
+    np.testing.assert_array_equal(halved.pixels, whole.pixels)
+    most = 0
+    with pytest.raises(InputError, match=r"one photo's tables do not fit into memory \(8 bytes\): take a smaller k"):
+        coarse_sketch(photos, bank, k=3)
 
 
 def test_torch_is_not_needed(bank, photo, monkeypatch):

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import idekernels
-from idekernels import backends, coarse, operations
+from idekernels import backends, coarse, cuda, operations
 from idekernels.coarse import CoarseSettings, coarse_sketch
 from idekernels.operations import prepare
 
@@ -119,17 +119,20 @@ def test_backends_are_twins():
     twins = {name for name in vars(backends.load("cpu")) if name in backends.load("cpu").__all__}
 
     assert twins == {
-        "prepare", "match", "gather", "evidence", "compatibility", "weigh", "propagate", "compose", "blend", "cut",
+        "prepare", "upload", "free_memory", "match", "gather", "evidence", "compatibility", "weigh", "propagate",
+        "compose", "blend", "cut",
     }  # fmt: skip
+    assert {*cuda.__all__} - {"why_missing"} == twins
     for name in twins:
-        ours, theirs = getattr(backends.load("cpu"), name), getattr(reference, name)
-        assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
+        for module in (backends.load("cpu"), cuda):
+            ours, theirs = getattr(module, name), getattr(reference, name)
+            assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
 
 
 def test_backends_are_chosen_by_name_and_never_replaced(monkeypatch):
     assert backends.resolve("auto") == "cpu"
     assert [backends.resolve(name) for name in ("cpu", "reference")] == ["cpu", "reference"]
-    with pytest.raises(idekernels.InputError, match="no backend called 'tpu'; there are auto, reference, cpu"):
+    with pytest.raises(idekernels.InputError, match="no backend called 'tpu'; there are auto, reference, cpu, cuda"):
         backends.resolve("tpu")
     monkeypatch.setitem(sys.modules, "idekernels.cpu", None)
     for name in ("cpu", "auto"):

@@ -3,7 +3,7 @@
 from idekernels.cpu.blending import blend, compose, cut
 from idekernels.cpu.matching import match
 from idekernels.cpu.propagation import propagate
-from idekernels.cpu.residency import gather, prepare
+from idekernels.cpu.residency import free_memory, gather, prepare, upload
 from idekernels.cpu.tables import compatibility, evidence
 from idekernels.cpu.weighing import weigh
 
@@ -13,9 +13,11 @@ __all__ = [
     "compose",
     "cut",
     "evidence",
+    "free_memory",
     "gather",
     "match",
     "prepare",
     "propagate",
+    "upload",
     "weigh",
 ]

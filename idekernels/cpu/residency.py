@@ -54,6 +54,16 @@ def prepare(bank: PatchBank, memory: int | None) -> Prepared:
     return Prepared(bank, memory is None or kept + images <= memory)
 
 
+def upload(array):
+    """The array itself: this backend computes where it is."""
+    return array
+
+
+def free_memory():
+    """None: the host's memory is the system's to give."""
+    return None
+
+
 def gather(place, prepared, patch):
     """Cut the candidates' source and target patches; see :func:`idekernels.operations.gather`."""
     photos, nodes, k = place.shape

@@ -1,4 +1,4 @@
-"""The device that kernels run on: CuPy owns memory and streams, Numba's kernels run on the same stream; no kernels here.
+"""The device that kernels run on: CuPy owns memory and streams, Numba's kernels use the same stream; no kernels here.
 
 Tests put another device in its place (:func:`use`), one that emulates; nothing else in this package knows CuPy.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +16,6 @@ from idekernels.cuda.launch import STATIC_SHARED, Limits
 
 TOOLKITS = {12: "idesketch[cuda12]", 13: "idesketch[cuda13]"}
 _INSTALL = "pip install 'idesketch[cuda12]' (CUDA 12) or 'idesketch[cuda13]' (CUDA 13)"
-_DRIVER_FOR_CUDA_12 = 12000  # what the driver's version must be at least, as CUDA counts
 
 
 class Module(Protocol):
@@ -41,6 +40,9 @@ class Device(Protocol):
 
     def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
         """A Numba kernel: ``jit(kernel)(blocks, threads, *arguments)`` queues it on the current stream."""
+
+    def view(self, array: Any) -> Any:
+        """An array as Numba's kernels take it: for launches in a loop, which would look at it anew each time."""
 
     def module(self, source: str, options: tuple[str, ...]) -> Module:
         """Compile CUDA C++."""
@@ -83,8 +85,12 @@ def use(device: Device) -> Iterator[None]:
 
 def why_missing() -> str | None:
     """Why no CUDA device can be used, with the remedy; None if one can."""
-    if _current:
-        return None
+    return None if _current else _reason()
+
+
+@cache
+def _reason() -> str | None:
+    """Looked for once a process."""
     try:
         import cupy
     except ImportError as error:
@@ -129,19 +135,35 @@ class CupyDevice:
             min(STATIC_SHARED, properties["sharedMemPerBlock"]),
         )
         self._jitted: dict[Callable[..., None], Any] = {}
+        self._streams: dict[int, Any] = {}  # by address: Numba keeps a launch's configuration by its stream object
 
     def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
         """A Numba kernel on CuPy's current stream; CuPy arrays are handed over as they are, without a wait."""
         from numba import cuda
 
-        compiled = self._jitted.setdefault(kernel, cuda.jit(kernel))
+        if kernel not in self._jitted:
+            self._jitted[kernel] = cuda.jit(kernel)
+        compiled, stream = self._jitted[kernel], self._stream()
 
         def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
-            stream = cuda.external_stream(self.xp.cuda.get_current_stream().ptr)
-            given = [cuda.as_cuda_array(a, sync=False) if isinstance(a, self.xp.ndarray) else a for a in arguments]
-            compiled[blocks, threads, stream](*given)
+            compiled[blocks, threads, stream](*map(self.view, arguments))
 
         return launch
+
+    def view(self, array: Any) -> Any:
+        """A CuPy array as Numba's, sharing memory; anything else as it is."""
+        from numba import cuda
+
+        return cuda.as_cuda_array(array, sync=False) if isinstance(array, self.xp.ndarray) else array
+
+    def _stream(self) -> Any:
+        """CuPy's current stream as Numba's."""
+        from numba import cuda
+
+        address = self.xp.cuda.get_current_stream().ptr
+        if address not in self._streams:
+            self._streams[address] = cuda.external_stream(address) if address else cuda.default_stream()
+        return self._streams[address]
 
     def module(self, source: str, options: tuple[str, ...]) -> Module:
         """Compile with NVRTC; CuPy keeps the result on disk."""

@@ -1,9 +1,10 @@
-"""How kernels are laid over a device: every block shape, share of memory and limit, with its reason; launches nothing."""
+"""How kernels are laid over a device: block shapes, shares of memory and limits, with reasons; launches nothing."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from idekernels.grid import PatchGrid
 
@@ -127,7 +128,10 @@ def match_shape(
         rows=4 if kept <= WARP else 2, columns=4, images=1, band=side, tiled=True,
     )  # fmt: skip
     budget = min(_MATCH_SHARED, limits.shared)
-    for less in ({}, {"columns": 2}, {"columns": 1}, {"rows": 2}, {"rows": 1}, {"band": -(-side // 4)}, {"band": 1}):
+    smaller: list[dict[str, Any]] = [
+        {}, {"columns": 2}, {"columns": 1}, {"rows": 2}, {"rows": 1}, {"band": -(-side // 4)}, {"band": 1},
+    ]  # fmt: skip
+    for less in smaller:
         shape = replace(shape, **less)
         if shape.shared() <= budget:
             fitting = [n for n in range(1, _MOST_IMAGES + 1) if replace(shape, images=n).shared() <= budget]
@@ -151,7 +155,7 @@ def warps_for(k: int) -> int:
 
 
 def message_parts(k: int) -> int:
-    """Warps of a block of belief propagation, which share its 32 edges' labels; eight at most hide the tables' latency."""
+    """Warps of a block of belief propagation, which share its 32 edges' labels; eight hide the tables' latency."""
     return min(8, k)
 
 

@@ -108,7 +108,7 @@ struct Nearest {
 // bank (images, PLANES, HEIGHT, PITCH), query (photos, PLANES, HEIGHT, PITCH), barred (photos, images): 1 for images that
 // a photo must not use, weights (PLANES). A block: COLUMNS patch columns, ROWS patch rows, one photo, one of ``splits``
 // runs of images. Results (splits, photos, nodes, KEPT), place = (image * HEIGHT + row) * WIDTH + column.
-extern "C" __global__ void __launch_bounds__(LANES * COLUMNS)
+extern "C" __global__ void __launch_bounds__(LANES * COLUMNS, 16 / COLUMNS)  // 16 warps an SM: 128 registers at most
 match(const uint8* bank, int images, const uint8* query, const int* rows, int row_count, const int* columns,
       int column_count, const uint8* barred, const uint32* weights, int splits, uint32* distances, uint32* places) {
     const int blocks_across = (column_count + COLUMNS - 1) / COLUMNS;

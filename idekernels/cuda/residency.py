@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numba import cuda
 
 from idekernels.bank import PatchBank
 from idekernels.cuda import device as devices
@@ -26,7 +27,8 @@ class Prepared:
     bank: PatchBank
     device: devices.Device
     budget: int
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _kept: dict[str, Any] = field(default_factory=dict)  # sides of a resident bank
+    _buffers: dict[str, tuple[devices.Staging, int]] = field(default_factory=dict)  # a streamed one's, and their images
 
     @property
     def pitch(self) -> int:
@@ -36,21 +38,16 @@ class Prepared:
     @property
     def resident(self) -> bool:
         """Whether all of it stays on the device."""
-        planes = self.bank.planes + self.bank.channels
-        return self.bank.images * planes * self.bank.height * self.pitch <= self.budget
+        return self._whole <= self.budget
 
     def blocks(self, side: str) -> Iterator[Block]:
         """Yield (first image, images, (n, planes, H, pitch) uint8 on the device), ``side`` "source" or "target"."""
-        if self.resident:
-            if side not in self._kept:
-                self._kept[side] = self._whole(side)
+        if self._stays(side):
             yield 0, self.bank.images, self._kept[side]
             return
-        planes = {"source": self.bank.planes, "target": self.bank.channels}[side]
-        size = planes * self.bank.height * self.pitch
-        most = 2**32 // (self.bank.height * self.bank.width) - 1  # places within a block are 32-bit
-        images = max(1, min(self.bank.images, most, self.budget // (4 * size)))  # two buffers a side
-        staging, images = self._staging(images, planes)
+        if side not in self._buffers:
+            self._buffers[side] = self._staging(side)
+        staging, images = self._buffers[side]
         for first in range(0, self.bank.images, images):
             count = min(images, self.bank.images - first)
             yield first, count, staging.upload(self._padded(side, first, first + count))
@@ -63,29 +60,46 @@ class Prepared:
         wider[..., : self.bank.width] = planes
         return wider
 
-    def _whole(self, side: str) -> Any:
-        try:
-            return self.device.xp.asarray(self._padded(side, 0, self.bank.images))
-        except MemoryError:
-            raise InputError(self._too_large(self.bank.images, side)) from None
-
-    def _staging(self, images: int, planes: int) -> tuple[devices.Staging, int]:
-        """Buffers for as many images as there is memory for, halving the number until they fit."""
-        while True:
+    def _stays(self, side: str) -> bool:
+        """Whether a side is on the device; a bank that finds no room there after all is streamed from then on."""
+        if self.resident and side not in self._kept:
             try:
-                return self.device.staging((images, planes, self.bank.height, self.pitch)), images
+                self._kept[side] = self.device.xp.asarray(self._padded(side, 0, self.bank.images))
             except MemoryError:
-                if images == 1:
-                    raise InputError(self._too_large(1, "source" if planes == self.bank.planes else "target")) from None
-                images = -(-images // 2)
+                self._kept.clear()
+                self.budget = min(self.device.free() // 2, self._whole - 1)
+        return side in self._kept
 
-    def _too_large(self, images: int, side: str) -> str:
+    @property
+    def _whole(self) -> int:
+        return self.bank.images * (self._size("source") + self._size("target"))
+
+    def _size(self, side: str) -> int:
+        """Bytes of one image on the device."""
         planes = {"source": self.bank.planes, "target": self.bank.channels}[side]
-        asked = images * planes * self.bank.height * self.pitch
-        return (
-            f"the device has no room for {images} {side} images of the bank: {asked} bytes asked for, "
-            f"{self.device.free()} free; give --memory, take fewer photos at once, or the backend cpu"
-        )
+        return planes * self.bank.height * self.pitch
+
+    def _staging(self, side: str) -> tuple[devices.Staging, int]:
+        """Buffers for as many images as there is memory for, halving the number until they fit."""
+        most = 2**32 // (self.bank.height * self.bank.width) - 1  # places within a block are 32-bit
+        size = self._size(side)
+        images = max(1, min(self.bank.images, most, self.budget // (4 * size)))  # two buffers a side
+        while True:
+            staging = self._allocated((images, size // (self.bank.height * self.pitch), self.bank.height, self.pitch))
+            if staging:
+                return staging, images
+            if images == 1:
+                raise InputError(
+                    f"the device has no room for two {side} images of the bank: {2 * size} bytes asked for, "
+                    f"{self.device.free()} free; take fewer photos at once, or the backend cpu"
+                )
+            images = -(-images // 2)
+
+    def _allocated(self, shape: tuple[int, ...]) -> devices.Staging | None:
+        try:
+            return self.device.staging(shape)
+        except MemoryError:
+            return None
 
     def _padded(self, side: str, start: int, stop: int) -> Any:
         planes = getattr(self.bank, side)(start, stop)
@@ -102,6 +116,11 @@ def prepare(bank: PatchBank, memory: int | None) -> Prepared:
 def upload(array: Any) -> Any:
     """Host memory to the device."""
     return devices.current().xp.asarray(array)
+
+
+def free_memory() -> int:
+    """Bytes of the device that nobody uses."""
+    return devices.current().free()
 
 
 def gather(place: Any, prepared: Prepared, patch: int) -> tuple[Any, Any]:
@@ -121,8 +140,6 @@ def gather(place: Any, prepared: Prepared, patch: int) -> tuple[Any, Any]:
 @lru_cache(maxsize=64)
 def gather_kernel(height: int, width: int, planes: int, patch: int) -> Any:
     """Copy patches out of images that start with number ``first``; one block a candidate, others' are left alone."""
-    from numba import cuda
-
     pixels = patch * patch
 
     def gather(images, place, first, out):  # type: ignore[no-untyped-def]

@@ -184,12 +184,12 @@ def _made(
     faces: Faces, prepared: PreparedBank, settings: CoarseSettings, numbers: Sequence[int]
 ) -> Iterator[NDArray[np.float32]]:
     places = {name: number for number, name in enumerate(prepared.bank.names)}
-    at_once = photos_at_once(prepared.bank, settings)
+    at_once = photos_at_once(prepared, settings)
     for start in range(0, len(numbers), at_once):
         some = list(numbers[start : start + at_once])
         left_out = np.array([places.get(faces.names[number], -1) for number in some])
         made = coarse_sketch(list(faces.photos[some]), prepared, settings, exclude=left_out)
-        yield torch.from_dlpack(made).cpu().numpy()
+        yield made.host().pixels
 
 
 def _mapped(file: Path, shape: tuple[int, ...]) -> Any:

@@ -1,0 +1,242 @@
+"""The Numba-CUDA kernels in the simulator: equal to the reference, exactly where whole, to stated digits where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from idekernels import (
+    BankSettings,
+    PatchBank,
+    PatchGrid,
+    blend,
+    coarse_sketch,
+    compatibility,
+    compose,
+    evidence,
+    gather,
+    match,
+    prepare,
+    propagate,
+    weigh,
+    weigh_multi,
+)
+from idekernels.coarse import METHODS
+from idekernels.cuda import blending, launch, tables
+from idekernels.results import Compatibility
+from tests.emulator import fakecupy, host
+from tests.emulator.device import EmulatedDevice
+
+GRIDS = [PatchGrid(9, 9, 4, 2), PatchGrid(8, 11, 5, 3), PatchGrid(7, 5, 5, 0), PatchGrid(5, 9, 5, 4)]
+REFERENCE = "reference"
+
+
+def numbers(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def patches_on(grid: PatchGrid, k: int, planes: int = 1, photos: int = 1, seed: int = 0) -> Any:
+    shape = (photos, grid.nodes, k, planes, grid.patch, grid.patch)
+    return numbers(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def field(grid: PatchGrid, k: int, photos: int = 1) -> tuple[Any, Compatibility]:
+    query = numbers(9).integers(0, 256, (photos, 1, grid.height, grid.width), dtype=np.uint8)
+    gram = evidence(query, patches_on(grid, k, 1, photos), grid, backend=REFERENCE)[:, :, 0]
+    return np.ascontiguousarray(gram), compatibility(patches_on(grid, k, 1, photos, 1), grid, backend=REFERENCE)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(("k", "planes"), [(1, 1), (3, 2)])
+def test_evidence(device: EmulatedDevice, grid: PatchGrid, k: int, planes: int) -> None:
+    query = numbers(1).integers(0, 256, (2, planes, grid.height, grid.width), dtype=np.uint8)
+    sources = patches_on(grid, k, planes, 2)
+    made = evidence(query, sources, grid, backend="cuda").get()
+    np.testing.assert_array_equal(made, evidence(query, sources, grid, backend=REFERENCE))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(("k", "channels"), [(1, 1), (3, 3)])
+def test_compatibility(device: EmulatedDevice, grid: PatchGrid, k: int, channels: int) -> None:
+    targets = patches_on(grid, k, channels)
+    made, truth = (compatibility(targets, grid, backend=name) for name in ("cuda", REFERENCE))
+    for name in ("own", "other", "cross"):
+        np.testing.assert_array_equal(getattr(made, name).get(), getattr(truth, name))
+
+
+def test_tables_in_chunks(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patches that do not fit into shared memory at once: seven pixels a chunk."""
+    monkeypatch.setattr(launch, "gram_chunk", lambda k, pixels, sides: 7)
+    tables.evidence_kernel.cache_clear()
+    tables.compatibility_kernel.cache_clear()
+    try:
+        grid = GRIDS[1]
+        query = numbers(1).integers(0, 256, (1, 1, grid.height, grid.width), dtype=np.uint8)
+        sources = patches_on(grid, 2)
+        made = evidence(query, sources, grid, backend="cuda").get()
+        np.testing.assert_array_equal(made, evidence(query, sources, grid, backend=REFERENCE))
+        ours, truth = (compatibility(sources, grid, backend=name) for name in ("cuda", REFERENCE))
+        np.testing.assert_array_equal(ours.cross.get(), truth.cross)
+        np.testing.assert_array_equal(ours.other.get(), truth.other)
+    finally:
+        tables.evidence_kernel.cache_clear()
+        tables.compatibility_kernel.cache_clear()
+
+
+@pytest.mark.parametrize("method", ["top1", "mean", "lle", "mwf"])
+def test_weigh(device: EmulatedDevice, method: str) -> None:
+    grid = PatchGrid(6, 8, 4, 2)
+    gram, tables_ = field(grid, 3, photos=2)
+    ours = weigh(gram, tables_, grid, method=method, backend="cuda", sweeps=20)
+    truth = weigh(gram, tables_, grid, method=method, backend=REFERENCE)
+    weights = ours.weights.get()
+    assert (weights >= 0).all()
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-5)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=2e-5)
+    if method in ("lle", "mwf"):
+        assert (ours.kkt_residual.get() <= 1e-5 * ours.objective.get()).all()
+        assert (ours.objective.get() - ours.kkt_residual.get() <= truth.objective * (1 + 1e-6)).all()
+        np.testing.assert_allclose(weights, truth.weights, atol=0.01)
+
+
+def test_the_objective_never_rises(device: EmulatedDevice) -> None:
+    grid = GRIDS[0]
+    gram, tables_ = field(grid, 3)
+    options: dict[str, Any] = {"alpha": 2.0, "tolerance": 0.0, "backend": "cuda"}
+    reached = [weigh(gram, tables_, grid, sweeps=n, **options).objective.get()[0] for n in (1, 2, 4)]
+    assert reached[0] * (1 + 1e-6) >= reached[1] and reached[1] * (1 + 1e-6) >= reached[2]
+
+
+def test_a_field_that_cannot_move_ends_the_work(device: EmulatedDevice) -> None:
+    """No tolerance is met at 0: the sweeps end where float32 has no step left, near the optimum."""
+    grid = PatchGrid(6, 8, 4, 2)
+    gram, tables_ = field(grid, 3)
+    ours = weigh(gram, tables_, grid, tolerance=0.0, sweeps=1000, backend="cuda")
+    truth = weigh(gram, tables_, grid, tolerance=1e-9, backend=REFERENCE)
+    assert ours.sweeps <= 60
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("damping", "temperature"), [(0.0, 0.0), (0.3, 0.0), (0.2, 50.0)])
+def test_propagate(device: EmulatedDevice, damping: float, temperature: float) -> None:
+    grid = GRIDS[0]
+    unary = numbers(2).integers(0, 100, (2, grid.nodes, 3)).astype(np.float32)
+    pairwise = numbers(3).integers(0, 100, (2, len(grid.edges), 3, 3)).astype(np.float32)
+    options = {"iterations": 4, "damping": damping, "temperature": temperature}
+    ours = propagate(unary, pairwise, grid, backend="cuda", **options)
+    truth = propagate(unary, pairwise, grid, backend=REFERENCE, **options)
+    np.testing.assert_array_equal(ours.labels.get(), truth.labels)
+    np.testing.assert_array_equal(ours.energy.get(), truth.energy)
+    np.testing.assert_allclose(ours.weights.get(), truth.weights, atol=1e-4)
+
+
+def test_messages_that_settle_end_the_work(device: EmulatedDevice) -> None:
+    """A chain settles after as many iterations as it is long; fifty more change nothing and are not made."""
+    grid = PatchGrid(5, 14, 5, 2)
+    unary = numbers(2).integers(0, 100, (1, grid.nodes, 2)).astype(np.float32)
+    pairwise = numbers(3).integers(0, 100, (1, len(grid.edges), 2, 2)).astype(np.float32)
+    ours = propagate(unary, pairwise, grid, iterations=50, backend="cuda")
+    truth = propagate(unary, pairwise, grid, iterations=50, backend=REFERENCE)
+    assert device.launched.count("propagate") == 8
+    np.testing.assert_array_equal(ours.labels.get(), truth.labels)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("how", ["average", "feather", "cut"])
+def test_compose_and_blend(device: EmulatedDevice, grid: PatchGrid, how: str) -> None:
+    targets = patches_on(grid, 2, 3)
+    weights = np.zeros((1, grid.nodes, 2), np.float32)
+    weights[..., 1] = 1.0  # whole levels: the cut must take the very same seams
+    if how != "cut":
+        weights[..., 0], weights[..., 1] = 0.3, 0.7
+    ours = compose(targets, weights, backend="cuda")
+    truth = compose(targets, weights, backend=REFERENCE)
+    np.testing.assert_allclose(ours.get(), truth, rtol=1e-6)
+    picture, expected = blend(ours, grid, how=how, backend="cuda").get(), blend(truth, grid, how=how, backend=REFERENCE)
+    np.testing.assert_allclose(picture, expected, atol=0 if how == "cut" else 1e-3)
+
+
+@pytest.mark.parametrize("grid", [*GRIDS, PatchGrid(31, 29, 7, 6), PatchGrid(30, 30, 6, 0), PatchGrid(250, 200)])
+def test_waves_lay_patches_in_the_rasters_order(grid: PatchGrid) -> None:
+    """Every node once; patches that touch never in one wave, and in the raster's order over the waves."""
+    waves = blending._waves(grid)
+    when = np.full(grid.shape, -1)
+    for number, wave in enumerate(waves):
+        when[wave[:, 0], wave[:, 1]] = number
+    assert (when >= 0).all() and sum(map(len, waves)) == grid.nodes
+    anchors, flat = grid.anchors, when.ravel()
+    for node in range(0, grid.nodes, max(1, grid.nodes // 60)):
+        touching = (np.abs(anchors - anchors[node]) < grid.patch).all(axis=1)
+        touching[node] = False
+        before = np.arange(grid.nodes) < node
+        assert (flat[touching & before] < flat[node]).all() and (flat[touching & ~before] > flat[node]).all()
+
+
+def small_bank(images: int = 5, size: tuple[int, int] = (12, 10)) -> tuple[PatchBank, list[Any]]:
+    faces = [numbers(seed).integers(0, 256, size, dtype=np.uint8) for seed in range(images + 2)]
+    sketches = [255 - face // 2 for face in faces]
+    planes = BankSettings(6, 3, 2, ("intensity", "dog"), (2, 1))
+    return PatchBank.from_images(faces[:images], sketches[:images], settings=planes), faces[images:]
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_gather(device: EmulatedDevice, memory: int | None) -> None:
+    bank, faces = small_bank(size=(9, 8))
+    query = np.stack([bank.query(face) for face in faces])
+    candidates = match(query, prepare(bank, REFERENCE), k=2)
+    for ours, truth in zip(
+        gather(candidates, prepare(bank, "cuda", memory)), gather(candidates, prepare(bank, REFERENCE)), strict=True
+    ):
+        np.testing.assert_array_equal(ours.get(), truth)
+
+
+@pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
+@pytest.mark.parametrize("method", METHODS)
+def test_a_coarse_sketch_whole(device: EmulatedDevice, method: str) -> None:
+    bank, faces = small_bank(size=(9, 8))
+    options = {"method": method, "k": 3, "iterations": 3, "exclude": np.array([2])}
+    ours = coarse_sketch(faces[0], bank, backend="cuda", **options)
+    truth = coarse_sketch(faces[0], bank, backend=REFERENCE, **options)
+    np.testing.assert_allclose(ours.pixels.get(), truth.pixels, atol=2e-3)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-4)
+    assert np.abs(ours.images().astype(int) - truth.images()).max() <= 1
+
+
+@pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
+def test_nothing_but_planes_and_sketch_crosses(device: EmulatedDevice) -> None:
+    """Up: the photo's planes, once, and small tables of the grid. Down: a truth value a check of convergence."""
+    bank, faces = small_bank(size=(9, 8))
+    ready = prepare(bank, "cuda")
+    coarse_sketch(faces[0], ready, k=2)  # the bank goes up
+    fakecupy.copies.update(up=0, down=0)
+    made = coarse_sketch(faces[0], ready, k=2)
+    grid = bank.grid()
+    tables_ = sum(part.nbytes for part in (grid.rows, grid.columns, grid.anchors, grid.edges, grid.shifts))
+    axes = 8 * (grid.height + grid.width) + 2 * (grid.rows.nbytes + grid.columns.nbytes)
+    small = tables_ + axes + 4 * grid.patch**2 + 64
+    planes = bank.query(faces[0]).nbytes
+    assert planes <= fakecupy.copies["up"] <= planes + small
+    assert fakecupy.copies["down"] <= 110  # bytes: at most one a check, of 1000 sweeps by tens
+    assert isinstance(made.pixels, fakecupy.DeviceArray)
+
+
+def test_colour_and_multi_arrays_stay_where_they_are(device: EmulatedDevice) -> None:
+    grid = GRIDS[0]
+    gram, tables_ = field(grid, 2)
+    grams = np.stack([gram, 2 * gram], axis=2)
+    ours = weigh_multi(grams, tables_, grid, rounds=2, backend="cuda")
+    truth = weigh_multi(grams, tables_, grid, rounds=2, backend=REFERENCE)
+    assert isinstance(ours.history, fakecupy.DeviceArray)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "told"), [("cut", "cuts 64 at most"), ("weigh", "weighs 64 at most")])
+def test_too_large_is_told(device: EmulatedDevice, kernel: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        if kernel == "cut":
+            blend(np.zeros((1, 1, 1, 65, 65), np.float32), PatchGrid(65, 65, 65, 0), how="cut", backend="cuda")
+        else:
+            empty = Compatibility(*[np.zeros((1, 0, 65, 65), np.float32)] * 3)
+            weigh(np.ones((1, 1, 65, 65), np.float32), empty, PatchGrid(4, 4, 4, 0), backend="cuda")

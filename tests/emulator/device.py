@@ -1,0 +1,87 @@
+"""The emulated device: its memory is fakecupy's, CUDA C++ runs in fibers, Numba's kernels in the simulator."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from idekernels.cuda.launch import Limits
+from tests.emulator import fakecupy
+from tests.emulator.host import HostModule
+
+sys.modules.setdefault("fakecupy", fakecupy)  # where idekernels.arguments.namespace finds it
+
+
+class EmulatedDevice:
+    """What :class:`idekernels.cuda.device.CupyDevice` is, where there is no device."""
+
+    xp = fakecupy
+    limits = Limits("emulated", (8, 0), 4, 2**30)
+
+    def __init__(self, memory: int = 2**30, reverse: bool = False, multiprocessors: int = 4) -> None:
+        self.memory, self.reverse = memory, reverse
+        self.limits = replace(type(self).limits, multiprocessors=multiprocessors)
+        self.launched: list[str] = []
+
+    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
+        """The kernel in Numba's simulator."""
+        from numba import cuda
+
+        compiled = cuda.jit(kernel)
+
+        def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
+            self.launched.append(kernel.__name__)
+            compiled[blocks, threads](*map(_plain, arguments))
+
+        return launch
+
+    def view(self, array: Any) -> Any:
+        """What the simulator takes."""
+        return _plain(array)
+
+    def module(self, source: str, options: tuple[str, ...]) -> Any:
+        """CUDA C++ in fibers."""
+        return _Module(HostModule(source, options, self.reverse), self.launched)
+
+    def staging(self, shape: tuple[int, ...]) -> Any:
+        """Two buffers by turns."""
+        if np.prod(shape) * 2 > self.memory:
+            raise MemoryError
+        return _Staging(shape)
+
+    def free(self) -> int:
+        """Of the memory that it was given."""
+        return self.memory
+
+
+class _Module:
+    def __init__(self, module: HostModule, launched: list[str]) -> None:
+        self._module, self._launched = module, launched
+
+    def launch(self, kernel: str, grid: tuple[int, int, int], threads: int, arguments: tuple[Any, ...]) -> None:
+        """Run it."""
+        self._launched.append(kernel)
+        self._module.launch(kernel, grid, threads, tuple(map(_plain, arguments)))
+
+
+class _Staging:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._buffers = [fakecupy.empty(shape, np.uint8) for _ in range(2)]
+        self._turn = 0
+
+    def upload(self, block: Any) -> Any:
+        """Into the buffer whose turn it is; what was there is gone, as on a device."""
+        buffer = self._buffers[self._turn]
+        self._turn = 1 - self._turn
+        buffer.host[...] = 0xA5
+        buffer.host[: len(block)] = block
+        fakecupy.copies["up"] += block.nbytes
+        return buffer[: len(block)]
+
+
+def _plain(value: Any) -> Any:
+    return value.host if isinstance(value, fakecupy.DeviceArray) else value

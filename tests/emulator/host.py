@@ -1,0 +1,75 @@
+"""CUDA C++ compiled for the host with emulator.h and called through ctypes, as CuPy's RawModule is called."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+COMPILER = os.environ.get("CXX", "g++")
+
+
+class KernelFault(RuntimeError):
+    """What the emulator saw: a divergent barrier, a race, an index out of bounds."""
+
+
+def why_missing() -> str | None:
+    """Why nothing can be compiled here; None if it can."""
+    return None if shutil.which(COMPILER) else f"no C++ compiler {COMPILER}"
+
+
+class HostModule:
+    """The kernels of one source, compiled for the host."""
+
+    def __init__(self, source: str, options: tuple[str, ...], reverse: bool = False) -> None:
+        self._library = _compiled(source, options)
+        self.reverse = reverse
+
+    def launch(self, kernel: str, grid: tuple[int, int, int], threads: int, arguments: tuple[Any, ...]) -> None:
+        """Run every block; KernelFault where the emulator saw something wrong."""
+        function = getattr(self._library, f"run_{kernel}")
+        function.restype = ctypes.c_char_p
+        blocks = (ctypes.c_uint * 3)(*grid)
+        told = function(blocks, ctypes.c_uint(threads), ctypes.c_int(self.reverse), *map(_passed, arguments))
+        if told:
+            raise KernelFault(told.decode())
+
+
+def _passed(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        assert value.flags.c_contiguous
+        return ctypes.c_void_p(value.ctypes.data)
+    if isinstance(value, np.int32):
+        return ctypes.c_int(int(value))
+    if isinstance(value, np.int64):
+        return ctypes.c_longlong(int(value))
+    raise TypeError(f"a kernel's argument must be an array or a NumPy integer, not {type(value).__name__}")
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="idesketch-emulator-"))
+
+
+@cache
+def _compiled(source: str, options: tuple[str, ...]) -> ctypes.CDLL:
+    key = hashlib.sha256("\n".join((source, *options)).encode()).hexdigest()[:16]
+    kernels, library = _folder() / f"{key}.cu", _folder() / f"{key}.so"
+    kernels.write_text(source, encoding="utf-8")
+    command = [
+        COMPILER, "-O2", "-shared", "-fPIC", "-w", f"-I{HERE}", f'-DKERNELS="{kernels}"', *options,
+        "-o", str(library), str(HERE / "kernels.cpp"),
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise AssertionError(f"{' '.join(command)}\n{done.stderr}")
+    return ctypes.CDLL(str(library))

@@ -1,0 +1,176 @@
+"""On a CUDA device, else skipped: results equal to the reference, streams, memory shared with torch and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import idekernels as ide
+from idekernels import backends
+from idekernels.coarse import METHODS, CoarseSettings, coarse_sketch
+from idekernels.workloads import Workload
+from idemodel.enhance import Enhancer
+from idemodel.network import MLAConfig, MLANet
+
+_MISSING = backends.why_missing("cuda")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(_MISSING is not None, reason=str(_MISSING))]
+
+WORKS = {
+    "one photo": Workload(pairs=12, height=90, width=75),
+    "odd sizes, planes": Workload(
+        pairs=7, photos=3, height=61, width=53, k=33,
+        settings=ide.BankSettings(7, 3, 4, ("intensity", "dog", "lbp"), (3, 2, 1)),
+    ),
+    "K 64": Workload(pairs=5, photos=2, height=64, width=66, k=64),
+}  # fmt: skip
+
+
+@pytest.fixture
+def cupy() -> Iterator[Any]:
+    import cupy
+
+    yield cupy
+    cupy.get_default_memory_pool().free_all_blocks()
+
+
+@pytest.fixture(params=WORKS.values(), ids=WORKS.keys())
+def work(request: pytest.FixtureRequest) -> Workload:
+    return request.param  # type: ignore[no-any-return]
+
+
+def queries(work: Workload, bank: ide.PatchBank) -> Any:
+    return np.stack([bank.query(photo) for photo in work.queries()])
+
+
+@pytest.mark.parametrize("memory", [None, 40_000])
+def test_candidates_are_the_cpus_bit_for_bit(work: Workload, memory: int | None) -> None:
+    """Resident, and streamed in blocks through the pinned buffers."""
+    bank = work.bank()
+    ours, truth = ide.prepare(bank, "cuda", memory), ide.prepare(bank, "cpu")
+    exclude = np.arange(work.photos)
+    found, right = (ide.match(queries(work, bank), ready, k=work.k, exclude=exclude) for ready in (ours, truth))
+    for name in ("distance", "image", "row", "column"):
+        np.testing.assert_array_equal(getattr(found, name).get(), getattr(right, name))
+    for cut, expected in zip(ide.gather(found, ours), ide.gather(right, truth), strict=True):
+        np.testing.assert_array_equal(cut.get(), expected)
+
+
+def test_tables_are_exact(work: Workload) -> None:
+    bank = work.bank()
+    ready, query = ide.prepare(bank, "cpu"), queries(work, bank)
+    sources, targets = ide.gather(ide.match(query, ready, k=work.k), ready)
+    gram = ide.evidence(query, sources, work.grid, backend="cuda")
+    np.testing.assert_array_equal(gram.get(), ide.evidence(query, sources, work.grid, backend="cpu"))
+    ours, truth = (ide.compatibility(targets, work.grid, backend=name) for name in ("cuda", "cpu"))
+    for name in ("own", "other", "cross"):
+        np.testing.assert_array_equal(getattr(ours, name).get(), getattr(truth, name))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_sketches_are_the_cpus(work: Workload, method: str) -> None:
+    settings = CoarseSettings(method=method, k=work.k, iterations=12)
+    bank = work.bank()
+    ours = coarse_sketch(work.queries(), bank, settings, backend="cuda").host()
+    truth = coarse_sketch(work.queries(), bank, settings, backend="cpu")
+    np.testing.assert_allclose(ours.objective, truth.objective, rtol=1e-4)
+    np.testing.assert_allclose(ours.pixels, truth.pixels, atol=4e-3)
+
+
+def test_messages_equal_the_references() -> None:
+    numbers, grid = np.random.default_rng(1), ide.PatchGrid(60, 55)
+    unary = numbers.integers(0, 500, (3, grid.nodes, 10)).astype(np.float32)
+    pairwise = numbers.integers(0, 300, (3, len(grid.edges), 10, 10)).astype(np.float32)
+    for options in ({}, {"damping": 0.25}, {"temperature": 40.0}):
+        ours = ide.propagate(unary, pairwise, grid, iterations=20, backend="cuda", **options)
+        truth = ide.propagate(unary, pairwise, grid, iterations=20, backend="reference", **options)
+        np.testing.assert_allclose(ours.energy.get(), truth.energy, rtol=1e-6)
+        np.testing.assert_allclose(ours.weights.get(), truth.weights, atol=1e-3)
+
+
+def test_a_batch_of_64_equals_photos_one_by_one() -> None:
+    work = Workload(pairs=10, photos=64, height=80, width=70)
+    bank = work.bank()
+    ready = ide.prepare(bank, "cuda")
+    together = coarse_sketch(work.queries(), ready).pixels.get()
+    for number in (0, 31, 63):
+        alone = coarse_sketch(work.queries()[number], ready).pixels.get()
+        np.testing.assert_allclose(together[number], alone[0], atol=1e-3)
+
+
+def test_work_stays_on_the_callers_stream(cupy: Any) -> None:
+    """A sketch queued behind a long wait on a stream of the caller's is right, and other streams do not wait for it."""
+    work = WORKS["one photo"]
+    bank = work.bank()
+    ready = ide.prepare(bank, "cuda")
+    truth = coarse_sketch(work.queries(), ready).pixels.get()
+    stream = cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        made = coarse_sketch(work.queries(), ready).pixels
+        event = stream.record()
+    event.synchronize()
+    np.testing.assert_array_equal(made.get(stream=stream), truth)
+
+
+def test_torch_shares_the_memory_on_its_own_stream() -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("torch is built without CUDA")
+    work = WORKS["one photo"]
+    coarse = coarse_sketch(work.queries(), work.bank(), backend="cuda")
+    with torch.cuda.stream(torch.cuda.Stream()):
+        tensor = torch.from_dlpack(coarse)
+        doubled = tensor * 2
+    assert tensor.data_ptr() == coarse.pixels.data.ptr and tensor.is_cuda
+    torch.cuda.synchronize()
+    np.testing.assert_array_equal(doubled.cpu().numpy(), 2 * coarse.pixels.get())
+
+
+def test_the_whole_way_on_the_device() -> None:
+    torch = pytest.importorskip("torch")
+    from idemodel.sketcher import Sketcher
+
+    work = WORKS["one photo"]
+    torch.manual_seed(0)
+    networks = [MLANet(MLAConfig(1, 8, 1, 2, 0)) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    ours = Sketcher(work.bank(), Enhancer(networks[0], device=device), backend="cuda").sketch(work.queries())
+    truth = Sketcher(work.bank(), Enhancer(networks[1], device="cpu"), backend="cpu").sketch(work.queries())
+    assert ours.fine.device.type == device
+    assert np.abs(ours.images().astype(int) - truth.images()).max() <= 3
+
+
+def test_memory_is_given_back(cupy: Any) -> None:
+    work = WORKS["one photo"]
+    pool = cupy.get_default_memory_pool()
+    ready = ide.prepare(work.bank(), "cuda")
+    coarse_sketch(work.queries(), ready)
+    used = pool.used_bytes()  # the bank stays
+    for _ in range(3):
+        coarse_sketch(work.queries(), ready)
+    assert pool.used_bytes() == used
+    del ready
+    assert pool.used_bytes() < used
+
+
+def test_what_does_not_fit_is_halved_then_told(cupy: Any) -> None:
+    work = Workload(pairs=6, photos=4, height=80, width=70)
+    bank = work.bank()
+    truth = coarse_sketch(work.queries(), bank, backend="cpu").pixels
+    pool = cupy.get_default_memory_pool()
+    ready = ide.prepare(bank, "cuda")
+    coarse_sketch(work.queries()[0], ready)
+    pool.free_all_blocks()
+    before = pool.used_bytes()
+    try:
+        pool.set_limit(size=before + 12_000_000)  # tables of two photos, not of four
+        np.testing.assert_allclose(coarse_sketch(work.queries(), ready).pixels.get(), truth, atol=4e-3)
+        pool.free_all_blocks()
+        pool.set_limit(size=before + 100_000)
+        with pytest.raises(ide.InputError, match="tables do not fit into memory"):
+            coarse_sketch(work.queries()[0], ready)
+    finally:
+        pool.set_limit(size=0)

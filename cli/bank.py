@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idecli.console import progress, say
-from idecli.options import PATH, Plane
+from idecli.options import DIRECTION, PATH, Plane
+from idekernels.bank import PHOTO_TO_SKETCH, BankSettings
 from idekernels.errors import InputError
 from idemodel.faces.images import read_colour, read_grey
 from idemodel.faces.pairs import PairFiles, list_pairs
@@ -35,7 +36,18 @@ def bank() -> None:
     help="A source plane with its integer weight: intensity, dog, csdn, gradient, lbp; repeat for several.  "
     "[default: intensity=1]",
 )
-@click.option("--target", type=click.Choice(["grey", "colour"]), default="grey", show_default=True, help="Sketches as.")
+@click.option(
+    "--direction",
+    type=DIRECTION,
+    default=PHOTO_TO_SKETCH,
+    show_default=True,
+    help="What is made of what; every later command takes it from the bank.",
+)
+@click.option(
+    "--target",
+    type=click.Choice(["grey", "colour"]),
+    help="What is made (sketches; or photos) as.  [default: grey sketches; photos in colour, unless all are grey]",
+)
 @click.option("--compress", is_flag=True, help="Zstandard (extra `compress`): smaller, slower.")
 def build(
     pairs: Path,
@@ -44,24 +56,26 @@ def build(
     overlap: int,
     radius: int,
     planes: tuple[tuple[str, int], ...],
-    target: str,
+    direction: str,
+    target: str | None,
     compress: bool,
 ) -> None:
     """Build BANK.h5 from PAIRS (photo/NAME.png and sketch/NAME.png, all of one size).
 
     An old bank at that path stays whole until the new one is complete.
     """
-    from idekernels import BankSettings, write_bank
+    from idekernels import write_bank
 
     names, weights = zip(*(planes or (("intensity", 1),)), strict=True)
-    settings = BankSettings(patch, overlap, radius, names, weights)
+    settings = BankSettings(patch, overlap, radius, names, weights, direction)
     files = list_pairs(pairs)
+    colour = target == "colour" if target else _has_colour(files, settings)
     with progress() as bar:
         task = bar.add_task("Reading pairs", total=len(files))
 
         def images() -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
             for pair in files:
-                yield _read(pair, settings.patch, target == "colour")
+                yield _read(pair, settings, colour)
                 bar.advance(task)
 
         write_bank(bank_file, images(), settings, compress=compress)
@@ -79,6 +93,7 @@ def info(bank_file: Path) -> None:
         planes = ", ".join(f"{n}={w}" for n, w in zip(settings.representations, settings.weights, strict=True))
         rows = {
             "pairs": found.images,
+            "direction": found.direction,
             "size": f"{found.height} x {found.width} pixels (rows x columns)",
             "planes": planes,
             "target": "grey" if found.channels == 1 else "colour",
@@ -88,7 +103,7 @@ def info(bank_file: Path) -> None:
             "file": f"{bank_file.stat().st_size / 2**20:.1f} MiB",
         }
     for name, value in rows.items():
-        say(f"{name + ':':9}{value}")
+        say(f"{name + ':':11}{value}")
 
 
 @bank.command()
@@ -102,14 +117,23 @@ def verify(bank_files: tuple[Path, ...]) -> None:
         say(f"{path}: sound")
 
 
-def _read(pair: PairFiles, patch: int, colour: bool) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
-    photo = read_colour(pair.photo)
-    sketch = (read_colour if colour else read_grey)(pair.sketch)
+def _has_colour(files: Sequence[PairFiles], settings: BankSettings) -> bool:
+    """Whether photos are to be made and some photo has colour."""
+    if settings.target_kind != "photo":
+        return False
+    return any(bool(np.ptp(read_colour(pair.photo), axis=2).any()) for pair in files)
+
+
+def _read(pair: PairFiles, settings: BankSettings, colour: bool) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+    read_photo, read_sketch = settings.ordered(read_colour, read_colour if colour else read_grey)
+    photo, sketch = read_photo(pair.photo), read_sketch(pair.sketch)
     if photo.shape[:2] != sketch.shape[:2]:
         raise InputError(
             f"{pair.sketch}: is {sketch.shape[0]} x {sketch.shape[1]}, its photo {photo.shape[0]} x {photo.shape[1]}; "
             "bring the pair to one size"
         )
-    if min(photo.shape[:2]) < patch:
-        raise InputError(f"{pair.photo}: is smaller than one {patch}-pixel patch; take larger images or --patch")
+    if min(photo.shape[:2]) < settings.patch:
+        raise InputError(
+            f"{pair.photo}: is smaller than one {settings.patch}-pixel patch; take larger images or --patch"
+        )
     return pair.name, photo, sketch

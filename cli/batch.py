@@ -106,7 +106,7 @@ def check_size(image: Image, file: Path, height: int, width: int, whose: str = "
     if image.shape[:2] != (height, width):
         raise InputError(
             f"{file}: is {image.shape[0]} x {image.shape[1]} (rows x columns), {whose} {height} x {width}; "
-            "align or scale the photo to the bank's size"
+            "align or scale it to that size"
         )
 
 

@@ -11,13 +11,15 @@ import numpy as np
 
 from idecli.batch import Batch, Image, check_size, number_in_bank, split_banks
 from idecli.console import err, note, say
-from idecli.options import PATH, Bytes, kernel_options
+from idecli.options import PATH, Bytes, direction_check, kernel_options
+from idekernels.bank import PLURALS
 from idemodel.faces.images import read_colour
 
 
 @click.command()
 @click.argument("inputs", metavar="BANK.h5... PHOTO_OR_DIR...", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
+@direction_check
 @kernel_options
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
 @click.option(
@@ -28,6 +30,7 @@ from idemodel.faces.images import read_colour
 def coarse(
     inputs: tuple[Path, ...],
     out: Path,
+    direction: str | None,
     leave_one_out: bool,
     backend: str,
     memory: int | None,
@@ -38,13 +41,13 @@ def coarse(
 
     Leading arguments that end in .h5 are banks. Photos have the bank's size, eyes where the bank's are. Sketches
     that are there already are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code
-    is 1.
+    is 1. From a sketch-to-photo bank: the same with sketches in and photos out.
     """
     from idekernels import CoarseSettings, open_bank, prepare
 
-    banks, given = split_banks(inputs, 1, "give a bank first, then at least one photo or folder of photos")
+    banks, given = split_banks(inputs, 1, "give a bank first, then at least one image or folder of images")
     chosen = CoarseSettings(**settings)
-    with open_bank(*banks) as bank:
+    with open_bank(*banks, direction=direction) as bank:
         photos = Batch.find(given, out, overwrite)
         prepared = prepare(bank, backend, memory)
         grid = bank.grid(chosen.patch, chosen.overlap)
@@ -79,4 +82,4 @@ def _synthesise(photos: Batch, prepared: Any, settings: Any, leave_one_out: bool
         images, left_out = zip(*batch, strict=True)
         return coarse_sketch(images, prepared, settings, exclude=np.array(left_out)).images()
 
-    photos.run("Coarse sketches", photos_at_once(prepared, settings), read, make)
+    photos.run(f"Coarse {PLURALS[bank.settings.target_kind]}", photos_at_once(prepared, settings), read, make)

@@ -19,7 +19,11 @@ from idemodel.faces.pairs import images_by_stem
 @click.argument("model", type=PATH)
 @click.argument("coarse", metavar="COARSE_OR_DIR...", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
-@click.option("--photos", type=PATH, help="Folder of the photos, same names, for a model that sees them.")
+@click.option(
+    "--photos",
+    type=PATH,
+    help="Folder of the photos, same names, for a model that sees them (sketch-to-photo: of the sketches).",
+)
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
@@ -36,7 +40,10 @@ def enhance(
 
         enhancer = Enhancer.open(model, device)
     if enhancer.needs_photo and photos is None:
-        raise InputError(f"{model}: was trained on coarse sketch and photo; give the photos with --photos FOLDER")
+        raise InputError(
+            f"{model}: sees what the coarse images were made from (it was trained {enhancer.direction}); "
+            "give those with --photos FOLDER"
+        )
     faces = images_by_stem(photos) if enhancer.needs_photo and photos else {}
     read_coarse = read_grey if enhancer.network.config.channels == 1 else read_colour
     batch = Batch.find(coarse, out, overwrite)
@@ -50,7 +57,7 @@ def enhance(
         if not enhancer.needs_photo:
             return image, None
         if file.stem not in faces:
-            raise InputError(f"{file}: no photo of that name in {photos}")
+            raise InputError(f"{file}: no image of that name in {photos}")
         photo = read_grey(faces[file.stem])
         check_size(photo, faces[file.stem], *image.shape[:2], whose="its coarse sketch")
         return image, photo

@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
+from idekernels.bank import DIRECTIONS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PATH = click.Path(path_type=Path)
+DIRECTION = click.Choice(DIRECTIONS)
 
 _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -71,6 +74,12 @@ _KERNEL_OPTIONS: tuple[tuple[str, type, Any, str], ...] = (  # flag, type, defau
     ("--blend", str, None, "feather, average or cut; by default what suits the method."),
     ("--iterations", int, 50, "Of belief propagation (mrf)."),
 )
+
+
+def direction_check(command: Command) -> Command:
+    """Whether the bank is the one meant; the direction itself is the bank's."""
+    text = "Refuse banks of the other direction; it is the bank that decides."
+    return click.option("--direction", type=DIRECTION, help=text)(command)
 
 
 def kernel_options(command: Command) -> Command:

@@ -12,10 +12,11 @@ import numpy as np
 from idecli.batch import Batch, Image, check_size, number_in_bank, split_banks
 from idecli.coarse import load_kernels
 from idecli.console import err, note, say
-from idecli.options import PATH, Bytes, kernel_changes
+from idecli.options import PATH, Bytes, direction_check, kernel_changes
+from idekernels.bank import PLURALS
 from idemodel.faces.images import read_colour, write_image
 
-_USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one photo or folder of photos"
+_USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one image or folder of images"
 
 
 @click.command()
@@ -23,6 +24,7 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--save-coarse", is_flag=True, help="Write the coarse sketches to OUT/coarse as well.")
+@direction_check
 @kernel_changes
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
 @click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
@@ -34,6 +36,7 @@ def synth(
     out: Path,
     size: str,
     save_coarse: bool,
+    direction: str | None,
     leave_one_out: bool,
     backend: str,
     device: str,
@@ -45,7 +48,8 @@ def synth(
 
     Stage 1 runs as it did when the model was trained, unless options change that. The fine sketch has the bank's
     size, or with --size double twice the rows and columns. Sketches that are there already are skipped; a photo that
-    cannot be used is reported, the rest goes on, and the exit code is 1.
+    cannot be used is reported, the rest goes on, and the exit code is 1. With bank and model of sketch-to-photo: the
+    same with sketches in and photos out.
     """
     banks, (model, *given) = split_banks(inputs, 2, _USAGE)
     with err.status("Loading the model"):
@@ -53,7 +57,7 @@ def synth(
         from idekernels.coarse import photos_at_once
         from idemodel.sketcher import Sketcher
     changes = {name: value for name, value in settings.items() if value is not None}
-    with open_bank(*banks) as bank:
+    with open_bank(*banks, direction=direction) as bank:
         sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device)
         batch = Batch.find(given, out, overwrite)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
@@ -74,6 +78,7 @@ def synth(
         if batch.todo:
             (out / "coarse" if save_coarse else out).mkdir(parents=True, exist_ok=True)
             load_kernels(sketcher.settings, sketcher.prepared)
-            batch.run("Sketches", photos_at_once(sketcher.prepared, sketcher.settings), read, make)
+            at_once = photos_at_once(sketcher.prepared, sketcher.settings)
+            batch.run(PLURALS[bank.settings.target_kind].capitalize(), at_once, read, make)
     say(batch.summary(out))
     return batch.exit_code

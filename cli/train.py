@@ -11,7 +11,7 @@ import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from idecli.console import err, note, say
-from idecli.options import PATH, Bytes
+from idecli.options import PATH, Bytes, direction_check
 
 if TYPE_CHECKING:
     from idemodel.recipe import Recipe
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0), help="Decides first weights and crops; 0 if not given.")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder, its recipe and seed.")
 @click.option("--vgg19", type=PATH, help="VGG19 weights in torchvision's names, for a perceptual loss (paper).")
+@direction_check
 @click.option("--device", default="auto", show_default=True, help="Of the networks: auto, cpu or cuda.")
 @click.option("--backend", default="auto", show_default=True, help="Of the coarse sketches, see coarse.")
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB).")
@@ -39,13 +40,14 @@ def train_command(
     seed: int | None,
     resume: bool,
     vgg19: Path | None,
+    direction: str | None,
     device: str,
     backend: str,
     memory: int | None,
 ) -> None:
     """Train a generator on a pairs folder and its bank.
 
-    Makes the leave-one-out coarse sketches of the photos itself. Ctrl-C saves and stops; --resume goes on as if
+    Makes the leave-one-out coarse sketches of the pairs itself. Ctrl-C saves and stops; --resume goes on as if
     nothing had happened. For several processes: torchrun --nproc-per-node=2 -m idecli train ...
     """
     with err.status("Loading"):
@@ -56,7 +58,8 @@ def train_command(
     if steps:
         recipe_ = replace(recipe_, steps=steps)
     with _progress() as bar:
-        run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, torch_device(device), _watch(bar))
+        watch, on = _watch(bar), torch_device(device)
+        run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, on, direction, watch)
         done = train(run)
     say(f"{done.steps} steps done; last {done.last_file}")
     if done.best is not None:

@@ -1,4 +1,4 @@
-"""PatchBank: photo planes and their sketches as arrays, in memory or joined from shards; its file is bank_file.py's."""
+"""PatchBank: source planes and target images as arrays, in memory or joined from shards; its file is bank_file.py's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from idekernels.errors import BankError
 from idekernels.grid import PatchGrid
 from idekernels.representations import check_names, planes_of
 
+PHOTO_TO_SKETCH, SKETCH_TO_PHOTO = DIRECTIONS = ("photo-to-sketch", "sketch-to-photo")
+PLURALS = {"photo": "photos", "sketch": "sketches"}
+
 Bank = TypeVar("Bank", bound="PatchBank")
+Side = TypeVar("Side")
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class BankSettings:
         Names of the source planes, of :data:`idekernels.representations.REPRESENTATIONS`.
     weights : tuple of int
         One positive integer a plane: its share of the distance.
+    direction : str
+        One of :data:`DIRECTIONS`: sketches are made of photos, or photos of sketches.
     """
 
     patch: int = 10
@@ -35,6 +41,7 @@ class BankSettings:
     radius: int = 5
     representations: tuple[str, ...] = ("intensity",)
     weights: tuple[int, ...] = (1,)
+    direction: str = PHOTO_TO_SKETCH
 
     def __post_init__(self) -> None:
         PatchGrid(2**15, 2**15, self.patch, self.overlap)
@@ -42,12 +49,28 @@ class BankSettings:
         for name, value in (("radius", self.radius), *(("weights", weight) for weight in self.weights)):
             if isinstance(value, bool) or not isinstance(value, int | np.integer):
                 raise TypeError(f"{name} must be integers, not {value!r}")
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
         if self.radius < 0:
             raise ValueError(f"radius must be at least 0, not {self.radius}")
         if len(self.weights) != len(self.representations) or len(set(self.representations)) != len(self.weights):
             raise ValueError(f"give one weight a representation, each once: {self.representations}, {self.weights}")
         if min(self.weights) < 1:
             raise ValueError(f"weights must be positive integers, not {self.weights}")
+
+    @property
+    def source_kind(self) -> str:
+        """What a query is: ``photo`` or ``sketch``."""
+        return self.direction.split("-to-")[0]
+
+    @property
+    def target_kind(self) -> str:
+        """What is made of it: ``sketch`` or ``photo``."""
+        return self.direction.split("-to-")[1]
+
+    def ordered(self, photo: Side, sketch: Side) -> tuple[Side, Side]:
+        """What belongs to photo and sketch as (source, target): swapped for sketch-to-photo; its own inverse."""
+        return (photo, sketch) if self.direction == PHOTO_TO_SKETCH else (sketch, photo)
 
     def as_dict(self) -> dict[str, Any]:
         """The settings under their names."""
@@ -62,9 +85,9 @@ class PatchBank:
     Parameters
     ----------
     source : (n, L, H, W) uint8
-        Planes of the photos, in the order of ``settings.representations``.
+        Planes of the photos, in the order of ``settings.representations``; of the sketches for sketch-to-photo.
     target : (n, C, H, W) uint8
-        The sketches; C is 1 (grey) or 3 (RGB).
+        The sketches, or the photos; C is 1 (grey) or 3 (RGB).
     names : sequence of str
         One name a pair, each once.
     settings : BankSettings
@@ -110,10 +133,14 @@ class PatchBank:
         names: Sequence[str] | None = None,
         settings: BankSettings | None = None,
     ) -> PatchBank:
-        """Make a bank in memory from photos and sketches, each (H, W) or (H, W, 3) uint8, all of one size."""
+        """Make a bank in memory from photos and sketches, each (H, W) or (H, W, 3) uint8, all of one size.
+
+        The settings' direction says which of them are source and which target.
+        """
         settings = settings or BankSettings()
-        source = np.stack([planes_of(photo, settings.representations) for photo in photos])
-        target = np.stack([as_planes(sketch) for sketch in sketches])
+        sources, targets = settings.ordered(photos, sketches)
+        source = np.stack([planes_of(image, settings.representations) for image in sources])
+        target = np.stack([as_planes(image) for image in targets])
         return cls(source, target, names or [f"{i:04d}" for i in range(len(source))], settings)
 
     @property
@@ -131,24 +158,29 @@ class PatchBank:
         """The planes' shares of the distance."""
         return self.settings.weights
 
+    @property
+    def direction(self) -> str:
+        """Which of photo and sketch is made of the other, of :data:`DIRECTIONS`."""
+        return self.settings.direction
+
     def grid(self, patch: int | None = None, overlap: int | None = None) -> PatchGrid:
         """The grid of this bank's size; its own patch and overlap unless others are given."""
         chosen = self.settings.patch if patch is None else patch
         return PatchGrid(self.height, self.width, chosen, self.settings.overlap if overlap is None else overlap)
 
     def query(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The planes of a photo as this bank makes them, (L, H, W) uint8.
+        """The planes of a photo (for sketch-to-photo: of a sketch) as this bank makes them, (L, H, W) uint8.
 
         Raises
         ------
         ValueError
-            The photo has another size than the bank.
+            The image has another size than the bank.
         """
         if image.shape[:2] != (self.height, self.width):
             size = " x ".join(map(str, image.shape[:2]))
             raise ValueError(
-                f"the photo is {size} (rows x columns), the bank {self.height} x {self.width}; "
-                "align or scale the photo to the bank's size"
+                f"the {self.settings.source_kind} is {size} (rows x columns), the bank {self.height} x {self.width}; "
+                "align or scale it to the bank's size"
             )
         return planes_of(image, self.settings.representations)
 
@@ -176,7 +208,7 @@ class JoinedBank(PatchBank):
     Raises
     ------
     BankError
-        The banks differ in size, settings or channels, or share a name.
+        The banks differ in direction, size, settings or channels, or share a name.
     """
 
     def __init__(self, banks: Sequence[PatchBank]) -> None:
@@ -184,7 +216,7 @@ class JoinedBank(PatchBank):
             raise ValueError("no banks were given")
         first = banks[0]
         for bank in banks[1:]:
-            for what in ("height", "width", "channels", "settings"):
+            for what in ("direction", "height", "width", "channels", "settings"):
                 one, other = getattr(first, what), getattr(bank, what)
                 if one != other:
                     raise BankError(f"banks that are used together must agree in {what}: {one} and {other}")

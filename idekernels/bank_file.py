@@ -5,6 +5,7 @@ Layout (schema version 1), libhdf5's newest format, whose metadata carry checksu
 - ``source`` (n, L, H, W) and ``target`` (n, C, H, W), uint8, one image a chunk, Fletcher-32;
 - ``names``: the pairs' names as UTF-8 JSON, ``hashes`` (n, 32): SHA-256 of each pair's source and target bytes;
 - attributes: ``format``, ``version``, the settings, ``created``, ``tool``; ``digest``: SHA-256 over all the above.
+  Of the settings ``direction`` is absent in older files: photo-to-sketch.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.atomic import replace_when_done
-from idekernels.bank import BankSettings, JoinedBank, PatchBank, as_planes
+from idekernels.bank import PHOTO_TO_SKETCH, BankSettings, JoinedBank, PatchBank, as_planes
 from idekernels.errors import BankError, InputError
 from idekernels.patient_file import PatientFile
 from idekernels.representations import planes_of
@@ -48,6 +49,8 @@ def write_bank(
     compress: bool = False,
 ) -> None:
     """Write ``(name, photo, sketch)`` pairs, one at a time, to a bank that replaces ``path`` when it is complete.
+
+    The settings' direction says which of photo and sketch becomes the source and which the target.
 
     Parameters
     ----------
@@ -77,19 +80,31 @@ def write_bank(
         _write_head(file, names, hashes, settings)
 
 
-def open_bank(*paths: str | os.PathLike[str]) -> PatchBank:
+def open_bank(*paths: str | os.PathLike[str], direction: str | None = None) -> PatchBank:
     """Open a bank for reading, or several as one (see :class:`idekernels.bank.JoinedBank`).
+
+    Parameters
+    ----------
+    *paths : path
+    direction : str, optional
+        Refuse a bank of the other direction.
 
     Raises
     ------
     BankError
-        Missing, not a bank, of a newer version, truncated or altered.
+        Missing, not a bank, of a newer version, truncated or altered; or of another direction.
     """
     with ExitStack() as until_all_fit:
         banks = [until_all_fit.enter_context(FileBank(path)) for path in paths]
-        bank = banks[0] if len(banks) == 1 else JoinedBank(banks)
+        for bank in banks:
+            if direction not in (None, bank.direction):
+                raise BankError(
+                    f"{bank.path}: is a bank for {bank.direction}, not {direction}; "
+                    f"build one with: idesketch bank build --direction {direction}"
+                )
+        joined = banks[0] if len(banks) == 1 else JoinedBank(banks)
         until_all_fit.pop_all()
-    return bank
+    return joined
 
 
 class FileBank(PatchBank):
@@ -127,6 +142,7 @@ class FileBank(PatchBank):
             radius,
             tuple(json.loads(attributes["representations"])),
             tuple(int(weight) for weight in attributes["weights"]),
+            _direction(attributes),
         )
         expected = (len(names), len(settings.weights), *source.shape[2:])
         if (
@@ -210,13 +226,14 @@ def _write_pairs(
 ) -> tuple[list[str], NDArray[np.uint8]]:
     names: dict[str, bytes] = {}
     for name, photo, sketch in pairs:
-        source, target = planes_of(photo, settings.representations), as_planes(sketch)
         _check_name(name, names)
-        if source.shape[1:] != target.shape[1:]:
+        if photo.shape[:2] != sketch.shape[:2]:
             raise InputError(
-                f"pair {name!r}: the photo is {source.shape[1]} x {source.shape[2]} (rows x columns), the sketch "
-                f"{target.shape[1]} x {target.shape[2]}; align or scale them to one size"
+                f"pair {name!r}: the photo is {photo.shape[0]} x {photo.shape[1]} (rows x columns), the sketch "
+                f"{sketch.shape[0]} x {sketch.shape[1]}; align or scale them to one size"
             )
+        queried, copied = settings.ordered(photo, sketch)
+        source, target = planes_of(queried, settings.representations), as_planes(copied)
         if not names:
             for side, planes in (("source", source), ("target", target)):
                 file.create_dataset(
@@ -255,6 +272,7 @@ def _write_head(file: h5py.File, names: list[str], hashes: NDArray[np.uint8], se
     attributes.update(patch=settings.patch, overlap=settings.overlap, radius=settings.radius)
     attributes["representations"] = json.dumps(settings.representations)
     attributes["weights"] = np.array(settings.weights, np.int64)
+    attributes["direction"] = np.bytes_(settings.direction)  # in the attribute itself, where a checksum covers it
     attributes["created"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
     attributes["tool"] = f"idesketch {_tool_version()}"
     attributes["version"] = VERSION
@@ -264,8 +282,14 @@ def _write_head(file: h5py.File, names: list[str], hashes: NDArray[np.uint8], se
 
 def _digest(attributes: Any, names: list[str], hashes: NDArray[np.uint8], *shapes: tuple[int, ...]) -> str:
     head = {name: np.asarray(attributes[name]).tolist() for name in (*_HEAD, "version")}
+    if "direction" in attributes:
+        head["direction"] = _direction(attributes)
     text = json.dumps([head, names, [list(map(int, shape)) for shape in shapes]], sort_keys=True)
     return hashlib.sha256(text.encode() + hashes.tobytes()).hexdigest()
+
+
+def _direction(attributes: Any) -> str:
+    return str(attributes["direction"].decode()) if "direction" in attributes else PHOTO_TO_SKETCH
 
 
 def _hash(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> bytes:

@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from idekernels.atomic import replace_when_done
+from idekernels.bank import DIRECTIONS, PHOTO_TO_SKETCH
 from idekernels.errors import InputError
 from idemodel.metrics.weights import read_pickle, take
 from idemodel.network import MLAConfig, MLANet
@@ -33,17 +34,24 @@ _MODULE = re.compile(r"generator\.body\.([0-9]{1,4})\.")
 
 @dataclass(frozen=True)
 class Header:
-    """What a generator's file says of itself: the network's size, and the recipe that it was trained by."""
+    """What a generator's file says of itself: the network's size, by which recipe and for which direction trained."""
 
     config: MLAConfig
     folded: bool = False
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    direction: str = PHOTO_TO_SKETCH
 
 
-def save_generator(path: str | Path, network: MLANet, *, recipe: Mapping[str, Any] | None = None) -> None:
+def save_generator(
+    path: str | Path,
+    network: MLANet,
+    *,
+    recipe: Mapping[str, Any] | None = None,
+    direction: str = PHOTO_TO_SKETCH,
+) -> None:
     """Write a generator, weight norm folded or not, with its configuration; the file appears whole or not at all.
 
-    Equal weights and recipes give equal bytes.
+    Equal weights, recipes and directions give equal bytes.
 
     Parameters
     ----------
@@ -53,6 +61,8 @@ def save_generator(path: str | Path, network: MLANet, *, recipe: Mapping[str, An
         On any device.
     recipe
         Whatever JSON can hold.
+    direction
+        Of :data:`idekernels.bank.DIRECTIONS`, of the bank that the generator was trained with.
 
     Raises
     ------
@@ -67,6 +77,7 @@ def save_generator(path: str | Path, network: MLANet, *, recipe: Mapping[str, An
         "network": asdict(network.config),
         "folded": network.folded,
         "recipe": dict(recipe or {}),
+        "direction": direction,
     }
     text = json.dumps(header, sort_keys=True, allow_nan=False)
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
@@ -150,10 +161,12 @@ def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
     if version != VERSION:
         raise InputError(f"{path}: has version {version!r} where this program reads {VERSION}; update idesketch")
     network, folded, recipe = (content.get(name) for name in ("network", "folded", "recipe"))
-    if not (isinstance(network, dict) and isinstance(folded, bool) and isinstance(recipe, dict)):
+    direction = content.get("direction", PHOTO_TO_SKETCH)  # files of before there were two do not say
+    known = direction in DIRECTIONS
+    if not (isinstance(network, dict) and isinstance(folded, bool) and isinstance(recipe, dict) and known):
         raise InputError(f"{path}: its header is damaged; wanted is {WANTED}")
     try:
-        return Header(MLAConfig(**network), folded, recipe)
+        return Header(MLAConfig(**network), folded, recipe, direction)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: its network cannot be built ({error}); wanted is {WANTED}") from None
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idekernels.bank import PHOTO_TO_SKETCH
 from idekernels.coarse import CoarseSketch
 from idemodel.checkpoint import load_generator, load_reference, read_header
 from idemodel.devices import torch_device
@@ -32,6 +33,8 @@ class Enhancer:
         What the generator was trained by.
     device : str
         See :func:`idemodel.devices.torch_device`.
+    direction : str
+        What the generator was trained for, of :data:`idekernels.bank.DIRECTIONS`.
 
     Raises
     ------
@@ -39,10 +42,17 @@ class Enhancer:
         No such device.
     """
 
-    def __init__(self, network: MLANet, recipe: Mapping[str, Any] | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        network: MLANet,
+        recipe: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        direction: str = PHOTO_TO_SKETCH,
+    ) -> None:
         self.device = torch_device(device)
         self.network = network.fold_weight_norm().to(self.device).eval().requires_grad_(False)
         self.recipe = MappingProxyType(dict(recipe or {}))
+        self.direction = direction
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], device: str = "auto") -> Enhancer:
@@ -56,11 +66,12 @@ class Enhancer:
         file = Path(path)
         if file.suffix.lower() in REFERENCE_SUFFIXES:
             return cls(load_reference(file), device=device)
-        return cls(load_generator(file), read_header(file).recipe, device)
+        header = read_header(file)
+        return cls(load_generator(file), header.recipe, device, header.direction)
 
     @property
     def needs_photo(self) -> bool:
-        """Whether the generator sees the photo beside the coarse sketch."""
+        """Whether the generator sees beside the coarse sketch what it was made from."""
         return self.network.config.guide > 0
 
     def enhance(self, coarse: CoarseSketch | Tensor, photo: Tensor | None = None, size: str = "source") -> Tensor:
@@ -71,7 +82,8 @@ class Enhancer:
         coarse : CoarseSketch or (B, C, H, W) Tensor in [0, 1]
             Grey or of the generator's channels; a CoarseSketch goes by DLPack, its memory is shared.
         photo : (B, 1, H, W) Tensor in [0, 1], optional
-            Grey; needed where :attr:`needs_photo`, ignored elsewhere.
+            What the coarse sketch was made from (for sketch-to-photo a sketch), grey; needed where
+            :attr:`needs_photo`, ignored elsewhere.
         size : {"source", "double"}
             The fine sketch has the coarse one's rows and columns, or twice as many.
 

@@ -23,7 +23,7 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
 
     Input ``inputs``: (B, channels + guide, H, W) float32, what :func:`idemodel.inputs.generator_input` makes; output
     ``fine``: (B, channels, 2 H, 2 W), about [0, 1], not clipped. B, H, W are free, H and W from 16 up. The file's
-    metadata ``idesketch`` holds the network's size and the recipe as JSON.
+    metadata ``idesketch`` holds the network's size, the direction and the recipe as JSON.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
         )
     model = onnx.load_model_from_string(content.getvalue())
     about: dict[str, Any] = {"channels": config.channels, "guide": config.guide, "upscale": config.upscale}
-    about["recipe"] = dict(enhancer.recipe)
+    about |= {"direction": enhancer.direction, "recipe": dict(enhancer.recipe)}
     onnx.helper.set_model_props(model, {"idesketch": json.dumps(about, sort_keys=True)})
     onnx.checker.check_model(model)
     with replace_when_done(Path(path)) as partial:

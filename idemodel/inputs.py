@@ -31,7 +31,8 @@ def generator_input(
     ----------
     coarse : (B, 1 or channels, H, W) floating point in [0, 1]
     photo : (B, 1, H, W), optional
-        Grey, in [0, 1]; needed where there is a guide.
+        What the coarse sketch was made from (for sketch-to-photo a sketch), grey, in [0, 1]; needed where there is a
+        guide.
     channels, guide : int
         Of :class:`idemodel.network.MLAConfig`.
     size : {"source", "double"}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idekernels import open_bank, prepare
-from idekernels.bank import PatchBank
+from idekernels.bank import PLURALS, PatchBank
 from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
 from idekernels.errors import InputError
 from idekernels.representations import intensity
@@ -43,7 +43,7 @@ class Sketches:
 
 
 class Sketcher:
-    """Photos in, sketches out.
+    """Photos in, sketches out; or sketches in, photos out, where bank and model are of that direction.
 
     Parameters
     ----------
@@ -63,7 +63,8 @@ class Sketcher:
     Raises
     ------
     InputError
-        A file is missing or damaged, bank and model do not fit, or backend or device cannot be had.
+        A file is missing or damaged, bank and model do not fit or are of different directions, or backend or device
+        cannot be had.
     TypeError, ValueError
         A setting out of range.
     """
@@ -85,10 +86,11 @@ class Sketcher:
         opened = bank if isinstance(bank, PatchBank | PreparedBank) else open_bank(Path(bank))
         self.prepared = opened if isinstance(opened, PreparedBank) else prepare(opened, backend, memory)
         self._owned = None if opened is bank else self.prepared.bank
-        channels, made = self.enhancer.network.config.channels, self.prepared.bank.channels
-        if made not in (1, channels):
+        try:
+            self._check_fits("the model" if isinstance(model, Enhancer) else str(model))
+        except InputError:
             self.close()
-            raise InputError(f"the bank's sketches have {made} channels, the model takes {channels}; use its own bank")
+            raise
 
     def sketch(self, photos: Photo | Sequence[Photo], exclude: Any = None) -> Sketches:
         """Sketch one photo or several.
@@ -124,8 +126,22 @@ class Sketcher:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _check_fits(self, model: str) -> None:
+        bank, trained = self.prepared.bank, self.enhancer.direction
+        if trained != bank.direction:
+            raise InputError(
+                f"{model}: was trained for {trained}, the bank is for {bank.direction}; "
+                f"give a model trained on this bank, or build one with: idesketch bank build --direction {trained}"
+            )
+        channels = self.enhancer.network.config.channels
+        if bank.channels not in (1, channels):
+            raise InputError(
+                f"the bank's {PLURALS[bank.settings.target_kind]} have {bank.channels} channels, "
+                f"the model takes {channels}; use its own bank"
+            )
+
     def _seen(self, batch: Sequence[Photo]) -> Tensor | None:
-        """The photos as the generator sees them, (B, 1, H, W) in [0, 1]; None where it does not."""
+        """What is sketched as the generator sees it, (B, 1, H, W) in [0, 1]; None where it does not."""
         if not self.enhancer.needs_photo:
             return None
         grey = torch.from_numpy(np.stack([intensity(photo) for photo in batch]))

@@ -74,7 +74,7 @@ class Run:
     Parameters
     ----------
     pairs : Path
-        Pairs folder; photos of the bank's size.
+        Pairs folder; images of the bank's size.
     banks : tuple of Path
         One bank, or several as one.
     folder : Path
@@ -90,6 +90,8 @@ class Run:
         Of stage 1, see :func:`idekernels.prepare`.
     device : str
         Of torch.
+    direction : str, optional
+        Refuse a bank of another one; by default the bank decides.
     """
 
     pairs: Path
@@ -102,6 +104,7 @@ class Run:
     backend: str = "auto"
     memory: int | None = None
     device: str = "cpu"
+    direction: str | None = None
     watch: Watch = field(default_factory=Watch, repr=False)
 
 
@@ -152,7 +155,7 @@ class _Data:
     learned: TrainingPairs
     kept_aside: tuple[_Aside, ...]
     network: MLAConfig
-    description: Mapping[str, Any]
+    direction: str
 
 
 @dataclass(frozen=True)
@@ -177,7 +180,7 @@ def _perceptual(run: Run) -> PerceptualLoss | None:
 
 def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
     recipe = run.recipe
-    with open_bank(*run.banks) as bank:
+    with open_bank(*run.banks, direction=run.direction) as bank:
         faces = read_faces(run.pairs, bank)
         channels = recipe.channels or bank.channels
         if bank.channels not in (1, channels):
@@ -195,9 +198,9 @@ def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
         coarse = cached_coarse_sketches(faces, prepare(bank, run.backend, 0), recipe.coarse, cache)
     aside, learned = _split(len(faces.names), recipe.validation, run.seed)
     kept_aside = tuple(_aside(faces, coarse, number, network) for number in aside)
-    some = Faces(tuple(faces.names[i] for i in learned), faces.photos[learned], faces.sketches[learned])
+    some = Faces(tuple(faces.names[i] for i in learned), faces.source[learned], faces.target[learned])
     pairs = TrainingPairs(some, [coarse[i] for i in learned], recipe, network)
-    return _Data(pairs, kept_aside, network, {"bank": bank_hash, "pairs": faces.digest})
+    return _Data(pairs, kept_aside, network, bank.direction)
 
 
 def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: Group) -> None:
@@ -234,9 +237,9 @@ def _split(count: int, aside: int, seed: int) -> tuple[list[int], list[int]]:
 
 
 def _aside(faces: Faces, coarse: list[Tensor], number: int, network: MLAConfig) -> _Aside:
-    photo = as_planes(intensity(faces.photos[number]))[None]
-    inputs = generator_input(coarse[number][None], photo, channels=network.channels, guide=network.guide)
-    return _Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.sketches[number])
+    guide = as_planes(intensity(faces.source[number]))[None]
+    inputs = generator_input(coarse[number][None], guide, channels=network.channels, guide=network.guide)
+    return _Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.target[number])
 
 
 def _resumed(run: Run, folder: RunFolder, trainer: Trainer, data: _Data) -> Standing:
@@ -329,7 +332,7 @@ class _Loop:
         if not self.trainer.finite():
             raise InputError(f"{self.folder.path}: weights are no longer numbers after step {step}; {self._remedy()}")
         standing = Standing(step, self.best, self.best_step, self.trainer.state())
-        self.folder.save(standing, self.trainer.best_generator, self.recipe.as_dict())
+        self.folder.save(standing, self.trainer.best_generator, self.recipe.as_dict(), self.data.direction)
         self.saved = step
 
     def _validate(self, step: int) -> None:
@@ -339,7 +342,8 @@ class _Loop:
         if not math.isfinite(scores["mean"]):
             raise InputError(f"{self.folder.path}: scores are no longer numbers at step {step}; {self._remedy()}")
         if self.best is None or scores["mean"] > self.best:
-            save_generator(self.folder.best, self.trainer.best_generator, recipe=self.recipe.as_dict())
+            recipe, direction = self.recipe.as_dict(), self.data.direction
+            save_generator(self.folder.best, self.trainer.best_generator, recipe=recipe, direction=direction)
             self.best, self.best_step = scores["mean"], step
         self.folder.append({"step": step, "scores": scores})
         self._show(step, fine, scores)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from idekernels.errors import InputError
 from idemodel.checkpoint import load_generator, load_reference, read_header, save_generator
+from idemodel.enhance import Enhancer
 from idemodel.network import MLAConfig, MLANet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -103,6 +104,14 @@ def test_a_generator_comes_back_as_it_was(tmp_path, folded, changes):
     assert torch.equal(loaded(seen), network(seen))
     header = read_header(path)
     assert (header.config, header.folded, header.recipe) == (network.config, folded, recipe)
+
+
+def test_the_direction_comes_back_and_older_files_are_photo_to_sketch(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_generator(path, small_net(), direction="sketch-to-photo")
+    assert read_header(path).direction == Enhancer.open(path, "cpu").direction == "sketch-to-photo"
+    save_file(small_net().state_dict(), path, metadata={"idesketch": header_of()})  # as written before there were two
+    assert read_header(path).direction == Enhancer.open(path, "cpu").direction == "photo-to-sketch"
 
 
 def test_loaded_weights_are_the_networks_own(tmp_path):
@@ -200,6 +209,8 @@ def header_of(**changes):
         (header_of(network=None), "damaged"),
         (header_of(folded=1), "damaged"),
         (header_of(recipe=[]), "damaged"),
+        (header_of(direction="photo-to-photo"), "damaged"),
+        (header_of(direction=["photo-to-sketch"]), "damaged"),
         (header_of(network={"depth": 3}), "cannot be built"),
         (header_of(network={"features": 10**9}), "cannot be built"),
         (header_of(network={"features": "8"}), "cannot be built"),

@@ -63,7 +63,7 @@ def test_phantom_does_not_mix_with_other_pairs(workshop: Path, capsys: pytest.Ca
 def test_bank_info_says_how_the_bank_was_made(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["bank", "info", str(workshop / "bank.h5")]) == 0
     told = capsys.readouterr().out
-    for part in ("8", "64 x 48", "intensity=1", "patch:   8, overlap 4, search radius 2", "grey"):
+    for part in ("8", "64 x 48", "intensity=1", "patch:     8, overlap 4, search radius 2", "grey"):
         assert part in told
 
 

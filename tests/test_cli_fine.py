@@ -190,7 +190,7 @@ def test_enhance_names_what_is_missing(
     Image.new("L", (48, 63)).save(photos / "0002.png")
     assert call("enhance", model, sketches, "-o", tmp_path / "out", "--photos", photos) == 1
     told = capsys.readouterr()
-    assert "0001.png: no photo of that name" in told.err and "0002.png" in told.err
+    assert "0001.png: no image of that name" in told.err and "0002.png" in told.err
     assert "4 made, 0 there already, 2 failed" in told.out
     small = tmp_path / "small.png"
     Image.new("L", (20, 40)).save(small)

@@ -60,6 +60,7 @@ def test_the_file_says_what_it_is(enhancer: Enhancer, exported: Path) -> None:
         "channels": config.channels,
         "guide": config.guide,
         "upscale": 2,
+        "direction": "photo-to-sketch",
         "recipe": {"name": "tiny"},
     }
 

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idekernels import BankSettings, CoarseSettings, PatchBank, coarse_sketch, open_bank, prepare, write_bank
+from idekernels.bank import SKETCH_TO_PHOTO
 from idekernels.errors import InputError
 from idemodel import sketcher as sketcher_module
 from idemodel.checkpoint import save_generator
@@ -39,11 +40,11 @@ def generator(channels: int = 1, guide: int = 8, seed: int = 0) -> MLANet:
     return network
 
 
-def bank_of(height: int, width: int, path: Path, colour: bool = False) -> Path:
+def bank_of(height: int, width: int, path: Path, colour: bool = False, settings: BankSettings = KERNEL) -> Path:
     pairs = [(p.name, p.photo, p.sketch) for p in phantom_pairs(4, height=height, width=width, seed=2)]
     if colour:
         pairs = [(name, photo, np.repeat(sketch[..., None], 3, 2)) for name, photo, sketch in pairs]
-    write_bank(path, pairs, KERNEL)
+    write_bank(path, pairs, settings)
     return path
 
 
@@ -67,6 +68,14 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def sketcher(bank_file: Path, model_file: Path) -> Iterator[Sketcher]:
     with Sketcher(bank_file, model_file, device="cpu") as made:
+        yield made
+
+
+@pytest.fixture
+def painter(tmp_path: Path) -> Iterator[Sketcher]:
+    """The other direction, in colour."""
+    bank = bank_of(64, 48, tmp_path / "bank.h5", settings=replace(KERNEL, direction=SKETCH_TO_PHOTO))
+    with Sketcher(bank, Enhancer(generator(3, 16), device="cpu", direction=SKETCH_TO_PHOTO)) as made:
         yield made
 
 
@@ -140,8 +149,12 @@ def test_the_coarse_sketch_reaches_torch_in_place(bank_file: Path) -> None:
     assert seen == [torch.from_dlpack(made.coarse).data_ptr()]
 
 
-def test_copies_from_photo_to_fine_tensor(sketcher: Sketcher, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("way", "channels"), [("sketcher", 1), ("painter", 3)])
+def test_copies_from_photo_to_fine_tensor(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, way: str, channels: int
+) -> None:
     """Between the stages nothing is copied: one DLPack hand-over, and no tensor becomes an array on the way."""
+    sketcher: Sketcher = request.getfixturevalue(way)
     handed: list[tuple[int, int]] = []
     original = torch.from_dlpack
 
@@ -160,7 +173,7 @@ def test_copies_from_photo_to_fine_tensor(sketcher: Sketcher, monkeypatch: pytes
     made = sketcher.sketch(photos_of(2, 64, 48))
     monkeypatch.undo()
     assert len(handed) == 1 and handed[0][0] == handed[0][1]
-    assert made.fine.shape == (2, 1, 64, 48)
+    assert made.fine.shape == (2, channels, 64, 48)
 
 
 def test_enhancing_a_bank_of_grey_with_a_colour_model(bank_file: Path) -> None:

@@ -341,7 +341,7 @@ def faces(pairs: Path, bank_file: Path) -> Faces:
 def test_cached_coarse_sketches_leave_their_own_pair_out(faces: Faces, bank_file: Path, tmp_path: Path) -> None:
     with open_bank(bank_file) as bank:
         made = cached_coarse_sketches(faces, prepare(bank), TINY.coarse, tmp_path)
-        expected = coarse_sketch(list(faces.photos), bank, TINY.coarse, exclude=np.arange(7))
+        expected = coarse_sketch(list(faces.source), bank, TINY.coarse, exclude=np.arange(7))
     np.testing.assert_array_equal(torch.stack(made).numpy(), expected.pixels)
 
 
@@ -368,7 +368,7 @@ def test_the_cache_key_knows_bank_photos_names_and_settings(faces: Faces, bank_f
     ]
     hashes = [bank_digest(bank) for bank in banks]
     keys = {coarse_cache_key(faces, bank, settings) for bank in hashes for settings in (TINY.coarse, CoarseSettings())}
-    keys.add(coarse_cache_key(replace(faces, photos=faces.photos[::-1]), hashes[0], TINY.coarse))
+    keys.add(coarse_cache_key(replace(faces, source=faces.source[::-1]), hashes[0], TINY.coarse))
     keys.add(coarse_cache_key(replace(faces, names=("x", *faces.names[1:])), hashes[0], TINY.coarse))
     assert len(keys) == 2 * 4 + 2
     with open_bank(bank_file) as stored:
@@ -377,15 +377,15 @@ def test_the_cache_key_knows_bank_photos_names_and_settings(faces: Faces, bank_f
 
 def test_coarse_sketches_become_tensors_without_a_copy(faces: Faces, bank_file: Path) -> None:
     with open_bank(bank_file) as bank:
-        made = coarse_sketch(faces.photos[0], bank, TINY.coarse)
+        made = coarse_sketch(faces.source[0], bank, TINY.coarse)
     assert torch.from_dlpack(made).data_ptr() == made.pixels.ctypes.data
 
 
 @pytest.mark.parametrize("step", range(12))
 def test_crops_show_the_same_place_in_input_and_truth(faces: Faces, step: int) -> None:
     """With the sketch itself for coarse sketch and photo, the input's guide must be the truth, pixel by pixel."""
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
-    twins = replace(faces, photos=np.repeat(faces.sketches[..., None], 3, axis=3))
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
+    twins = replace(faces, source=np.repeat(faces.target[..., None], 3, axis=3))
     recipe = replace(TINY, transposes=True, flips=True)
     batch = TrainingPairs(twins, coarse, recipe, MLAConfig(1, 4, 1, 2, 8)).batch(0, step, 3)
     assert batch.inputs.shape == (3, 9, 16, 16) and batch.truth.shape == (3, 1, 32, 32)
@@ -394,7 +394,7 @@ def test_crops_show_the_same_place_in_input_and_truth(faces: Faces, step: int) -
 
 
 def test_crops_of_processes_are_those_of_one(faces: Faces) -> None:
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
     data = TrainingPairs(faces, coarse, TINY, MLAConfig(1, 4, 1, 2, 8))
     whole = data.batch(5, 9, 4)
     parts = [data.batch(5, 9, 4, part) for part in (slice(0, 2), slice(2, 4))]
@@ -404,7 +404,7 @@ def test_crops_of_processes_are_those_of_one(faces: Faces) -> None:
 
 
 def test_crops_reach_every_place_and_grey_expands(faces: Faces) -> None:
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
     recipe = replace(TINY, stride=4, transposes=False, flips=False)
     data = TrainingPairs(faces, coarse, recipe, MLAConfig(3, 4, 1, 2, 0))
     seen = {data._draw(np.random.default_rng([0, step])) for step in range(300)}
@@ -419,7 +419,7 @@ def test_crops_reach_every_place_and_grey_expands(faces: Faces) -> None:
 
 @pytest.mark.parametrize("recipe", [TINY, replace(TINY, average=0.0), replace(TINY, losses=LossWeights(1, 0, 0))])
 def test_state_holds_everything_that_a_step_depends_on(faces: Faces, recipe: Recipe) -> None:
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
     network = MLAConfig(1, 4, 1, 2, 8)
     data = TrainingPairs(faces, coarse, recipe, network)
     one, other = Trainer(recipe, network, 0), Trainer(recipe, network, 99)
@@ -433,7 +433,7 @@ def test_state_holds_everything_that_a_step_depends_on(faces: Faces, recipe: Rec
 
 
 def test_the_running_mean_is_one(faces: Faces) -> None:
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
     network = MLAConfig(1, 4, 1, 2, 8)
     data = TrainingPairs(faces, coarse, TINY, network)
     trainer = Trainer(replace(TINY, average=0.9), network, 0)
@@ -450,7 +450,7 @@ def test_the_running_mean_is_one(faces: Faces) -> None:
 
 def test_the_discriminator_learns_only_from_its_own_loss(faces: Faces) -> None:
     """The generator's loss leaves no gradient in the discriminator, and the other way about."""
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
     network = MLAConfig(1, 4, 1, 2, 8)
     data = TrainingPairs(faces, coarse, TINY, network)
     trainer = Trainer(TINY, network, 0)
@@ -465,7 +465,7 @@ def test_the_discriminator_learns_only_from_its_own_loss(faces: Faces) -> None:
 
 
 def test_weights_of_losses_are_what_is_minimised(faces: Faces) -> None:
-    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.sketches]
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
     network = MLAConfig(1, 4, 1, 2, 8)
     batch = TrainingPairs(faces, coarse, TINY, network).batch(0, 0, 2)
     found = Trainer(TINY, network, 0).step(batch, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,20 +36,23 @@ _CACHE = "coarse sketches 1"  # changes when equal settings give other pixels
 
 @dataclass(frozen=True)
 class Faces:
-    """Photos (N, H, W, 3) and sketches (N, H, W) or (N, H, W, 3), uint8, of the bank's size, and their names."""
+    """Pairs of the bank's size, uint8, and their names: photos and sketches, or sketches and photos.
+
+    source : (N, H, W, 3), what the bank is asked with. target : (N, H, W) or (N, H, W, 3), what is to come out.
+    """
 
     names: tuple[str, ...]
-    photos: NDArray[np.uint8]
-    sketches: NDArray[np.uint8]
+    source: NDArray[np.uint8]
+    target: NDArray[np.uint8]
 
     @property
     def digest(self) -> str:
         """SHA-256 of names and pixels."""
-        return _digest(json.dumps(self.names).encode(), self.photos, self.sketches)
+        return _digest(json.dumps(self.names).encode(), self.source, self.target)
 
 
 def read_faces(folder: Path, bank: PatchBank) -> Faces:
-    """Read a pairs folder whose images have the bank's size; sketches are grey where the bank's targets are.
+    """Read a pairs folder in the bank's direction; images have its size, and are grey where its targets are.
 
     Raises
     ------
@@ -57,29 +60,30 @@ def read_faces(folder: Path, bank: PatchBank) -> Faces:
         A missing folder or twin, an image that cannot be read or is of another size; the file is named.
     """
     files = list_pairs(folder)
+    sources, targets = zip(*(bank.settings.ordered(pair.photo, pair.sketch) for pair in files), strict=True)
     read_target = read_grey if bank.channels == 1 else read_colour
-    photos = np.stack([_sized(read_colour(pair.photo), pair.photo, bank) for pair in files])
-    sketches = np.stack([_sized(read_target(pair.sketch), pair.sketch, bank) for pair in files])
-    return Faces(tuple(pair.name for pair in files), photos, sketches)
+    names = tuple(pair.name for pair in files)
+    return Faces(names, _read(sources, read_colour, bank), _read(targets, read_target, bank))
 
 
 def bank_digest(bank: PatchBank) -> str:
-    """SHA-256 of everything in a bank that a coarse sketch depends on."""
-    head = json.dumps([bank.settings.as_dict(), list(bank.names), bank.height, bank.width], sort_keys=True)
+    """SHA-256 of everything in a bank that a coarse sketch depends on; of the direction that is its planes alone."""
+    settings = {name: value for name, value in bank.settings.as_dict().items() if name != "direction"}
+    head = json.dumps([settings, list(bank.names), bank.height, bank.width], sort_keys=True)
     planes = (side(i, i + 1) for i in range(bank.images) for side in (bank.source, bank.target))
     return _digest(head.encode(), *planes)
 
 
 def coarse_cache_key(faces: Faces, bank_hash: str, settings: CoarseSettings) -> str:
-    """What the cached coarse sketches are known by: any change of bank, photos, names or settings changes it."""
+    """What the cached coarse sketches are known by: any change of bank, sources, names or settings changes it."""
     head = json.dumps([_CACHE, bank_hash, asdict(settings), faces.names], sort_keys=True)
-    return _digest(head.encode(), faces.photos)
+    return _digest(head.encode(), faces.source)
 
 
 def cached_coarse_sketches(
     faces: Faces, prepared: PreparedBank, settings: CoarseSettings, folder: Path, advance: Advance | None = None
 ) -> list[Tensor]:
-    """Coarse sketches of training photos, each without its own pair (by name); made once, then read from ``folder``.
+    """Coarse sketches of training pairs, each without its own pair (by name); made once, then read from ``folder``.
 
     Returns
     -------
@@ -119,14 +123,14 @@ class Batch:
 
 
 class TrainingPairs:
-    """Coarse sketches, photos and sketches of the same faces, cropped at places that seed and step alone decide."""
+    """Coarse sketches, sources and targets of the same faces, cropped at places that seed and step alone decide."""
 
     def __init__(self, faces: Faces, coarse: Sequence[Tensor], recipe: Recipe, network: MLAConfig) -> None:
         self.recipe, self.network = recipe, network
         self._coarse = list(coarse)
-        self._photos = np.stack([intensity(photo) for photo in faces.photos]) if network.guide else None
-        self._sketches = faces.sketches
-        height, width = faces.photos.shape[1:3]
+        self._guides = np.stack([intensity(image) for image in faces.source]) if network.guide else None
+        self._targets = faces.target
+        height, width = faces.source.shape[1:3]
         if recipe.crop > min(height, width):
             raise InputError(f"crops of {recipe.crop} do not fit into {height} x {width}; choose a smaller crop")
 
@@ -153,11 +157,11 @@ class TrainingPairs:
         return np.unique(np.append(np.arange(0, last, self.recipe.stride), last))
 
     def _crop(self, draw: _Draw) -> tuple[Tensor, Tensor]:
-        planes = [self._coarse[draw.image], as_planes(self._sketches[draw.image])]
-        if self._photos is not None:
-            planes.append(as_planes(self._photos[draw.image]))
-        coarse, truth, *photo = (draw.turned(plane)[None] for plane in planes)
-        inputs = generator_input(coarse, *photo, channels=self.network.channels, guide=self.network.guide)
+        planes = [self._coarse[draw.image], as_planes(self._targets[draw.image])]
+        if self._guides is not None:
+            planes.append(as_planes(self._guides[draw.image]))
+        coarse, truth, *guide = (draw.turned(plane)[None] for plane in planes)
+        inputs = generator_input(coarse, *guide, channels=self.network.channels, guide=self.network.guide)
         truth = functional.pad(truth, (0, truth.shape[3] % 2, 0, truth.shape[2] % 2), mode="replicate")
         truth = truth.expand(-1, self.network.channels, -1, -1)
         crop, row, column = self.recipe.crop, draw.row, draw.column
@@ -188,7 +192,7 @@ def _made(
     for start in range(0, len(numbers), at_once):
         some = list(numbers[start : start + at_once])
         left_out = np.array([places.get(faces.names[number], -1) for number in some])
-        made = coarse_sketch(list(faces.photos[some]), prepared, settings, exclude=left_out)
+        made = coarse_sketch(list(faces.source[some]), prepared, settings, exclude=left_out)
         yield made.host().pixels
 
 
@@ -199,6 +203,10 @@ def _mapped(file: Path, shape: tuple[int, ...]) -> Any:
     except (OSError, ValueError):
         return None
     return cached if cached.shape == shape and cached.dtype == np.float32 else None
+
+
+def _read(files: Iterable[Path], read: Callable[[Path], NDArray[np.uint8]], bank: PatchBank) -> NDArray[np.uint8]:
+    return np.stack([_sized(read(file), file, bank) for file in files])
 
 
 def _sized(image: NDArray[np.uint8], file: Path, bank: PatchBank) -> NDArray[np.uint8]:

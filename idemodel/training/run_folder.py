@@ -113,11 +113,11 @@ class RunFolder:
             )
         return content
 
-    def save(self, standing: Standing, generator: MLANet, recipe: Mapping[str, Any]) -> None:
+    def save(self, standing: Standing, generator: MLANet, recipe: Mapping[str, Any], direction: str) -> None:
         """Write the latest generator and the state; whole files or the old ones. OSError on a full disk."""
         header = {"version": VERSION, "step": standing.step, "best": standing.best, "best_step": standing.best_step}
         content = save(dict(standing.tensors), metadata={_KEY: json.dumps(header)})
-        save_generator(self.last, generator, recipe=recipe)
+        save_generator(self.last, generator, recipe=recipe, direction=direction)
         with replace_when_done(self.state) as partial:
             partial.write_bytes(content)
 

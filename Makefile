@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
-.PHONY: demo test bench results results-fine lint clean
+.PHONY: demo test bench results results-fine results-direction lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -20,6 +20,9 @@ results: $(VENV)/.installed
 
 results-fine: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.fine --write docs/RESULTS.md
+
+results-direction: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.direction --write docs/RESULTS.md
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

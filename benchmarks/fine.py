@@ -72,8 +72,8 @@ def _scored(data: Path, out: Path) -> str:
             "",
             f"| sketch | {' | '.join(METRICS.values())} |",
             f"|---|{'---|' * len(METRICS)}",
-            _row("coarse (`mwf`, four planes)", report["methods"]["coarse"]["summary"]),
-            _row("fine (`compact`)", report["summary"]),
+            row("coarse (`mwf`, four planes)", report["methods"]["coarse"]["summary"]),
+            row("fine (`compact`)", report["summary"]),
         ]
     )
 
@@ -87,7 +87,7 @@ def _trained(run: Path) -> str:
     return f"Recipe `{recipe['name']}`, {steps} steps of {mean:.2f} s, {steps * mean / 60:.0f} minutes in all"
 
 
-def _row(name: str, summary: dict[str, dict[str, float]]) -> str:
+def row(name: str, summary: dict[str, dict[str, float]]) -> str:
     figures = " | ".join(f"{summary[metric]['mean']:.4f}" for metric in METRICS)
     return f"| {name} | {figures} |"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from idemodel.faces.pairs import images_by_stem
 DATA = Path("../shared/data/cuhk_student")
 METRICS = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "vif": "VIF", "gmsd": "GMSD", "scoot": "Scoot"}
 PLANES = ("intensity=2", "dog=2", "gradient=2", "lbp=1")
+
+
+Summary = dict[str, dict[str, float]]  # metric -> its mean and so on
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     seconds = _synthesise(arguments.data, arguments.out)
-    table = _table(_scores(arguments.data, arguments.out), seconds, count_photos(arguments.data))
+    test = arguments.data / "test"
+    scores = paired_scores([row.name for row in ROWS], arguments.out, test / "sketch", "--photos", str(test / "photo"))
+    table = _table(scores, seconds, count_photos(arguments.data))
     print(table)
     if arguments.write:
         replace_section(arguments.write, "measured", table)
@@ -77,28 +83,18 @@ def _synthesise(data: Path, out: Path) -> dict[str, float]:
     return seconds
 
 
-def _scores(data: Path, out: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """Mean scores of every row, from one paired evaluation."""
-    first, *others = (row.name for row in ROWS)
+def paired_scores(names: Sequence[str], out: Path, truth: Path, *options: str) -> dict[str, Summary]:
+    """Mean scores of the folders ``out / name`` against the true images, from one paired evaluation."""
+    first, *others = names
     against = [part for name in others for part in ("--against", f"{name}={out / name}")]
-    truth = str(data / "test" / "sketch")
-    do(
-        "evaluate",
-        str(out / first),
-        truth,
-        "-o",
-        str(out / "report"),
-        *against,
-        "--photos",
-        str(data / "test" / "photo"),
-    )
+    do("evaluate", str(out / first), str(truth), "-o", str(out / "report"), *against, *options)
     report = json.loads((out / "report" / "scores.json").read_text())
-    scores: dict[str, dict[str, dict[str, float]]] = {first: report["summary"]}
+    scores: dict[str, Summary] = {first: report["summary"]}
     scores.update({name: report["methods"][name]["summary"] for name in others})
     return scores
 
 
-def _table(scores: dict[str, dict[str, dict[str, float]]], seconds: dict[str, float], count: int) -> str:
+def _table(scores: dict[str, Summary], seconds: dict[str, float], count: int) -> str:
     lines = [
         f"{one_line(describe(('idesketch', 'numpy', 'numba')))} {count} test photos; means.",
         "",

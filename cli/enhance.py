@@ -10,6 +10,7 @@ import click
 from idecli.batch import Batch, Image, check_size
 from idecli.console import err, note, say
 from idecli.options import PATH
+from idekernels.bank import PLURALS, kinds
 from idekernels.errors import InputError
 from idemodel.faces.images import read_colour, read_grey
 from idemodel.faces.pairs import images_by_stem
@@ -40,9 +41,9 @@ def enhance(
 
         enhancer = Enhancer.open(model, device)
     if enhancer.needs_photo and photos is None:
+        source, target = kinds(enhancer.direction)
         raise InputError(
-            f"{model}: sees what the coarse images were made from (it was trained {enhancer.direction}); "
-            "give those with --photos FOLDER"
+            f"{model}: was trained on coarse {target} and {source}; give the {PLURALS[source]} with --photos FOLDER"
         )
     faces = images_by_stem(photos) if enhancer.needs_photo and photos else {}
     read_coarse = read_grey if enhancer.network.config.channels == 1 else read_colour

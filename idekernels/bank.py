@@ -61,12 +61,12 @@ class BankSettings:
     @property
     def source_kind(self) -> str:
         """What a query is: ``photo`` or ``sketch``."""
-        return self.direction.split("-to-")[0]
+        return kinds(self.direction)[0]
 
     @property
     def target_kind(self) -> str:
         """What is made of it: ``sketch`` or ``photo``."""
-        return self.direction.split("-to-")[1]
+        return kinds(self.direction)[1]
 
     def ordered(self, photo: Side, sketch: Side) -> tuple[Side, Side]:
         """What belongs to photo and sketch as (source, target): swapped for sketch-to-photo; its own inverse."""
@@ -248,6 +248,12 @@ class JoinedBank(PatchBank):
             if low < high:
                 parts.append(getattr(bank, side)(int(low), int(high)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def kinds(direction: str) -> tuple[str, str]:
+    """What goes in and what comes out in a direction: ``photo`` and ``sketch``, or the reverse."""
+    source, target = direction.split("-to-")
+    return source, target
 
 
 def as_planes(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -40,6 +40,7 @@ from idemodel.training.pairs import (
     cached_coarse_sketches,
     coarse_cache_key,
     read_faces,
+    split_pairs,
 )
 from idemodel.training.parallel import Group, joined_group
 from idemodel.training.run_folder import RunFolder, Standing
@@ -196,7 +197,7 @@ def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
             )
         group.wait()
         coarse = cached_coarse_sketches(faces, prepare(bank, run.backend, 0), recipe.coarse, cache)
-    aside, learned = _split(len(faces.names), recipe.validation, run.seed)
+    aside, learned = split_pairs(len(faces.names), recipe.validation, run.seed)
     kept_aside = tuple(_aside(faces, coarse, number, network) for number in aside)
     some = Faces(tuple(faces.names[i] for i in learned), faces.source[learned], faces.target[learned])
     pairs = TrainingPairs(some, [coarse[i] for i in learned], recipe, network)
@@ -226,14 +227,6 @@ def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: G
         raise InputError(f"{folder.path}: holds a run already; go on with --resume, or choose another folder")
     if group.first:
         folder.describe(own)
-
-
-def _split(count: int, aside: int, seed: int) -> tuple[list[int], list[int]]:
-    """Numbers of the pairs kept aside, and of the others."""
-    if aside >= count:
-        raise InputError(f"the recipe keeps {aside} pairs aside for validation, of {count} in all; none would be left")
-    order = np.random.default_rng([seed, 2**31]).permutation(count)
-    return sorted(order[:aside].tolist()), sorted(order[aside:].tolist())
 
 
 def _aside(faces: Faces, coarse: list[Tensor], number: int, network: MLAConfig) -> _Aside:

@@ -66,6 +66,14 @@ def read_faces(folder: Path, bank: PatchBank) -> Faces:
     return Faces(names, _read(sources, read_colour, bank), _read(targets, read_target, bank))
 
 
+def split_pairs(count: int, aside: int, seed: int) -> tuple[list[int], list[int]]:
+    """Numbers of the pairs kept aside for validation, drawn by the seed, and of the others; InputError for too many."""
+    if aside >= count:
+        raise InputError(f"the recipe keeps {aside} pairs aside for validation, of {count} in all; none would be left")
+    order = np.random.default_rng([seed, 2**31]).permutation(count)
+    return sorted(order[:aside].tolist()), sorted(order[aside:].tolist())
+
+
 def bank_digest(bank: PatchBank) -> str:
     """SHA-256 of everything in a bank that a coarse sketch depends on; of the direction that is its planes alone."""
     settings = {name: value for name, value in bank.settings.as_dict().items() if name != "direction"}

@@ -78,9 +78,8 @@ def _table(names: list[str], data: Path, out: Path) -> str:
         "compact": f"fine (`compact`, {standing.step} steps, the best at {standing.best_step})",
     }
     lines = [
-        f"{one_line(describe(PACKAGES))} {count_photos(data)} test sketches; means, in grey. Rank-1: "
-        "`idesketch recognise PHOTOS:MADE PHOTOS:MADE`, mean of 20 splits and its deviation; the sketches themselves "
-        f"looked for among the photos: {_rank1(photos, sketches, out)}.",
+        f"{one_line(describe(PACKAGES))} {count_photos(data)} test sketches; means, rank-1 with its "
+        f"deviation. The sketches themselves, looked for among the photos: rank-1 {_rank1(photos, sketches, out)}.",
         "",
         f"| photo | {' | '.join(METRICS.values())} | rank-1 |",
         f"|---|{'---|' * (len(METRICS) + 1)}",

@@ -101,8 +101,7 @@ def load_generator(path: str | Path) -> MLANet:
         tensors = {name: opened.get_tensor(name) for name in names}
     network = _empty(header.config, header.folded)
     take(tensors, {name: value.shape for name, value in network.state_dict().items()}, file, WANTED)
-    _check_numbers(tensors, file, WANTED)
-    return _filled(network, tensors)
+    return _filled(network, _numbers(tensors, file, WANTED))
 
 
 def read_header(path: str | Path) -> Header:
@@ -131,9 +130,9 @@ def load_reference(path: str | Path) -> MLANet:
     take(tensors, shapes, file, REFERENCE_WANTED)
     unknown = next((name for name in tensors if name not in shapes), None)
     if unknown is not None:
-        raise InputError(f"{file}: {unknown} is unknown to the network; wanted is {REFERENCE_WANTED}")
-    _check_numbers(tensors, file, REFERENCE_WANTED)
-    return _filled(network, {name.removeprefix(_PREFIX): value for name, value in tensors.items()})
+        raise InputError(f"{file}: {unknown!r} is unknown to the network; wanted is {REFERENCE_WANTED}")
+    numbers = _numbers(tensors, file, REFERENCE_WANTED)
+    return _filled(network, {name.removeprefix(_PREFIX): value for name, value in numbers.items()})
 
 
 @contextmanager
@@ -209,14 +208,20 @@ def _empty(config: MLAConfig, folded: bool = False) -> MLANet:
     return network.fold_weight_norm() if folded else network
 
 
-def _check_numbers(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> None:
+def _numbers(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> dict[str, Tensor]:
+    """The tensors as float32 of their own memory; InputError where they hold what a network cannot compute with."""
+    own: dict[str, Tensor] = {}
     for name, value in tensors.items():
-        if not value.is_floating_point() or not bool(torch.isfinite(value).all()):
+        if value.is_floating_point():
+            own[name] = value.to(torch.float32, copy=True).contiguous()
+        if name not in own or not bool(torch.isfinite(own[name]).all()):
             raise InputError(f"{path}: {name} holds something other than finite numbers; wanted is {wanted}")
+        if name.endswith("weight_v") and not bool(own[name].flatten(1).any(dim=1).all()):
+            raise InputError(f"{path}: {name} has a filter of zeros, which has no direction; wanted is {wanted}")
+    return own
 
 
 def _filled(network: MLANet, tensors: Mapping[str, Tensor]) -> MLANet:
-    """The network with float32 weights of its own; names that it does not know are left out."""
-    own = {name: tensors[name].to(torch.float32, copy=True).contiguous() for name in network.state_dict()}
-    network.load_state_dict(own, assign=True)
+    """The network with these weights; names that it does not know are left out."""
+    network.load_state_dict({name: tensors[name] for name in network.state_dict()}, assign=True)
     return network.eval()

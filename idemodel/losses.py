@@ -6,6 +6,7 @@ The paper's terms (Peng et al., KBS 2022) come first, then those of the compact 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,14 @@ class PerceptualLoss(nn.Module):
         self.mean: Tensor
         self.deviation: Tensor
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights: the same for the same weights in another kind of file."""
+        digest = hashlib.sha256()
+        for value in self.features.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
     def forward(self, fine: Tensor, truth: Tensor) -> Tensor:
         """The loss of images (B, 1 or 3, H, W) in [0, 1] of at least 16 x 16; the truth takes no gradient.
 
@@ -93,8 +102,8 @@ def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -
     shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
     take(tensors, shapes, file, WANTED)
     for name in shapes:
-        if not tensors[name].is_floating_point():
-            raise InputError(f"{file}: {name} holds no floating point numbers; wanted is {WANTED}")
+        if not tensors[name].is_floating_point() or not bool(torch.isfinite(tensors[name]).all()):
+            raise InputError(f"{file}: {name} holds something other than finite numbers; wanted is {WANTED}")
     features.load_state_dict({name.removeprefix("features."): tensors[name] for name in shapes}, assign=True)
     return PerceptualLoss(features)
 

@@ -234,6 +234,13 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, value):
     refused(load_generator, path, "tail.tail_k3.bias", "finite")
 
 
+def test_numbers_of_other_widths_load(tmp_path):
+    for dtype in (torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn):
+        tensors = {name: value.to(dtype) for name, value in authors_tensors(1, features=8).items()}
+        network = load_reference(written(tmp_path / "model.pth", tensors))
+        assert {value.dtype for value in network.parameters()} == {torch.float32}
+
+
 @pytest.mark.parametrize("under", [True, False])
 @pytest.mark.parametrize(("modules", "features"), [(1, 8), (3, 16), (8, 64)])
 def test_the_authors_weights_load(tmp_path, modules, features, under):
@@ -284,10 +291,16 @@ def test_a_reference_that_lacks_any_one_name_is_refused(tmp_path):
         ("generator.head.0.weight_v", torch.zeros(8, 0, 3, 3), "channels must be"),
         ("generator.tail.tail_k3.weight_v", torch.zeros(11, 8, 3, 3), "12"),
         ("generator.body.9999.b0.conv1.0.weight", torch.zeros(1), "modules must be"),
-        ("generator.skip.weight", torch.zeros(1), "generator.skip.weight is unknown"),
+        ("generator.skip.weight", torch.zeros(1), "'generator.skip.weight' is unknown"),
         ("generator.head.0.bias", "text", "no tensor"),
         ("generator.head.0.bias", torch.zeros(8, dtype=torch.int64), "finite numbers"),
-        ("generator.head.0.bias", torch.full((8,), float("nan")), "finite numbers"),
+        ("generator.head.0.bias", torch.full((8,), float("nan")), "generator.head.0.bias holds something other"),
+        ("generator.head.0.bias", torch.full((8,), 1e300, dtype=torch.float64), "finite numbers"),  # past float32
+        ("generator.head.0.bias", torch.zeros(8, dtype=torch.complex64), "finite numbers"),
+        ("generator.head.0.bias", torch.zeros(8).to_sparse(), "no dense tensor"),
+        ("generator.head.0.bias", torch.zeros(8, device="meta"), "no dense tensor"),
+        ("generator.head.0.weight_v", torch.zeros(8, 3, 3, 3), "filter of zeros"),
+        ("generator.a\n\x1b[31m", torch.zeros(1), r"'generator.a\n\x1b[31m' is unknown"),
     ],
 )
 def test_a_reference_with_one_wrong_tensor_is_refused(tmp_path, name, value, part):

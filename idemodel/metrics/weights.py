@@ -79,16 +79,24 @@ def read_pickle(path: Path, wanted: str) -> Any:
 
 
 def take(tensors: dict[str, torch.Tensor], shapes: dict[str, torch.Size], path: Path, wanted: str) -> None:
-    """Check that ``tensors`` holds every name of ``shapes`` with its shape; further names do no harm.
+    """Check that ``tensors`` holds every name of ``shapes`` with its shape, in memory; further names do no harm.
 
     Raises
     ------
     InputError
-        A name is missing or has another shape; the first is named.
+        A name is missing, has another shape, or is no dense tensor with values; the first is named.
     """
     for name, shape in shapes.items():
         if name not in tensors:
             raise InputError(f"{path}: has no {name}; wanted is {wanted}")
+        if not _is_dense(tensors[name]):
+            raise InputError(f"{path}: {name} is no dense tensor of numbers; wanted is {wanted}")
         if tensors[name].shape != shape:
             given, expected = shape_text(tensors[name].shape), shape_text(shape)
             raise InputError(f"{path}: {name} is {given} where {expected} is expected; wanted is {wanted}")
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    """Whether it has a value for every index in memory: not sparse, quantised, nested or on the meta device."""
+    strided = str(tensor.layout) == "torch.strided" and not tensor.is_nested
+    return strided and not tensor.is_quantized and tensor.device.type == "cpu"

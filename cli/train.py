@@ -52,7 +52,7 @@ def train_command(
     """
     with err.status("Loading"):
         from idemodel.devices import torch_device
-        from idemodel.train import Run, train
+        from idemodel.train import Run, Stopped, train
 
     recipe_, seed_ = _chosen(out, recipe, seed, resume)
     if steps:
@@ -60,7 +60,11 @@ def train_command(
     with _progress() as bar:
         watch, on = _watch(bar), torch_device(device)
         run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, on, direction, watch)
-        done = train(run)
+        try:
+            done = train(run)
+        except Stopped as stopped:
+            note(str(stopped))
+            raise click.exceptions.Exit(130) from None
     say(f"{done.steps} steps done; last {done.last_file}")
     if done.best is not None:
         say(f"best at step {done.best_step}: mean of SSIM, FSIM and Scoot {done.best:.4f}; {done.best_file}")

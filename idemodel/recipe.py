@@ -13,6 +13,7 @@ from typing import Any
 from idekernels import arguments
 from idekernels.coarse import CoarseSettings
 from idekernels.errors import InputError
+from idemodel.network import MLAConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -62,7 +63,7 @@ class Recipe:
         For people.
     inputs : {"coarse", "coarse+photo"}
         What the generator sees; with the photo, both also at full resolution (see :mod:`idemodel.inputs`).
-    channels : int
+    channels : {0, 1, 3}
         Of the coarse and fine sketch; 0 takes the bank's, 3 expands grey.
     features, modules : int
         The generator's size, see :class:`idemodel.network.MLAConfig`; it always doubles.
@@ -76,7 +77,8 @@ class Recipe:
     crop, stride : int
         Side of the target's crops in pixels, and the distance of the places where they may begin; both even.
     flips, transposes : bool
-        Mirror crops left to right; transpose them.
+        Mirror crops left to right; transpose them. With both, crops are mirrored top to bottom as well: all eight
+        orientations, as the released training has them.
     rate : float
         Of Adam, for generator and discriminator.
     betas : (float, float)
@@ -119,8 +121,12 @@ class Recipe:
     def __post_init__(self) -> None:
         arguments.choice("inputs", self.inputs, INPUTS)
         arguments.choice("discriminator", self.discriminator, DISCRIMINATORS)
-        arguments.whole("channels", self.channels, 0, 64)
-        for name in ("features", "modules", "discriminator_features", "batch", "steps", "validate_every", "save_every"):
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be text, not {self.name!r}")
+        if arguments.whole("channels", self.channels, 0) not in (0, 1, 3):
+            raise ValueError(f"channels must be 0 (the bank's), 1 or 3, not {self.channels}")
+        MLAConfig(features=self.features, modules=self.modules)  # refuses what no generator can have
+        for name in ("discriminator_features", "batch", "steps", "validate_every", "save_every"):
             arguments.whole(name, getattr(self, name), 1)
         arguments.whole("validation", self.validation, 0)
         for name, least in (("crop", 32), ("stride", 2)):
@@ -131,7 +137,8 @@ class Recipe:
         for name in ("flips", "transposes"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
-        arguments.real("rate", self.rate, 0.0)
+        if not arguments.real("rate", self.rate, 0.0):
+            raise ValueError("rate must be above 0, or nothing would be learned")
         if len(self.betas) != 2:
             raise ValueError(f"betas must be two numbers, not {len(self.betas)}")
         for value in (*self.betas, self.average):

@@ -7,31 +7,26 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from idekernels import open_bank, prepare
 from idekernels.errors import InputError
-from idekernels.representations import intensity
 from idekernels.warm import warm_up
 from idemodel.checkpoint import save_generator
-from idemodel.contact_sheet import contact_sheet
 from idemodel.devices import torch_threads_kept
 from idemodel.faces.images import write_image
-from idemodel.inputs import fitted, generator_input, guide_channels
+from idemodel.inputs import guide_channels
 from idemodel.losses import WANTED as VGG19_WANTED
 from idemodel.losses import PerceptualLoss, load_perceptual
-from idemodel.metrics.table import METRICS
 from idemodel.network import MLAConfig
-from idemodel.pixels import as_images, as_planes
 from idemodel.recipe import Recipe
+from idemodel.training import validation
 from idemodel.training.events import Events
 from idemodel.training.pairs import (
     Faces,
@@ -46,9 +41,7 @@ from idemodel.training.parallel import Group, joined_group
 from idemodel.training.run_folder import RunFolder, Standing
 from idemodel.training.trainer import Trainer
 
-SCORES = ("ssim", "fsim", "scoot")  # their mean chooses the best generator
 LOG_EVERY = 10  # steps
-_SHOWN = 6  # faces of a sample grid
 
 
 class Stopped(KeyboardInterrupt):
@@ -142,7 +135,7 @@ def train(run: Run) -> Trained:
         if group.first:
             stack.enter_context(folder.locked())
         with torch_threads_kept():
-            data = _prepare_data(run, folder, group)
+            data = _prepare_data(run, folder, group, {"vgg19": perceptual.digest} if perceptual else {})
         trainer = Trainer(run.recipe, data.network, run.seed, perceptual, run.device)
         standing = _resumed(run, folder, trainer, data)
         group.wait()
@@ -151,22 +144,12 @@ def train(run: Run) -> Trained:
 
 @dataclass(frozen=True)
 class _Data:
-    """Pairs to learn from and pairs to validate on, and what identifies them."""
+    """Pairs to learn from and pairs to validate on, and the size of the generator that fits them."""
 
     learned: TrainingPairs
-    kept_aside: tuple[_Aside, ...]
+    kept_aside: tuple[validation.Aside, ...]
     network: MLAConfig
     direction: str
-
-
-@dataclass(frozen=True)
-class _Aside:
-    """A pair kept out of training: the generator's input (1, C, h, w), coarse sketch and truth for the metrics."""
-
-    name: str
-    inputs: Tensor
-    coarse: NDArray[np.uint8]
-    truth: NDArray[np.uint8]
 
 
 def _perceptual(run: Run) -> PerceptualLoss | None:
@@ -179,7 +162,7 @@ def _perceptual(run: Run) -> PerceptualLoss | None:
     return load_perceptual(run.vgg19)
 
 
-def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
+def _prepare_data(run: Run, folder: RunFolder, group: Group, hashes: Mapping[str, str]) -> _Data:
     recipe = run.recipe
     with open_bank(*run.banks, direction=run.direction) as bank:
         faces = read_faces(run.pairs, bank)
@@ -189,7 +172,7 @@ def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
         network = MLAConfig(channels, recipe.features, recipe.modules, 2, guide_channels(recipe.inputs, channels))
         bank_hash = bank_digest(bank)
         cache = folder.path / "coarse" / coarse_cache_key(faces, bank_hash, recipe.coarse)[:16]
-        _check_fits(run, folder, {"bank": bank_hash, "pairs": faces.digest}, group)
+        _check_fits(run, folder, {"bank": bank_hash, "pairs": faces.digest, **hashes}, group)
         if group.first:
             warm_up(recipe.coarse, run.backend, bank)
             cached_coarse_sketches(
@@ -198,7 +181,7 @@ def _prepare_data(run: Run, folder: RunFolder, group: Group) -> _Data:
         group.wait()
         coarse = cached_coarse_sketches(faces, prepare(bank, run.backend, 0), recipe.coarse, cache)
     aside, learned = split_pairs(len(faces.names), recipe.validation, run.seed)
-    kept_aside = tuple(_aside(faces, coarse, number, network) for number in aside)
+    kept_aside = tuple(validation.kept_aside(faces, coarse, number, network) for number in aside)
     some = Faces(tuple(faces.names[i] for i in learned), faces.source[learned], faces.target[learned])
     pairs = TrainingPairs(some, [coarse[i] for i in learned], recipe, network)
     return _Data(pairs, kept_aside, network, bank.direction)
@@ -210,6 +193,7 @@ def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: G
         "recipe": run.recipe.as_dict(),
         "seed": run.seed,
         "processes": group.size,
+        "device": run.device,
         "data": dict(hashes),
         "paths": {"pairs": str(run.pairs), "banks": [str(bank) for bank in run.banks]},
     }
@@ -227,12 +211,6 @@ def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: G
         raise InputError(f"{folder.path}: holds a run already; go on with --resume, or choose another folder")
     if group.first:
         folder.describe(own)
-
-
-def _aside(faces: Faces, coarse: list[Tensor], number: int, network: MLAConfig) -> _Aside:
-    guide = as_planes(intensity(faces.source[number]))[None]
-    inputs = generator_input(coarse[number][None], guide, channels=network.channels, guide=network.guide)
-    return _Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.target[number])
 
 
 def _resumed(run: Run, folder: RunFolder, trainer: Trainer, data: _Data) -> Standing:
@@ -265,7 +243,7 @@ class _Loop:
         step, self.best, self.best_step = standing.step, standing.best, standing.best_step
         self.saved = step if self.run.resume and step else None
         if self.group.first:
-            self.folder.forget_after(step)
+            self.folder.forget_after(step if step else -1)  # not even what the coarse sketches scored: it comes again
             self.events = Events(self.folder.path / "tensorboard", step)
             if not self.events.written:
                 self.run.watch.note("no TensorBoard events: pip install 'idesketch[tensorboard]' for them")
@@ -289,7 +267,7 @@ class _Loop:
     def _score_coarse(self) -> None:
         """What the generator has to beat, as the score of step 0."""
         if self.data.kept_aside:
-            scores = _scores([one.coarse for one in self.data.kept_aside], self.data.kept_aside)
+            scores = validation.scores([one.coarse for one in self.data.kept_aside], self.data.kept_aside)
             self.folder.append({"step": 0, "scores": scores})
             self.run.watch.validated(0, scores)
 
@@ -330,8 +308,9 @@ class _Loop:
 
     def _validate(self, step: int) -> None:
         """Score the pairs kept aside; the best generator is kept."""
-        fine = [self._fine(one) for one in self.data.kept_aside]
-        scores = _scores(fine, self.data.kept_aside)
+        generator = self.trainer.best_generator
+        fine = [validation.sketched(generator, one, self.trainer.device) for one in self.data.kept_aside]
+        scores = validation.scores(fine, self.data.kept_aside)
         if not math.isfinite(scores["mean"]):
             raise InputError(f"{self.folder.path}: scores are no longer numbers at step {step}; {self._remedy()}")
         if self.best is None or scores["mean"] > self.best:
@@ -342,21 +321,8 @@ class _Loop:
         self._show(step, fine, scores)
         self.run.watch.validated(step, scores)
 
-    def _fine(self, one: _Aside) -> NDArray[np.uint8]:
-        generator = self.trainer.best_generator.eval()
-        with torch.no_grad():
-            fine = fitted(generator(one.inputs.to(self.trainer.device)), *one.truth.shape[:2])
-        generator.train()
-        return as_images(fine)[0]
-
     def _show(self, step: int, fine: list[NDArray[np.uint8]], scores: Mapping[str, float]) -> None:
-        shown = self.data.kept_aside[:_SHOWN]
-        columns = [
-            ("coarse", [one.coarse for one in shown]),
-            (f"fine, step {step}", fine[:_SHOWN]),
-            ("truth", [one.truth for one in shown]),
-        ]
-        sheet = contact_sheet(columns)
+        sheet = validation.sample_sheet(step, fine, self.data.kept_aside)
         samples = self.folder.path / "samples"
         samples.mkdir(exist_ok=True)
         write_image(samples / f"step-{step:07d}.png", sheet)
@@ -368,13 +334,6 @@ class _Loop:
         if self.saved is None:
             return "nothing was saved yet; start anew with a lower rate"
         return f"the last good checkpoint is {self.folder.last} (step {self.saved}); start anew with a lower rate"
-
-
-def _scores(made: Sequence[NDArray[np.uint8]], aside: Sequence[_Aside]) -> dict[str, float]:
-    """Means of the metrics over the pairs kept aside, in grey, and the mean of those."""
-    pairs = [(intensity(image), intensity(one.truth)) for image, one in zip(made, aside, strict=True)]
-    scores = {name: float(np.mean([METRICS[name].function(*pair) for pair in pairs])) for name in SCORES}
-    return scores | {"mean": sum(scores.values()) / len(SCORES)}
 
 
 @contextlib.contextmanager

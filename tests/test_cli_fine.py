@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from idemodel.checkpoint import load_generator, save_generator
 from idemodel.faces.images import read_colour, read_grey
 from idemodel.network import MLANet
 from idemodel.sketcher import Sketcher
+from idemodel.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -85,6 +89,23 @@ def test_resume_takes_the_runs_own_recipe_and_seed(workshop: Path, tmp_path: Pat
     assert call(*shared, tmp_path / "whole", *whole) == 0
     ours, theirs = (load_generator(tmp_path / name / "last.safetensors").state_dict() for name in ("run", "whole"))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_stopped_run_says_how_to_go_on(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Trainer.step
+
+    def interrupted(self: Trainer, *arguments: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    shared = ("train", workshop / "pairs", workshop / "bank.h5", "-o", tmp_path / "run", "--device", "cpu")
+    assert call(*shared, "--recipe", workshop / "tiny.toml", "--steps", 3) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped after step 1, all saved; go on with --resume"
+    monkeypatch.undo()
+    assert call(*shared, "--resume") == 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idekernels.errors import InputError
+from idemodel.checkpoint import read_header
 from idemodel.recipe import COMPACT, PAPER, RECIPES, Recipe, read_recipe
+from idemodel.weights import PHANTOM
 
 
 def test_paper_is_the_published_configuration() -> None:
@@ -20,6 +22,7 @@ def test_paper_is_the_published_configuration() -> None:
     assert (PAPER.losses.gradient, PAPER.losses.ssim, PAPER.losses.features) == (0.0, 0.0, 0.0)
     assert (PAPER.rate, PAPER.betas, PAPER.steps, PAPER.batch) == (1e-4, (0.9, 0.999), 300_000, 20)
     assert (PAPER.crop, PAPER.stride, PAPER.discriminator) == (128, 64, "vgg")
+    assert (PAPER.flips, PAPER.transposes, PAPER.halvings) == (True, True, (50_000, 100_000, 200_000))
     assert [PAPER.rate_at(step) for step in (0, 49_999, 50_000, 100_000, 200_000, 299_999)] == pytest.approx(
         [1e-4, 1e-4, 5e-5, 2.5e-5, 1.25e-5, 1.25e-5]
     )
@@ -28,6 +31,11 @@ def test_paper_is_the_published_configuration() -> None:
 def test_compact_needs_no_gpu_and_no_weights() -> None:
     assert COMPACT.losses.perceptual == 0 and COMPACT.discriminator == "patch" and COMPACT.average > 0
     assert COMPACT.features < PAPER.features and COMPACT.modules < PAPER.modules
+
+
+def test_the_shipped_weights_are_small_and_made_by_the_shipped_recipe() -> None:
+    assert PHANTOM.stat().st_size < 2_000_000
+    assert Recipe.from_dict(read_header(PHANTOM).recipe) == read_recipe(PHANTOM.with_suffix(".toml"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -70,6 +78,13 @@ def test_an_empty_file_is_the_paper(tmp_path: Path) -> None:
         ("rate = 'fast'", "rate must be a number"),
         ("crop = 33", "crop must be even"),
         ("crop = 64", "'vgg' takes crops of 128"),
+        ("name = 3", "name must be text"),
+        ("features = 6", "multiple of 4"),
+        ("modules = 65", "modules must be 1 or more and at most 64"),
+        ("channels = 2", "channels must be 0 (the bank's), 1 or 3"),
+        ("rate = 0", "rate must be above 0"),
+        ("halvings = [1.5]", "halvings must be an integer"),
+        ("betas = ['a', 'b']", "must be a number"),
         ("flips = 1", "flips must be true or false"),
         ("inputs = 'photo'", "inputs must be one of coarse"),
         ("base = 'big'", "base must be one of paper, compact"),

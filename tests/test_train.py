@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from test_losses import NARROW, vgg_tensors
 from torch.nn import functional
 
 from idekernels import BankSettings, PatchBank, coarse_sketch, open_bank, prepare, write_bank
@@ -25,8 +27,9 @@ from idekernels.coarse import CoarseSettings
 from idekernels.errors import InputError
 from idemodel.checkpoint import load_generator, read_header
 from idemodel.faces.images import write_image
+from idemodel.losses import load_perceptual
 from idemodel.network import MLAConfig
-from idemodel.recipe import COMPACT, LossWeights, Recipe
+from idemodel.recipe import COMPACT, PAPER, LossWeights, Recipe
 from idemodel.train import Run, Stopped, Trained, Watch, train
 from idemodel.training import run_folder
 from idemodel.training.pairs import (
@@ -133,7 +136,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from idemodel.train import Run, Watch, train
-from tests.test_train import TINY
+from test_train import TINY
 
 torch.set_num_threads(1)
 pairs, bank, folder, resume = sys.argv[1:]
@@ -148,14 +151,16 @@ train(Run(Path(pairs), (Path(bank),), Path(folder), TINY, resume=resume == "True
 @pytest.mark.slow
 def test_killed_and_resumed_is_never_stopped(run: Run, never_stopped: Trained) -> None:
     script = [sys.executable, "-c", TRAIN, str(run.pairs), str(run.banks[0]), str(run.folder)]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     reached = run.folder / "reached"
     for kill_after, resume in ((1, False), (3, True)):
-        process = subprocess.Popen([*script, str(resume)])
+        process = subprocess.Popen([*script, str(resume)], env=environment)
         while process.poll() is None and not (reached.exists() and int(reached.read_text() or 0) >= kill_after):
             time.sleep(0.002)
         process.kill()
         process.wait()
     assert same_files(train(replace(run, resume=True)), never_stopped)
+    assert [entry["step"] for entry in entries(run, "scores")] == [0, 2, 4, 6]
 
 
 def test_resumed_at_the_end_changes_nothing(run: Run) -> None:
@@ -254,6 +259,32 @@ def test_a_full_disk_is_an_error_and_not_a_lost_run(
         train(run)
     monkeypatch.undo()
     assert same_files(train(replace(run, resume=True)), never_stopped)
+    assert [entry["step"] for entry in entries(run, "scores")] == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize(("bytes_at_most", "named"), [(30_000, ".npy"), (100_000, "state.safetensors")])
+def test_what_the_system_refuses_to_write_is_named(
+    run: Run, never_stopped: Trained, bytes_at_most: int, named: str
+) -> None:
+    """No file may grow past a limit, by the system's own doing: first the coarse sketches, then the state."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_at_most, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            train(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert str(caught.value.filename).endswith(named)
+    assert not list(run.folder.rglob("*.partial"))
+    assert same_files(train(replace(run, resume=True)), never_stopped)
+
+
+def test_a_log_that_cannot_grow_is_named(tmp_path: Path) -> None:
+    folder = run_folder.RunFolder(tmp_path)
+    folder.log.symlink_to("/dev/full")
+    with pytest.raises(OSError, match=r"No space left on device: .*log\.jsonl"):
+        folder.append({"step": 1})
 
 
 def test_a_log_line_cut_short_is_dropped(run: Run, never_stopped: Trained) -> None:
@@ -301,6 +332,48 @@ def test_a_perceptual_loss_says_which_file_it_wants(run: Run) -> None:
     with pytest.raises(InputError, match=r"--vgg19 FILE, torchvision's vgg19 \(vgg19-dcbb9e9d.pth"):
         train(replace(run, recipe=replace(TINY, losses=LossWeights())))
     assert not run.folder.exists()
+
+
+@pytest.fixture
+def papers_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The recipe paper with every part of it, but few features: perceptual loss and the VGG discriminator included."""
+    photos, sketches = drawn_faces(3, 128, 130)
+    for side, images in (("photo", photos), ("sketch", sketches)):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+        for number, image in enumerate(images):
+            write_image(tmp_path / "pairs" / side / f"{number}.png", image)
+    write_bank(tmp_path / "bank.h5", zip("012", photos, sketches, strict=True), BankSettings(16, 4, radius=1))
+    torch.save(vgg_tensors(NARROW), tmp_path / "vgg19.pth")
+    monkeypatch.setattr("idemodel.train.load_perceptual", partial(load_perceptual, widths=NARROW))
+    few = {"features": 4, "modules": 1, "discriminator_features": 2, "batch": 2, "steps": 3}
+    recipe = replace(PAPER, **few, coarse=CoarseSettings("mean", k=2))  # type: ignore[arg-type]
+    return Run(tmp_path / "pairs", (tmp_path / "bank.h5",), tmp_path / "run", recipe, vgg19=tmp_path / "vgg19.pth")
+
+
+def test_the_papers_recipe_trains_stops_and_goes_on(papers_run: Run) -> None:
+    """Batch normalisation's running means are part of the state, too."""
+
+    def stop(step: int, total: int, losses: Mapping[str, float]) -> None:
+        assert set(losses) == {"pixel", "perceptual", "adversarial", "generator", "discriminator"}
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    whole = train(replace(papers_run, folder=papers_run.folder.with_name("whole")))
+    with pytest.raises(Stopped):
+        train(replace(papers_run, watch=Watch(stepped=stop)))
+    assert same_files(train(replace(papers_run, resume=True)), whole)
+    states = [(path.parent / "state.safetensors").read_bytes() for path in (papers_run.folder / "x", whole.last_file)]
+    assert states[0] == states[1]
+    assert load_generator(whole.last_file).config == MLAConfig(3, 4, 1, 2, 0)
+
+
+def test_other_weights_for_the_perceptual_loss_are_another_run(papers_run: Run) -> None:
+    run = replace(papers_run, recipe=replace(papers_run.recipe, steps=1))
+    train(run)
+    assert run.vgg19 is not None
+    torch.save(vgg_tensors(NARROW, seed=1), run.vgg19)
+    with pytest.raises(InputError, match="another data"):
+        train(replace(run, resume=True))
 
 
 def test_two_runs_in_one_folder(run: Run) -> None:
@@ -412,6 +485,31 @@ def test_crops_reach_every_place_and_grey_expands(faces: Faces) -> None:
     batch = data.batch(0, 0, 2)
     assert batch.inputs.shape == (2, 3, 16, 16) and batch.truth.shape == (2, 3, 32, 32)
     assert torch.equal(batch.truth[:, 0], batch.truth[:, 2])
+
+
+def test_crops_are_the_sub_images_in_all_eight_orientations(faces: Faces) -> None:
+    """Sub-images begin every 4 pixels and at the end; flipped and transposed after they are cut, they stay those."""
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
+    data = TrainingPairs(faces, coarse, replace(TINY, stride=4, transposes=True, flips=True), MLAConfig(1, 4, 1, 2, 8))
+    whole = torch.stack([torch.from_numpy(sketch) for sketch in faces.target]) / 255.0
+    places = [(row, column) for row in (0, 4, 8) for column in (0, 4, 6)]
+    known = {cut[..., r : r + 32, c : c + 32].numpy().tobytes(): (r, c) for cut in whole for r, c in places}
+    turns = [lambda x, t=t, f=f: (x.mT if t else x).flip(f) for t in (False, True) for f in ([], [0], [1], [0, 1])]
+    seen = set()
+    for step in range(60):
+        for truth in data.batch(0, step, 4).truth[:, 0]:
+            turned = [turn(truth).contiguous().numpy().tobytes() for turn in turns]
+            found = [(number, known[crop]) for number, crop in enumerate(turned) if crop in known]
+            assert len(found) == 1
+            seen.add(found[0])
+    assert {number for number, _ in seen} == set(range(8)) and {place for _, place in seen} == set(places)
+
+
+def test_without_transposing_faces_stay_upright(faces: Faces) -> None:
+    coarse = [torch.from_numpy(sketch)[None] / 255.0 for sketch in faces.target]
+    data = TrainingPairs(faces, coarse, TINY, MLAConfig(1, 4, 1, 2, 8))
+    seen = {data._draw(np.random.default_rng([0, step])) for step in range(50)}
+    assert {(draw.flip, draw.upend, draw.transpose) for draw in seen} == {(False, False, False), (True, False, False)}
 
 
 # The trainer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -113,8 +114,10 @@ def cached_coarse_sketches(
         made = _mapped(file, shape)
         if made is None:
             pixels = np.concatenate(list(_made(faces, prepared, settings, numbers)))
-            with replace_when_done(file) as partial, partial.open("wb") as stream:
-                np.save(stream, pixels)
+            content = io.BytesIO()
+            np.save(content, pixels)  # not to the file itself, which hides a full disk behind an error of its own
+            with replace_when_done(file) as partial:
+                partial.write_bytes(content.getbuffer())
             made = _mapped(file, shape)
         sketches += torch.from_dlpack(made)
         if advance:
@@ -138,7 +141,7 @@ class TrainingPairs:
         self._coarse = list(coarse)
         self._guides = np.stack([intensity(image) for image in faces.source]) if network.guide else None
         self._targets = faces.target
-        height, width = faces.source.shape[1:3]
+        self._size = height, width = faces.source.shape[1:3]
         if recipe.crop > min(height, width):
             raise InputError(f"crops of {recipe.crop} do not fit into {height} x {width}; choose a smaller crop")
 
@@ -153,16 +156,19 @@ class TrainingPairs:
         image = int(numbers.integers(len(self._coarse)))
         flip = bool(numbers.integers(2)) and self.recipe.flips
         transpose = bool(numbers.integers(2)) and self.recipe.transposes
-        height, width = self._coarse[image].shape[1:]
-        if transpose:
-            height, width = width, height
-        row, column = (int(numbers.choice(self._places(side))) for side in (height, width))
-        return _Draw(image, flip, transpose, row, column)
+        upend = self.recipe.flips and self.recipe.transposes and bool(numbers.integers(2))
+        places = [self._places(side, turned) for side, turned in zip(self._size, (upend, flip), strict=True)]
+        row, column = (int(numbers.choice(some)) for some in (reversed(places) if transpose else places))
+        return _Draw(image, flip, upend, transpose, row, column)
 
-    def _places(self, side: int) -> NDArray[np.int64]:
-        """Where a crop may begin: every ``stride`` pixels and, the last one, at the (even) end."""
+    def _places(self, side: int, turned: bool) -> NDArray[np.int64]:
+        """Where a crop may begin: every ``stride`` pixels and, the last one, at the (even) end.
+
+        In a mirrored image these are the mirrored places: the crops are those of the image as it is, turned.
+        """
         last = side + side % 2 - self.recipe.crop
-        return np.unique(np.append(np.arange(0, last, self.recipe.stride), last))
+        places = np.unique(np.append(np.arange(0, last, self.recipe.stride), last))
+        return last - places[::-1] if turned else places
 
     def _crop(self, draw: _Draw) -> tuple[Tensor, Tensor]:
         planes = [self._coarse[draw.image], as_planes(self._targets[draw.image])]
@@ -179,17 +185,18 @@ class TrainingPairs:
 
 @dataclass(frozen=True)
 class _Draw:
-    """One crop: of which image, turned how, beginning where (in the turned image)."""
+    """One crop: of which image, turned how (flip left to right, upend, transpose), beginning where in what results."""
 
     image: int
     flip: bool
+    upend: bool
     transpose: bool
     row: int
     column: int
 
     def turned(self, plane: Tensor) -> Tensor:
-        flipped = plane.flip(-1) if self.flip else plane
-        return flipped.transpose(-1, -2) if self.transpose else flipped
+        mirrored = plane.flip([axis for axis, turned in ((-1, self.flip), (-2, self.upend)) if turned])
+        return mirrored.transpose(-1, -2) if self.transpose else mirrored
 
 
 def _made(

@@ -135,9 +135,12 @@ class RunFolder:
             raise InputError(f"{self.state}: is damaged ({error}); start the run anew in another folder") from None
 
     def append(self, entry: Mapping[str, Any]) -> None:
-        """Add one line to the log."""
-        with self.log.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(entry) + "\n")
+        """Add one line to the log; OSError on a full disk."""
+        try:
+            with self.log.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.log)) from error
 
     def forget_after(self, step: int) -> None:
         """Drop log lines of steps that will be taken again, and a last line that a kill cut short."""

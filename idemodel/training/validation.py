@@ -1,0 +1,68 @@
+"""The pairs that a run keeps out of training, to choose its best generator by: sketched, scored and shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from idekernels.representations import intensity
+from idemodel.contact_sheet import contact_sheet
+from idemodel.inputs import fitted, generator_input
+from idemodel.metrics.table import METRICS
+from idemodel.network import MLAConfig, MLANet
+from idemodel.pixels import as_images, as_planes
+from idemodel.training.pairs import Faces
+
+SCORES = ("ssim", "fsim", "scoot")  # their mean chooses the best generator
+_SHOWN = 6  # faces of a sample grid
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A pair kept out of training: the generator's input (1, C, h, w), coarse sketch and truth for the metrics."""
+
+    name: str
+    inputs: Tensor
+    coarse: Image
+    truth: Image
+
+
+def kept_aside(faces: Faces, coarse: Sequence[Tensor], number: int, network: MLAConfig) -> Aside:
+    """The pair of that number as a generator of this size sees it."""
+    guide = as_planes(intensity(faces.source[number]))[None]
+    inputs = generator_input(coarse[number][None], guide, channels=network.channels, guide=network.guide)
+    return Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.target[number])
+
+
+@torch.no_grad()
+def sketched(generator: MLANet, one: Aside, device: torch.device) -> Image:
+    """The fine sketch that a generator in training makes of a pair kept aside, of the truth's size."""
+    fine = fitted(generator.eval()(one.inputs.to(device)), *one.truth.shape[:2])
+    generator.train()
+    return as_images(fine)[0]
+
+
+def scores(made: Sequence[Image], aside: Sequence[Aside]) -> dict[str, float]:
+    """Means of the metrics over the pairs kept aside, in grey, and the mean of those."""
+    pairs = [(intensity(image), intensity(one.truth)) for image, one in zip(made, aside, strict=True)]
+    means = {name: float(np.mean([METRICS[name].function(*pair) for pair in pairs])) for name in SCORES}
+    return means | {"mean": sum(means.values()) / len(SCORES)}
+
+
+def sample_sheet(step: int, fine: Sequence[Image], aside: Sequence[Aside]) -> Image:
+    """Coarse, fine and true sketches of the first few pairs, side by side."""
+    shown = aside[:_SHOWN]
+    return contact_sheet(
+        [
+            ("coarse", [one.coarse for one in shown]),
+            (f"fine, step {step}", list(fine[:_SHOWN])),
+            ("truth", [one.truth for one in shown]),
+        ]
+    )

@@ -32,12 +32,12 @@ class Batch:
     failed: int = 0
 
     @classmethod
-    def find(cls, given: Iterable[Path], out: Path, overwrite: bool) -> Batch:
-        """Expand folders, drop what is done, report names that clash or are missing."""
+    def find(cls, given: Iterable[Path], out: Path, overwrite: bool, name: str = "{stem}.png") -> Batch:
+        """Expand folders, drop what is done (there is a file of that ``name``), report clashes and what is missing."""
         batch = cls({})
         seen: dict[Path, Path] = {}
         for image in _expand(given, batch):
-            target = out / f"{image.stem}.png"
+            target = out / name.format(stem=image.stem)
             if target in seen:
                 batch.fail(InputError(f"{image}: would be written to the same {target.name} as {seen[target]}"))
                 continue

@@ -9,11 +9,11 @@ from typing import Any
 import click
 import numpy as np
 
-from idecli.batch import Batch, Image, check_size, number_in_bank, split_banks
+from idecli.batch import Batch, Image, number_in_bank, split_banks
 from idecli.console import err, note, say
-from idecli.options import PATH, Bytes, direction_check, kernel_options
+from idecli.options import PATH, Bytes, PhotoOptions, direction_check, kernel_options, photo_options
 from idekernels.bank import PLURALS
-from idemodel.faces.images import read_colour
+from idemodel.faces.photos import PhotoReader
 
 
 @click.command()
@@ -21,6 +21,7 @@ from idemodel.faces.images import read_colour
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
 @direction_check
 @kernel_options
+@photo_options()
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
 @click.option(
     "--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference; never replaced by another."
@@ -31,6 +32,7 @@ def coarse(
     inputs: tuple[Path, ...],
     out: Path,
     direction: str | None,
+    photo: PhotoOptions,
     leave_one_out: bool,
     backend: str,
     memory: int | None,
@@ -39,9 +41,9 @@ def coarse(
 ) -> int:
     """Make coarse sketches of photos (files or folders) from a bank, or from several banks as one.
 
-    Leading arguments that end in .h5 are banks. Photos have the bank's size, eyes where the bank's are. Sketches
-    that are there already are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code
-    is 1. From a sketch-to-photo bank: the same with sketches in and photos out.
+    Leading arguments that end in .h5 are banks. Photos are aligned to the bank's size where they are not (--align).
+    Sketches that are there already are skipped; a photo that cannot be used is reported, the rest goes on, and the
+    exit code is 1. From a sketch-to-photo bank: the same with sketches in and photos out.
     """
     from idekernels import CoarseSettings, open_bank, prepare
 
@@ -55,7 +57,8 @@ def coarse(
         if photos.todo:
             out.mkdir(parents=True, exist_ok=True)
             load_kernels(chosen, prepared)
-            _synthesise(photos, prepared, chosen, leave_one_out)
+            reader = PhotoReader(bank.height, bank.width, photo.align, note)
+            _synthesise(photos, prepared, chosen, reader, leave_one_out)
     say(photos.summary(out))
     return photos.exit_code
 
@@ -68,14 +71,13 @@ def load_kernels(settings: Any, prepared: Any) -> None:
         warm_up(settings, prepared.backend, prepared.bank)
 
 
-def _synthesise(photos: Batch, prepared: Any, settings: Any, leave_one_out: bool) -> None:
+def _synthesise(photos: Batch, prepared: Any, settings: Any, reader: PhotoReader, leave_one_out: bool) -> None:
     from idekernels.coarse import coarse_sketch, photos_at_once
 
     bank = prepared.bank
 
     def read(file: Path) -> tuple[Image, int]:
-        image = read_colour(file)
-        check_size(image, file, bank.height, bank.width)
+        image = reader.read(file).image
         return image, number_in_bank(file, bank.names) if leave_one_out else -1
 
     def make(_: Sequence[Path], batch: Sequence[tuple[Image, int]]) -> Iterable[Image]:

@@ -15,6 +15,7 @@ _COMMANDS = {  # name -> module:attribute; a module is imported when its command
     "doctor": "idecli.doctor:doctor",
     "demo": "idecli.demo:demo",
     "data": "idecli.data:data",
+    "align": "idecli.align:align",
     "bank": "idecli.bank:bank",
     "coarse": "idecli.coarse:coarse",
     "train": "idecli.train:train_command",

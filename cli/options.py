@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
@@ -95,3 +97,35 @@ def kernel_changes(command: Command) -> Command:
         instead = f"{text.split(';')[0].rstrip('.')}, instead of the model's."
         command = click.option(flag, type=kind, help=instead)(command)
     return command
+
+
+_ALIGN = click.option(
+    "--align",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Align photos first; auto: those of another size, or whose eyes are not where an aligned photo's are.",
+)
+_PASTE_BACK = click.option("--paste-back", is_flag=True, help="Lay the sketch over its photo, in grey, of its size.")
+
+
+@dataclass(frozen=True)
+class PhotoOptions:
+    """How photos become the bank's: ``align`` before, and ``paste_back`` of the sketch after."""
+
+    align: str = "auto"
+    paste_back: bool = False
+
+
+def photo_options(*, paste_back: bool = False) -> Callable[[Command], Command]:
+    """--align, and --paste-back where a command can; the command gets them as one ``photo``."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def packed(*arguments: Any, align: str, paste_back: bool = False, **others: Any) -> Any:
+            return command(*arguments, photo=PhotoOptions(align, paste_back), **others)
+
+        options = [_ALIGN, *([_PASTE_BACK] if paste_back else [])]
+        return cast(Command, functools.reduce(lambda made, option: option(made), options, packed))
+
+    return decorate

@@ -9,12 +9,13 @@ from typing import Any
 import click
 import numpy as np
 
-from idecli.batch import Batch, Image, check_size, number_in_bank, split_banks
+from idecli.batch import Batch, Image, number_in_bank, split_banks
 from idecli.coarse import load_kernels
 from idecli.console import err, note, say
-from idecli.options import PATH, Bytes, direction_check, kernel_changes
+from idecli.options import PATH, Bytes, PhotoOptions, direction_check, kernel_changes, photo_options
 from idekernels.bank import PLURALS
-from idemodel.faces.images import read_colour, write_image
+from idemodel.faces.images import write_image
+from idemodel.faces.photos import Photo, PhotoReader, put_back
 
 _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one image or folder of images"
 
@@ -25,6 +26,7 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--save-coarse", is_flag=True, help="Write the coarse sketches to OUT/coarse as well.")
 @direction_check
+@photo_options(paste_back=True)
 @kernel_changes
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
 @click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
@@ -37,6 +39,7 @@ def synth(
     size: str,
     save_coarse: bool,
     direction: str | None,
+    photo: PhotoOptions,
     leave_one_out: bool,
     backend: str,
     device: str,
@@ -46,10 +49,11 @@ def synth(
 ) -> int:
     """Sketch photos (files or folders) the whole way, from a bank, or several as one, and a trained model.
 
-    Stage 1 runs as it did when the model was trained, unless options change that. The fine sketch has the bank's
-    size, or with --size double twice the rows and columns. Sketches that are there already are skipped; a photo that
-    cannot be used is reported, the rest goes on, and the exit code is 1. With bank and model of sketch-to-photo: the
-    same with sketches in and photos out.
+    Stage 1 runs as it did when the model was trained, unless options change that. Photos are aligned to the bank's
+    size where they are not (--align). The fine sketch has the bank's size, or with --size double twice the rows and
+    columns; with --paste-back it lies over the photo it was made of. Sketches that are there already are skipped; a
+    photo that cannot be used is reported, the rest goes on, and the exit code is 1. With bank and model of
+    sketch-to-photo: the same with sketches in and photos out.
     """
     banks, (model, *given) = split_banks(inputs, 2, _USAGE)
     with err.status("Loading the model"):
@@ -62,18 +66,19 @@ def synth(
         batch = Batch.find(given, out, overwrite)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
 
-        def read(file: Path) -> tuple[Image, int]:
-            image = read_colour(file)
-            check_size(image, file, bank.height, bank.width)
-            return image, number_in_bank(file, bank.names) if leave_one_out else -1
+        reader = PhotoReader(bank.height, bank.width, photo.align, note)
 
-        def make(targets: Sequence[Path], photos: Sequence[tuple[Image, int]]) -> Iterable[Image]:
-            images, left_out = zip(*photos, strict=True)
-            made = sketcher.sketch(images, exclude=np.array(left_out))
+        def read(file: Path) -> tuple[Photo, int]:
+            return reader.read(file), number_in_bank(file, bank.names) if leave_one_out else -1
+
+        def make(targets: Sequence[Path], read: Sequence[tuple[Photo, int]]) -> Iterable[Image]:
+            photos, left_out = zip(*read, strict=True)
+            made = sketcher.sketch([each.image for each in photos], exclude=np.array(left_out))
             if save_coarse:
                 for target, coarse in zip(targets, made.coarse.images(), strict=True):
                     write_image(out / "coarse" / target.name, coarse)
-            return made.images()
+            sketches = made.images()
+            return map(put_back, photos, sketches) if photo.paste_back else sketches
 
         if batch.todo:
             (out / "coarse" if save_coarse else out).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,114 @@
+"""``idesketch align``: photos as they were taken in, aligned photos out; what cannot be used is reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from idecli.batch import Batch, Image
+from idecli.console import note, say
+from idecli.options import PATH, Size
+from idekernels.errors import InputError
+from idemodel.faces.images import read_colour, write_image
+
+
+class FaceChoice(click.ParamType):
+    """largest, all, or a number from 1 on."""
+
+    name = "largest|all|N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | int:
+        """Text to a name or a number."""
+        text = str(value)
+        if text in ("largest", "all"):
+            return text
+        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) == int(text):
+            self.fail(f"{value!r} is neither largest, nor all, nor a number from 1 on", param, ctx)
+        return int(text)
+
+
+@click.command()
+@click.argument("photos", metavar="PHOTO_OR_DIR...", type=PATH, nargs=-1, required=True)
+@click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
+@click.option("--eyes", type=PATH, help="CSV: file,left_x,left_y,right_x,right_y; other photos are searched.")
+@click.option("--size", type=Size(), default="250x200", show_default=True, help="Rows x columns.")
+@click.option(
+    "--face", type=FaceChoice(), default="largest", show_default=True,
+    help="Of several: the largest, the N-th largest, or all (STEM-1.png, STEM-2.png, ...).",
+)  # fmt: skip
+@click.option(
+    "--pad", type=click.Choice(["auto", "reflect", "edge", "white"]), default="auto", show_default=True,
+    help="What lies beyond the picture; auto: its border if plain, else its reflection.",
+)  # fmt: skip
+@click.option(
+    "--detector", type=click.Choice(["auto", "dlib", "mtcnn"]), default="auto", show_default=True,
+    help="What finds faces; auto: the first that is installed.",
+)  # fmt: skip
+@click.option("--report", is_flag=True, help="Write OUT/report: what was found as pictures, and eyes.csv.")
+@click.option("--overwrite", is_flag=True, help="Make photos anew that are there already.")
+def align(
+    photos: tuple[Path, ...],
+    out: Path,
+    eyes: Path | None,
+    size: tuple[int, int],
+    face: str | int,
+    pad: str,
+    detector: str,
+    report: bool,
+    overwrite: bool,
+) -> int:
+    """Align photos (files or folders): the eyes to row H/2 and columns 3/8 W and 5/8 W (125, 75, 125 at 250x200).
+
+    A face is found by dlib (pip install 'idesketch[align]') or MTCNN ('idesketch[align-mtcnn]'), or its eyes are
+    given with --eyes. Rotation and scale are those of the eyes; colour is kept, and the turn in the EXIF data obeyed.
+    Photos that are there already are skipped; a photo without a usable face is reported, the rest goes on, and the
+    exit code is 1.
+    """
+    from idemodel.faces.align_report import AlignReport
+    from idemodel.faces.detectors import any_detector, open_detector
+    from idemodel.faces.eye_table import read_eyes
+    from idemodel.faces.photos import Aligned, Aligner, AlignSettings
+
+    table = read_eyes(eyes) if eyes else None
+    finds = any_detector() if table and detector == "auto" else open_detector(detector)
+    aligner = Aligner(AlignSettings(*size, face=face, pad=pad), finds, table)
+    batch = Batch.find(photos, out, overwrite, "{stem}-1.png" if face == "all" else "{stem}.png")
+    note(f"detector {finds.name if finds else 'none'}" + (f", eyes of {len(table.rows)} photos given" if table else ""))
+    told = AlignReport.open(out / "report") if report else None
+
+    def read(file: Path) -> list[Aligned]:
+        image = read_colour(file)
+        faces = aligner.faces(file, image)
+        try:
+            made = aligner.align(file, image, faces)
+        except InputError as error:
+            if told:
+                told.add(file, image, faces, (), str(error).removeprefix(f"{file}: "))
+            raise
+        if told:
+            told.add(file, image, faces, made)
+        for warning in {text: None for aligned in made for text in aligned.warnings}:
+            note(f"{file}: {warning}")
+        return made
+
+    def make(targets: Sequence[Path], several: Sequence[list[Aligned]]) -> Iterable[Image]:
+        for target, made in zip(targets, several, strict=True):
+            stem = target.stem.removesuffix("-1")
+            for number, aligned in enumerate(made[1:], 2):  # the first face comes last: its file says that all are done
+                write_image(target.with_name(f"{stem}-{number}.png"), aligned.image)
+            yield made[0].image
+
+    if batch.todo:
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            batch.run("Aligning", 1, read, make)
+        finally:
+            if told:
+                told.write()
+    if table and table.unused and not batch.skipped:
+        note(f"{table.path}: rows without a photo: {', '.join(table.unused[:8])}{' ...' if table.unused[8:] else ''}")
+    say(batch.summary(out))
+    return batch.exit_code

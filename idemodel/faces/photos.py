@@ -1,0 +1,284 @@
+"""From a photo as taken to an aligned one: faces found or given, chosen, judged and warped; writes no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.errors import InputError
+from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, paste_back, standard_eyes, warp
+from idemodel.faces.detectors import Detector, any_detector, open_detector
+from idemodel.faces.eye_table import EyeTable
+from idemodel.faces.images import MAX_PIXELS, read_colour
+from idemodel.faces.search import Face, find_faces
+
+Image = NDArray[np.uint8]
+
+ALIGN_MODES = ("auto", "always", "never")
+SMALL_FACE = 60  # pixels of face width under which a warning says that detail is missing
+TURNED, PROFILE = 0.2, 0.4  # of Face.aside: from a warning, from a refusal on
+NEAR = 0.12  # eye distances within which the eyes of an aligned photo are where they should be
+
+_INNER = (-0.6, 1.6, -0.6, 1.6)  # left, right, top, bottom of brows to chin, in eye distances from the left eye
+_SHOWN = 0.05  # eye distances of that which may be cut
+_GIVE_EYES = "give its eyes with idesketch align --eyes FILE.csv"
+
+
+@dataclass(frozen=True)
+class AlignSettings:
+    """How photos are aligned.
+
+    height, width : int
+        Of the aligned photo. face : "largest", "all" or a number from 1 on, largest first (rows of a table in their
+        order). pad : see :func:`idemodel.faces.alignment.warp`.
+    """
+
+    height: int = HEIGHT
+    width: int = WIDTH
+    face: str | int = "largest"
+    pad: str = "auto"
+
+    def __post_init__(self) -> None:
+        if min(self.height, self.width) < 16 or self.height * self.width > MAX_PIXELS:
+            raise InputError(
+                f"an aligned photo of {self.height} x {self.width} cannot be made; "
+                f"at least 16 x 16, at most {MAX_PIXELS // 10**6} million pixels"
+            )
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """One face, aligned.
+
+    image : (height, width, 3) uint8
+    move : Similarity
+        From the photo's pixels to the aligned ones. number : int, of the face, from 1 on.
+    warnings : tuple of str
+        What may spoil a sketch of it.
+    """
+
+    image: Image
+    move: Similarity
+    number: int
+    warnings: tuple[str, ...] = ()
+
+
+class Aligner:
+    """Finds the faces of photos and aligns the chosen ones.
+
+    Parameters
+    ----------
+    settings : AlignSettings
+    detector : Detector, optional
+        Without one, only photos with given eyes can be aligned.
+    table : EyeTable, optional
+        Eyes that a person gave; they go before the detector.
+    """
+
+    def __init__(
+        self, settings: AlignSettings, detector: Detector | None = None, table: EyeTable | None = None
+    ) -> None:
+        self.settings = settings
+        self.detector = detector
+        self.table = table
+
+    def faces(self, file: Path, image: Image) -> list[Face]:
+        """The faces of a photo: the table's, else those that the detector finds, largest first.
+
+        Raises
+        ------
+        InputError
+            Given eyes outside the photo, or neither given eyes nor a detector.
+        """
+        given = self.table.of(file) if self.table else []
+        for eyes in given:
+            if not all(_inside(point, image, 0.0) for point in (eyes.left, eyes.right)):
+                raise InputError(
+                    f"{file}: the eyes given in {self.table.path if self.table else ''} are outside the picture of "
+                    f"{image.shape[1]} x {image.shape[0]} (columns x rows)"
+                )
+        if given:
+            return [Face(eyes) for eyes in given]
+        return find_faces(image, self.detector or open_detector())
+
+    def align(self, file: Path, image: Image, faces: Sequence[Face]) -> list[Aligned]:
+        """The chosen faces, aligned.
+
+        Raises
+        ------
+        InputError
+            No face, or none of that number; a profile, or a face that the border cuts, found by a detector (with
+            ``face="all"`` such a face is left out with a warning of the others, and an error where none is left).
+        """
+        if not faces:
+            raise InputError(
+                f"{file}: no face found (a profile, a covered or a very small face is not seen); {_GIVE_EYES}"
+            )
+        numbers = self._chosen(file, faces)
+        faults = {number: _fault(faces[number - 1], image) for number in numbers}
+        good = [number for number in numbers if not faults[number]]
+        told = [f"face {number} {faults[number]}, left out" for number in numbers if faults[number] and good]
+        if not good:
+            raise InputError(f"{file}: the face {faults[numbers[0]]}; {_GIVE_EYES}")
+        if len(faces) > 1 and self.settings.face != "all":
+            order = "in the order of the table" if faces[0].score is None else "counted from the largest"
+            told.append(f"{len(faces)} faces, took number {good[0]} {order}")
+        return [self._aligned(image, faces[number - 1], number, told) for number in good]
+
+    def _chosen(self, file: Path, faces: Sequence[Face]) -> list[int]:
+        face = self.settings.face
+        if face == "all":
+            return list(range(1, len(faces) + 1))
+        if isinstance(face, int):
+            if not 1 <= face <= len(faces):
+                raise InputError(f"{file}: has no face {face}, only {len(faces)}")
+            return [face]
+        return [1 + max(range(len(faces)), key=lambda index: faces[index].eyes.distance)]
+
+    def _aligned(self, image: Image, face: Face, number: int, told: Sequence[str]) -> Aligned:
+        height, width = self.settings.height, self.settings.width
+        move = Similarity.between(face.eyes, standard_eyes(height, width))
+        made = warp(image, move, height, width, self.settings.pad)
+        return Aligned(made, move, number, (*told, *_warnings(face, move)))
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo of the size that was asked for.
+
+    image : (height, width, 3) uint8
+    original : (H, W, 3) uint8
+        As it was read. move : Similarity or None, from the original to the image; None where it is the original.
+    """
+
+    image: Image
+    original: Image
+    move: Similarity | None = None
+
+
+class PhotoReader:
+    """Reads photos for a bank, aligned where they are not.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the bank's photos.
+    mode : {"auto", "always", "never"}
+        ``auto`` leaves a photo of that size alone when its eyes are where they should be, when no usable face is
+        found in it, or when there is no detector, and aligns every other; ``never`` refuses another size.
+    tell : callable
+        Gets a line for every warning.
+
+    Raises
+    ------
+    InputError
+        ``always`` without a detector.
+    """
+
+    def __init__(self, height: int, width: int, mode: str, tell: Callable[[str], None]) -> None:
+        if mode not in ALIGN_MODES:
+            raise ValueError(f"align is one of {', '.join(ALIGN_MODES)}, not {mode!r}")
+        self.size = (height, width)
+        self.mode = mode
+        self.tell = tell
+        self.aligned = 0
+        detector = {"auto": any_detector, "always": open_detector, "never": lambda: None}[mode]()
+        self._aligner = Aligner(AlignSettings(height, width), detector)
+
+    def read(self, file: Path) -> Photo:
+        """Read one photo.
+
+        Raises
+        ------
+        InputError
+            Unreadable, of another size and not to be aligned, or no usable face in it.
+        """
+        image = read_colour(file)
+        fits = image.shape[:2] == self.size
+        if fits and (self.mode == "never" or (self.mode == "auto" and self._stays(file, image))):
+            return Photo(image, image)
+        if self.mode == "never" or self._aligner.detector is None:
+            raise InputError(self._wrong_size(file, image))
+        (made,) = self._aligner.align(file, image, self._aligner.faces(file, image))
+        for warning in made.warnings:
+            self.tell(f"{file}: {warning}")
+        self.aligned += 1
+        return Photo(made.image, image, made.move)
+
+    def _stays(self, file: Path, image: Image) -> bool:
+        detector = self._aligner.detector
+        faces = find_faces(image, detector, upright=True) if detector else []
+        usable = [face for face in faces if not _fault(face, image)]
+        return not usable or any(is_standard(face.eyes, *self.size) for face in usable)
+
+    def _wrong_size(self, file: Path, image: Image) -> str:
+        rows, columns = image.shape[:2]
+        remedy = {
+            "never": "align the photo to the bank's size, or drop --align never",
+        }.get(
+            self.mode,
+            "pip install 'idesketch[align]' finds the face and aligns it; or give its eyes to "
+            "idesketch align --eyes FILE.csv",
+        )
+        return f"{file}: is {rows} x {columns} (rows x columns), the bank {self.size[0]} x {self.size[1]}; {remedy}"
+
+
+def put_back(photo: Photo, sketch: Image) -> Image:
+    """A sketch of a photo in the photo's own frame.
+
+    Parameters
+    ----------
+    photo : Photo
+    sketch : (h, w) or (h, w, 3) uint8
+        Of ``photo.image``, of its size or a multiple of it.
+
+    Returns
+    -------
+    (H, W) or (H, W, 3) uint8
+        Of the original's size: see :func:`idemodel.faces.alignment.paste_back`; the sketch alone, scaled where it must
+        be, where the photo was not moved.
+    """
+    factor = sketch.shape[1] / photo.image.shape[1]
+    doubled = Similarity(factor, (factor - 1) * (0.5 + 0.5j))  # of pixels' areas, whose corners stay together
+    if photo.move is None:
+        return warp(sketch, doubled.inverse, photo.image.shape[0], photo.image.shape[1], "edge")
+    return paste_back(sketch, photo.original, doubled.after(photo.move))
+
+
+def is_standard(eyes: Eyes, height: int, width: int) -> bool:
+    """Whether eyes are where those of an aligned photo are, within ``NEAR`` eye distances (and 3 pixels)."""
+    standard = standard_eyes(height, width)
+    limit = max(NEAR * standard.distance, 3.0)
+    return max(abs(eyes.left - standard.left), abs(eyes.right - standard.right)) <= limit
+
+
+def _fault(face: Face, image: Image) -> str | None:
+    """Why a face that a detector found cannot be used."""
+    if face.score is None:
+        return None
+    if abs(face.aside) > PROFILE:
+        return "is seen from the side"
+    left, right, top, bottom = _INNER
+    ahead = face.eyes.right - face.eyes.left
+    inner = [face.eyes.left + ahead * complex(x, y) for x in (left, right) for y in (top, bottom)]
+    if not all(_inside(point, image, _SHOWN * face.eyes.distance) for point in inner):
+        return "is cut by the border of the picture"
+    return None
+
+
+def _warnings(face: Face, move: Similarity) -> list[str]:
+    told = []
+    if face.width < SMALL_FACE and move.scale > 1:
+        told.append(f"the face is only {face.width:.0f} pixels wide and is enlarged {move.scale:.1f} times: no detail")
+    if abs(face.aside) > TURNED:
+        told.append("the face is turned to the side; a sketch of it will be skewed")
+    return told
+
+
+def _inside(point: complex, image: Image, margin: float) -> bool:
+    height, width = image.shape[:2]
+    return -margin - 0.5 <= point.real <= width - 0.5 + margin and -margin - 0.5 <= point.imag <= height - 0.5 + margin

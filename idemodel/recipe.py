@@ -198,11 +198,11 @@ def read_recipe(path: str | Path) -> Recipe:
         The file is missing or no TOML, a name is unknown, or a value does not fit.
     """
     file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{file}: {'is not a file' if file.exists() else 'no such file'}; wanted is a recipe")
+    if file.stat().st_size > LARGEST:
+        raise InputError(f"{file}: is larger than {LARGEST} bytes; a recipe is a few lines")
     try:
-        if not file.is_file():
-            raise InputError(f"{file}: {'is not a file' if file.exists() else 'no such file'}; wanted is a recipe")
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"{file}: is larger than {LARGEST} bytes; a recipe is a few lines")
         values = tomllib.loads(file.read_text(encoding="utf-8"))
         base = arguments.choice("base", values.pop("base", PAPER.name), tuple(RECIPES))
         return _changed(replace(RECIPES[base], name=file.stem), values)

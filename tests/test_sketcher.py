@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from idekernels import BankSettings, CoarseSettings, PatchBank, coarse_sketch, open_bank, prepare, write_bank
 from idekernels.bank import SKETCH_TO_PHOTO
@@ -149,11 +151,75 @@ def test_the_coarse_sketch_reaches_torch_in_place(bank_file: Path) -> None:
     assert seen == [torch.from_dlpack(made.coarse).data_ptr()]
 
 
-@pytest.mark.parametrize(("way", "channels"), [("sketcher", 1), ("painter", 3)])
+class TorchCopies(TorchDispatchMode):
+    """Notes what torch does to move pixels without computing anything, up to the network's first convolution."""
+
+    MOVES = ("_to_copy", "clone", "copy_", "cat", "stack", "pixel_unshuffle", "lift_fresh_copy", "contiguous")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[str] = []
+        self.watching = True
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = str(function).split(".")[1]
+        self.watching &= name != "convolution"
+        self.made += [name] if self.watching and name in self.MOVES else []
+        return function(*args, **(kwargs or {}))
+
+
+def numpy_copies(monkeypatch: pytest.MonkeyPatch, height: int, width: int) -> list[str]:
+    """A list that grows with every whole image that NumPy copies, of any number of channels and photos."""
+    made: list[str] = []
+
+    def watched(name: str) -> Callable[..., Any]:
+        original = getattr(np, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            result = original(*arguments, **options)
+            whole = isinstance(result, np.ndarray) and {height, width} <= set(result.shape)
+            if whole and not any(np.may_share_memory(result, one) for one in arguments if isinstance(one, np.ndarray)):
+                made.append(name)
+            return result
+
+        return call
+
+    for name in ("stack", "concatenate", "array", "copy", "ascontiguousarray"):
+        monkeypatch.setattr(np, name, watched(name))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("guide", "size", "photos_copied", "moved"),
+    [
+        (0, "double", ["stack"] * 3, []),
+        (0, "source", ["stack"] * 3, []),
+        (8, "source", ["stack"] * 4, ["_to_copy", "pixel_unshuffle", "pixel_unshuffle", "cat"]),
+    ],
+)
 def test_copies_from_photo_to_fine_tensor(
+    bank_file: Path, monkeypatch: pytest.MonkeyPatch, guide: int, size: str, photos_copied: list[str], moved: list[str]
+) -> None:
+    """Two photos: each into its planes, those into one batch; from there to the network nothing is copied.
+
+    A generator that sees the photos takes them once more, as one batch of grey, and has its input put together once.
+    """
+    photos = photos_of(2, 64, 48)
+    with Sketcher(bank_file, Enhancer(generator(guide=guide), device="cpu"), {"k": 3}, size=size) as sketcher:
+        sketcher.sketch(photos)  # whatever is made ready at the first call
+        of_numpy = numpy_copies(monkeypatch, 64, 48)
+        with TorchCopies() as of_torch:
+            sketcher.sketch(photos)
+        monkeypatch.undo()
+    assert of_numpy == photos_copied
+    assert of_torch.made == moved and not of_torch.watching
+
+
+@pytest.mark.parametrize(("way", "channels"), [("sketcher", 1), ("painter", 3)])
+def test_between_the_stages_is_one_hand_over(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, way: str, channels: int
 ) -> None:
-    """Between the stages nothing is copied: one DLPack hand-over, and no tensor becomes an array on the way."""
+    """One DLPack hand-over of stage 1's own memory, and no tensor becomes an array on the way."""
     sketcher: Sketcher = request.getfixturevalue(way)
     handed: list[tuple[int, int]] = []
     original = torch.from_dlpack

@@ -137,7 +137,7 @@ def train(run: Run) -> Trained:
         with torch_threads_kept():
             data = _prepare_data(run, folder, group, {"vgg19": perceptual.digest} if perceptual else {})
         trainer = Trainer(run.recipe, data.network, run.seed, perceptual, run.device)
-        standing = _resumed(run, folder, trainer, data)
+        standing = _resumed(run, folder, trainer)
         group.wait()
         return _Loop(run, folder, group, data, trainer).go_on(standing)
 
@@ -213,7 +213,7 @@ def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: G
         folder.describe(own)
 
 
-def _resumed(run: Run, folder: RunFolder, trainer: Trainer, data: _Data) -> Standing:
+def _resumed(run: Run, folder: RunFolder, trainer: Trainer) -> Standing:
     if not run.resume:
         return Standing(0, None, None, {})
     standing = folder.read_state()

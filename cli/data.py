@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from idecli.console import progress, say
+from idecli.console import complain, progress, say
 from idecli.options import PATH, Size
 from idekernels.errors import InputError
 
@@ -40,3 +41,56 @@ def phantom(out: Path, pairs: int, size: tuple[int, int], seed: int, start: int,
             write_image(out / "sketch" / f"{pair.name}.png", pair.sketch)
             bar.advance(task)
     say(f"{out}: {pairs} pairs of {size[0]} x {size[1]} pixels, seed {seed}")
+
+
+@data.command(name="import")
+@click.argument("layout", type=click.Choice(["cufs", "cufsf", "fs2k", "pairs"]))
+@click.argument("src", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--part", type=click.Choice(["cuhk", "ar", "xm2vts"]), help="Only this part (cufs).")
+@click.option("--style", type=click.IntRange(1, 3), help="Only this style (fs2k).")
+@click.option("--match", help="stem, a regular expression, or a CSV with photo,sketch[,name,split] (pairs). [stem]")
+@click.option("--photos", metavar="DIR", help="Folder of the photos: within SRC, or a folder or archive elsewhere.")
+@click.option("--sketches", metavar="DIR", help="The same for the sketches.")
+@click.option("--split", type=PATH, help="CSV with name,split (train or test), names as in import.csv.")
+@click.option("--eyes", type=PATH, help="CSV with file,left_x,left_y,right_x,right_y, files named as in import.csv.")
+@click.option("--size", type=Size(), help="Rows x columns; 250x200 where a layout has a size, else as they are.")
+def import_command(
+    layout: str,
+    src: Path,
+    out: Path,
+    split: Path | None,
+    eyes: Path | None,
+    size: tuple[int, int] | None,
+    **options: Any,
+) -> int:
+    """Bring a data set, as its authors give it (a folder, .zip or .tar), into the pairs folder OUT.
+
+    \b
+    cufs   CUHK student, AR, XM2VTS: official archives or the aligned release
+    cufsf  FERET photos and their sketches, with point files
+    fs2k   three styles, JSON annotation
+    pairs  two folders, matched by name, pattern or table
+
+    Run again, it goes on where it stopped. OUT/import.csv says what became of every file.
+    """
+    from idemodel.datasets import LAYOUTS, Options, Settings
+    from idemodel.datasets.planning import plan_import
+    from idemodel.datasets.summary import summary
+    from idemodel.datasets.writing import TABLE, write_pairs
+
+    given = {name: value for name, value in options.items() if value is not None}
+    foreign = sorted(set(given) - set(LAYOUTS[layout].takes))
+    if foreign:
+        raise click.UsageError(f"--{foreign[0]} has no meaning for the layout {layout}")
+    if out.resolve().is_relative_to(src.resolve()):
+        raise InputError(f"{out}: lies within {src}; choose a folder outside of what is read")
+    with plan_import(LAYOUTS[layout], src, Options(**given), Settings(size, split, eyes)) as plan, progress() as bar:
+        task = bar.add_task("Importing pairs", total=len(plan.todo))
+        done = write_pairs(plan, out, lambda: bar.advance(task))
+    for pair in done.broken:
+        complain(InputError(f"{pair.name}: {pair.detail}"))
+    for line in summary(done):
+        say(line)
+    say(f"{out / TABLE}: a line for every pair and every file not used")
+    return 1 if done.broken else 0

@@ -39,9 +39,12 @@ def read_grey(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     return np.array(_read(Path(path)).convert("L"))
 
 
-def read_colour(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Read an image file as RGB, (H, W, 3) uint8; see :func:`read_grey` for what is accepted and raised."""
-    return np.array(_read(Path(path)).convert("RGB"))
+def read_colour(path: str | os.PathLike[str], also: tuple[str, ...] = ()) -> NDArray[np.uint8]:
+    """Read an image file as RGB, (H, W, 3) uint8; see :func:`read_grey` for what is accepted and raised.
+
+    ``also`` names formats of Pillow that are taken besides (``PPM``, in which data sets come).
+    """
+    return np.array(_read(Path(path), also).convert("RGB"))
 
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
@@ -62,14 +65,14 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
         Image.fromarray(image).save(partial, format="PNG")
 
 
-def _read(path: Path) -> Image.Image:
+def _read(path: Path, also: tuple[str, ...] = ()) -> Image.Image:
     if path.is_dir():
         raise InputError(f"{path}: is a folder, not an image")
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
             # an open file, not a path: Pillow maps a path's TIFF with the sides of a turned picture swapped
-            with path.open("rb") as file, Image.open(file, formats=_FORMATS) as image:
+            with path.open("rb") as file, Image.open(file, formats=(*_FORMATS, *also)) as image:
                 _refuse(path, image)
                 image.load()
                 return _eight_bit(path, ImageOps.exif_transpose(image))

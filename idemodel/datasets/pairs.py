@@ -1,0 +1,126 @@
+"""The layout of everybody else: photos in one folder, sketches in another, matched by stem, a pattern, or a CSV table.
+
+Which folder is which is told by the words photo and sketch in its name, or by the user. Pictures keep their size (the two
+of a pair must agree) unless point files lie beside them (``NAME.dat``, ``.3pts``, ``.pts``, ``.pos``), or a
+table of eyes is given. Folders named train and test are a split; the same name may then stand for different faces in the two.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from idekernels.errors import InputError
+from idemodel.datasets.listing import BROKEN, SPLITS, TWICE, UNUSED, Listing, Options, Pair
+from idemodel.datasets.matching import Key, match, side_of, split_of
+from idemodel.datasets.patterns import keys
+from idemodel.datasets.sources import PICTURES, TABLES, Member, Source
+
+TAKES = ("match", "photos", "sketches")
+
+
+def find(source: Source, options: Options) -> Listing:
+    """List the pairs of two folders.
+
+    Raises
+    ------
+    InputError
+        A bad pattern or table.
+    """
+    table = Path(options.match)
+    if table.suffix.lower() == ".csv":
+        return _by_table(source, table)
+    if options.match == "stem":
+        pairs, unused = match(source.members, lambda member: Key(member.stem, "", split_of(member), apart=True))
+        return Listing(_safe(pairs), unused=unused)
+    members = [member for member in source.members if member.suffix not in TABLES]
+    found = dict(zip(members, keys(options.match, [member.stem for member in members]), strict=True))
+    pairs, unused = match(members, lambda member: _pattern_key(member, found[member]))
+    return Listing(_safe(pairs), unused=unused)
+
+
+def _pattern_key(member: Member, key: str | None) -> Key | None:
+    return Key(key, "", split_of(member), apart=True) if key else None
+
+
+def _safe(pairs: list[Pair]) -> list[Pair]:
+    """Names come from files, but a pattern or a table may make one that is no file name."""
+    return [pair if _is_name(pair.name) else _unnamed(pair) for pair in pairs]
+
+
+def _is_name(name: str) -> bool:
+    return (
+        0 < len(name.encode(errors="replace")) <= 200
+        and not name.startswith(".")
+        and not set(name) & set('/\\\0:*?"<>|\n\r')
+    )
+
+
+def _unnamed(pair: Pair) -> Pair:
+    detail = f"{pair.name[:40]!r} cannot be the name of a file"
+    return replace(pair, name="unnamed", problem=BROKEN, detail=detail)
+
+
+def _by_table(source: Source, table: Path) -> Listing:
+    """Pairs of a CSV table with the columns photo and sketch, perhaps name and split."""
+    rows = read_table(table, ("photo", "sketch"))
+    pictures = [member for member in source.members if member.suffix in PICTURES]
+    pairs = [_row_pair(row, pictures) for row in rows]
+    used = {member.name for pair in pairs for member in (pair.photo, pair.sketch) if member}
+    seen: set[tuple[str, str]] = set()
+    for number, pair in enumerate(pairs):
+        if (pair.split, pair.name) in seen and not pair.problem:
+            pairs[number] = replace(pair, problem=BROKEN, detail=f"the table names {pair.name} before")
+        seen.add((pair.split, pair.name))
+    unused = [(member.name, UNUSED) for member in pictures if member.name not in used]
+    return Listing(_safe(pairs), unused=unused)
+
+
+def _row_pair(row: dict[str, str], pictures: Sequence[Member]) -> Pair:
+    found: dict[str, Member | None] = {}
+    problems = []
+    for side in ("photo", "sketch"):
+        fits = [member for member in pictures if _fits(member, row[side], side)]
+        found[side] = fits[0] if len(fits) == 1 else None
+        if len(fits) != 1:
+            problems.append(f"{side} {row[side][:60]!r} is not there" if not fits else f"{TWICE}: {row[side][:60]!r}")
+    split = row.get("split", "")
+    if split not in ("", *SPLITS):
+        problems.append(f"split is {split[:20]!r}, not train or test")
+    name = row.get("name") or PurePosixPath(row["photo"]).stem
+    return Pair(
+        name, found["photo"], found["sketch"], "", split if split in SPLITS else "",
+        problem=BROKEN if problems else "", detail="; ".join(problems),
+    )  # fmt: skip
+
+
+def _fits(member: Member, wanted: str, side: str) -> bool:
+    """Whether a table's cell means a member: its path, or the end of it, on the right side."""
+    return bool(wanted) and f"/{member.name}".endswith(f"/{wanted}") and side_of(member) in ("", side)
+
+
+def read_table(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a CSV table with a header line as a dict a row; cells are stripped.
+
+    Raises
+    ------
+    InputError
+        Missing, over 64 MiB, not UTF-8, not CSV, or without one of ``columns``.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such file")
+    rows = csv.DictReader(io.StringIO(Member(str(file), file).text(), newline=""), strict=True, restval="")
+    try:
+        rows.fieldnames = [(name or "").strip() for name in rows.fieldnames or ()]
+        absent = [name for name in columns if name not in rows.fieldnames]
+        if absent:
+            raise InputError(f"{file}: no column {absent[0]!r}; the first line must name {','.join(columns)}")
+        return [
+            {name: cell.strip().replace("\\", "/") for name, cell in row.items() if isinstance(cell, str) and name}
+            for row in rows
+        ]
+    except csv.Error as error:
+        raise InputError(f"{file}: line {rows.line_num}: not a CSV table ({error})") from None

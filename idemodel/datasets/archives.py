@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -67,7 +68,7 @@ def unpack(archive: Path, wanted: Callable[[str], bool], folder: Path) -> Unpack
     except InputError:
         raise
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of this machine: a full disk, no permission
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # this machine's: a full disk
             raise
         raise InputError(
             f"{archive}: not a whole .zip or .tar archive ({' '.join(str(error).split())[:80]}); fetch it again"

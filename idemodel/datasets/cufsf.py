@@ -5,7 +5,8 @@ Known of the official archive: ``original_sketch/00043.jpg`` and ``cropped_sketc
 ``names_of_photos_used_for_drawing_sketches.txt`` with a photo's name a line, ``00043fb001d_931230.tif``. The photos
 come with FERET: grey ``00043fb001d_931230.tif`` or ``.ppm``, often packed (``.gz``, ``.bz2``), or colour
 ``00043_931230_fb.ppm.bz2`` (``_fb_a`` in later releases), whose frames are others than the grey ones' and whose eyes
-are in ``ground_truths/name_value/00043/00043_931230_fb.txt``. CUFSF's photo points count only for a photo of the same name.
+are in ``ground_truths/name_value/00043/00043_931230_fb.txt``. CUFSF's photo points count only for a photo of the same
+name.
 
 Which photo a sketch was drawn from is told by the list; without one by there being a single photo of the subject.
 Aligned releases keep both as ``00043.jpg`` or numbered in folders ``photo`` and ``sketch``. The split 250 / 944 is in

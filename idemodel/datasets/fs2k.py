@@ -1,10 +1,10 @@
 """The layout of FS2K (Fan et al., Machine Intelligence Research 2022): JSON annotation, three styles.
 
 Known of the official archive: a folder ``FS2K`` with ``photo/photo1/image0110.jpg`` (photo1 to photo3: where the
-photos come from), ``sketch/sketch1/sketch0110.jpg`` (the same numbers; ``.png`` in sketch2), and ``anno_train.json`` (1058) and
-``anno_test.json`` (1046): lists of objects with ``image_name`` ("photo1/image0110", no suffix), ``style`` (0, 1 or 2;
-shown here as 1, 2 and 3) and attributes. Photo and sketch share a frame; the frames are of many sizes and come without
-eye coordinates, so pictures are kept as they are unless a table of eyes is given.
+photos come from), ``sketch/sketch1/sketch0110.jpg`` (the same numbers; ``.png`` in sketch2), and ``anno_train.json``
+(1058) and ``anno_test.json`` (1046): lists of objects with ``image_name`` ("photo1/image0110", no suffix), ``style``
+(0, 1 or 2; shown here as 1, 2 and 3) and attributes. Photo and sketch share a frame; the frames are of many sizes and
+come without eye coordinates, so pictures are kept as they are unless a table of eyes is given.
 """
 
 from __future__ import annotations

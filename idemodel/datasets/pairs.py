@@ -1,8 +1,9 @@
 """The layout of everybody else: photos in one folder, sketches in another, matched by stem, a pattern, or a CSV table.
 
-Which folder is which is told by the words photo and sketch in its name, or by the user. Pictures keep their size (the two
-of a pair must agree) unless point files lie beside them (``NAME.dat``, ``.3pts``, ``.pts``, ``.pos``), or a
-table of eyes is given. Folders named train and test are a split; the same name may then stand for different faces in the two.
+Which folder is which is told by the words photo and sketch in its name, or by the user. Pictures keep their size (the
+two of a pair must agree) unless point files lie beside them (``NAME.dat``, ``.3pts``, ``.pts``, ``.pos``), or a table
+of eyes is given. Folders named train and test are a split; the same name may then stand for different faces in the
+two.
 """
 
 from __future__ import annotations

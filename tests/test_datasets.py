@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from dataset_archives import EYES, cufs_archives, cufsf_archive, encoded, face, fs2k_archive, original, unpacked, zipped
 
+from idecli.data import data
 from idecli.main import run
+from idemodel.datasets import LAYOUTS
 from idemodel.datasets.cufs import EXPECTED, official_key
 from idemodel.datasets.cufsf import shot
 from idemodel.faces.images import read_colour, read_grey
@@ -284,3 +286,7 @@ def test_the_real_pairs(shared_data: Path, tmp_path: Path, capsys: pytest.Captur
         assert names(tmp_path / "out" / split) == [pair.name for pair in true]
     np.testing.assert_array_equal(read_colour(tmp_path / "out/train/photo" / f"{names(shared_data / 'train')[0]}.png"),
                                   read_colour(list_pairs(shared_data / "train")[0].photo))  # fmt: skip
+
+
+def test_the_command_offers_every_layout() -> None:
+    assert data.commands["import"].params[0].type.choices == tuple(LAYOUTS)

@@ -141,6 +141,14 @@ def test_names_that_differ_in_case_alone_do_not_meet_on_the_disk(
     assert [path.name for path in (tmp_path / "out/photo").iterdir()] == ["ANN.png"]
 
 
+def test_names_that_cannot_be_printed_are_left_out_and_told(tmp_path: Path) -> None:
+    folder = unpacked(tmp_path / "in", {"photo/a.png": PICTURE, "photo/\x1b[2Jb.png": PICTURE})
+    (folder / "photo" / os.fsdecode(b"\xff.png")).write_bytes(PICTURE)
+    with open_source(folder) as source:
+        assert [member.name for member in source.members] == ["photo/a.png"]
+        assert len(source.left_out) == 2 and all(name.isprintable() for name, _ in source.left_out)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_one_name_twice_in_an_archive_is_told(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as packed:

@@ -47,7 +47,7 @@ def find(source: Source, options: Options) -> Listing:
     """List the pairs of CUFSF."""
     wanted = _photo_list(source.members)
     used, unused = _photos_used(source.members, wanted)
-    truths = [member for member in used if member.suffix in TABLES]
+    truths = {member.stem.lower(): member for member in used if member.suffix in TABLES}
     pairs, more = match([member for member in used if member.suffix not in TABLES], _key, _side)
     listed = listed_splits(source.members, _list_key)
     doubtful = _several(used, wanted)
@@ -120,7 +120,7 @@ def _told(pair: Pair, wanted: dict[str, tuple[str, Shot]], doubtful: dict[str, i
     return pair
 
 
-def _with_points(pair: Pair, truths: list[Member]) -> Pair:
+def _with_points(pair: Pair, truths: dict[str, Member]) -> Pair:
     """Points belong to the frame of the photo of their own name."""
     photo = pair.photo
     if photo is None or shot(photo.stem) is None:
@@ -128,5 +128,4 @@ def _with_points(pair: Pair, truths: list[Member]) -> Pair:
     own = pair.photo_points
     if own is not None and own.stem.lower() != photo.stem.lower():
         own = None
-    truth = next((truth for truth in truths if truth.stem.lower() == photo.stem.lower()), None)
-    return replace(pair, photo_points=own or truth)
+    return replace(pair, photo_points=own or truths.get(photo.stem.lower()))

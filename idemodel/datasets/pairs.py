@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -69,7 +69,10 @@ def _by_table(source: Source, table: Path) -> Listing:
     """Pairs of a CSV table with the columns photo and sketch, perhaps name and split."""
     rows = read_table(table, ("photo", "sketch"))
     pictures = [member for member in source.members if member.suffix in PICTURES]
-    pairs = [_row_pair(row, pictures) for row in rows]
+    by_file: dict[str, list[Member]] = {}
+    for member in pictures:
+        by_file.setdefault(PurePosixPath(member.name).name, []).append(member)
+    pairs = [_row_pair(row, by_file) for row in rows]
     used = {member.name for pair in pairs for member in (pair.photo, pair.sketch) if member}
     seen: set[tuple[str, str]] = set()
     for number, pair in enumerate(pairs):
@@ -80,11 +83,12 @@ def _by_table(source: Source, table: Path) -> Listing:
     return Listing(_safe(pairs), unused=unused)
 
 
-def _row_pair(row: dict[str, str], pictures: Sequence[Member]) -> Pair:
+def _row_pair(row: dict[str, str], by_file: Mapping[str, list[Member]]) -> Pair:
     found: dict[str, Member | None] = {}
     problems = []
     for side in ("photo", "sketch"):
-        fits = [member for member in pictures if _fits(member, row[side], side)]
+        called = by_file.get(PurePosixPath(row[side]).name, [])
+        fits = [member for member in called if _fits(member, row[side], side)]
         found[side] = fits[0] if len(fits) == 1 else None
         if len(fits) != 1:
             problems.append(f"{side} {row[side][:60]!r} is not there" if not fits else f"{TWICE}: {row[side][:60]!r}")

@@ -23,7 +23,8 @@ def read_points(member: Member) -> Eyes:
     CUFS, where the 17th and 19th are the eyes, or 2 to 5 of them, where the first two are (CUFSF's ``.3pts``: eyes and
     mouth); one line of four numbers (``.pos``: both eyes); and FERET's ``left_eye_coordinates=x y`` lines. Which eye
     is named first does not matter: the left one is the one further left in the picture. Points are taken as they
-    stand: whether an author counts pixels from 0 or 1 is not recorded, and is within the half-pixel of a click.
+    stand: whether an author counts pixels from 0 or 1 is not recorded, and is less than a pixel once a frame is scaled
+    down.
 
     Raises
     ------

@@ -123,13 +123,13 @@ class Source:
         for place, folders, files in os.walk(root):
             for name in sorted(folders):
                 if (Path(place) / name).is_symlink():
-                    self.left_out.append((_below(root, Path(place) / name), "a link, which is not followed"))
+                    self._leave(_below(root, Path(place) / name), "a link, which is not followed")
             folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
             for name in sorted(files):
                 path = Path(place) / name
                 below = _below(root, path)
                 if path.is_symlink():
-                    self.left_out.append((below, "a link, which is not followed"))
+                    self._leave(below, "a link, which is not followed")
                 elif is_archive(path):
                     self._archive(path, str(PurePosixPath(below).parent / stem(name)), side)
                 else:
@@ -141,20 +141,26 @@ class Source:
         for name, place, reason in unpack(path, lambda name: _wanted(PurePosixPath(name).name), folder):
             whole = f"{prefix}/{name}".removeprefix("./")
             if name in seen:
-                self.left_out.append((whole, "the archive holds two files of this name"))
+                self._leave(whole, "the archive holds two files of this name")
             elif place is None:
-                self.left_out.append((whole, reason or _NOT_WANTED))
+                self._leave(whole, reason or _NOT_WANTED)
             else:
                 self._take(Member(whole, place, side))
             seen.add(name)
 
     def _take(self, member: Member) -> None:
         if "__macosx" in member.folders or not _wanted(PurePosixPath(member.name).name):
-            self.left_out.append((member.name, _NOT_WANTED))
+            self._leave(member.name, _NOT_WANTED)
+            return
+        if not member.name.isprintable():  # control characters, or bytes that are no UTF-8
+            self._leave(member.name, "a name that cannot be printed")
             return
         if len(self.members) >= MAX_MEMBERS:
             raise InputError(f"{self.given}: holds more than {MAX_MEMBERS} files; give a smaller folder")
         self.members.append(member)
+
+    def _leave(self, name: str, reason: str) -> None:
+        self.left_out.append((name if name.isprintable() else ascii(name), reason))
 
 
 _NOT_WANTED = "neither a picture nor a list or point file"

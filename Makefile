@@ -1,16 +1,28 @@
-# Everything is set up inside the clone: .venv (the environment), .cache (caches), demo-output (pictures).
+# Everything is set up inside the clone: .venv (the environment), .venv-cuda12 and -cuda13 (CUDA toolchains without a
+# device), .cache (caches), demo-output (pictures).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
-.PHONY: demo test bench results results-fine results-direction lint clean
+.PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 bench results results-fine results-direction \
+	lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# Every GPU kernel in Numba's simulator, and compiled by both toolchains, two jobs at a time; needs no GPU.
+test-cuda:
+	$(MAKE) --jobs=2 --keep-going --output-sync=target test-cuda12 test-cuda13 test-cuda-simulated
+
+test-cuda-simulated: $(VENV)/.installed-test
+	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
+
+test-cuda12 test-cuda13: test-cuda%: .venv-cuda%/.installed
+	IDESKETCH_CUDA_GATE=$* .venv-cuda$*/bin/python -m pytest -o addopts="-q --strict-markers" tests/cuda_gate
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
@@ -30,7 +42,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .cache demo-output results-output build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-cuda12 .venv-cuda13 .cache demo-output results-output build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,4 +53,10 @@ $(VENV)/.installed: $(VENV)/bin/python pyproject.toml setup.cfg constraints.txt
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+.venv-cuda12/.installed .venv-cuda13/.installed: .venv-cuda%/.installed: tests/cuda_gate/requirements-cuda%.txt constraints.txt
+	$(PYTHON) -m venv --clear .venv-cuda$*
+	.venv-cuda$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		-r $< numpy numba scipy h5py pytest
 	touch $@

@@ -1,4 +1,4 @@
-"""Every kernel with the types it is launched with and the registers it may take: what is compiled to be checked."""
+"""Every kernel with its argument types and its budget of registers and shared memory: what is compiled and checked."""
 
 from __future__ import annotations
 
@@ -22,22 +22,31 @@ _MATCH = 128  # lists of four queries and sixteen running distances stay in regi
 
 @dataclass(frozen=True)
 class Entry:
-    """A Numba kernel as it is compiled: its argument types, threads of a block, and its budget of registers."""
+    """A Numba kernel as it is compiled: argument types and threads of a block.
+
+    ``shared`` bytes of a block and ``registers`` of a thread are its budget.
+    """
 
     name: str
     kernel: Callable[..., None]
     signature: tuple[Any, ...]
     threads: int
+    shared: int = 0
     registers: int = _REGISTERS
 
 
 @dataclass(frozen=True)
 class CudaEntry:
-    """match.cu as it is compiled for one setting."""
+    """match.cu as it is compiled for one setting, with its budget of registers."""
 
     name: str
     shape: MatchShape
     registers: int = _MATCH
+
+    @property
+    def shared(self) -> int:
+        """The budget of bytes of a block: what launch.py counts on, and no byte more."""
+        return self.shape.shared()
 
 
 def _array(kind: Any, dims: int) -> Any:
@@ -52,30 +61,33 @@ def numba_entries(k: int, patch: int = 10, size: tuple[int, int] = (250, 200), c
     height, width = size
     one_a_thread, anchors = launch.warps_for(k), (_array(word, 1), _array(word, 1))
     yield Entry(
-        f"gather P={patch}", residency.gather_kernel(height, width, channels, patch),
+        f"gather P={patch} C={channels}", residency.gather_kernel(height, width, channels, patch),
         (_array(byte, 4), _array(whole, 1), whole, _array(byte, 4)), 128,
     )  # fmt: skip
     yield Entry(
         f"evidence K={k} P={patch}", tables.evidence_kernel(k, patch),
         (_array(byte, 4), _array(byte, 6), _array(word, 2), _array(real, 5)), launch.gram_threads(k * (k + 1) // 2),
+        launch.GRAM_SHARED,
     )  # fmt: skip
     yield Entry(
         f"compatibility K={k} P={patch} C={channels}", tables.compatibility_kernel(k, patch, channels),
         (_array(byte, 6), _array(word, 2), _array(word, 2), *[_array(real, 4)] * 3),
-        launch.gram_threads(k * (2 * k + 1)),
+        launch.gram_threads(k * (2 * k + 1)), launch.GRAM_SHARED,
     )  # fmt: skip
     yield Entry("centre", weighing.centre_kernel, (_array(real, 4),) * 6, 128)
     yield Entry("hessian", weighing.hessian_kernel, (*[_array(real, 4)] * 3, real, whole, whole, _array(real, 4)), 128)
     swept = (whole, *field, _array(real, 3), whole, _array(word, 1))
-    yield Entry(f"sweep K={k}", weighing.sweep_kernel(k), swept, one_a_thread)
-    yield Entry(f"certify K={k}", weighing.certify_kernel(k), (*field, _array(real, 3), _array(real, 3)), one_a_thread)
+    yield Entry(f"sweep K={k}", weighing.sweep_kernel(k), swept, one_a_thread, 16 * k)
+    yield Entry(
+        f"certify K={k}", weighing.certify_kernel(k), (*field, _array(real, 3), _array(real, 3)), one_a_thread, 8 * k
+    )
     lanes, parts = launch.message_lanes(k), launch.message_parts(k)
     for soft in (False, True):
         yield Entry(
             f"propagate K={k}{' sum-product' if soft else ''}", propagation.message_kernel(k, lanes, parts, soft),
             (_array(real, 3), *[_array(real, 4)] * 4, whole, real, real, real, whole, _array(real, 3),
              _array(word, 3), _array(word, 1)),
-            lanes * parts, _MESSAGES,
+            lanes * parts, 16 * k * lanes, _MESSAGES,
         )  # fmt: skip
     yield Entry("compose", blending.compose_kernel, (_array(byte, 6), _array(real, 3), _array(real, 5)), 128)
     yield Entry(
@@ -84,7 +96,7 @@ def numba_entries(k: int, patch: int = 10, size: tuple[int, int] = (250, 200), c
     )  # fmt: skip
     yield Entry(
         f"cut P={patch}", blending.cut_kernel(patch), (_array(real, 5), *anchors, _array(word, 2), _array(real, 4)),
-        launch.warps_for(patch),
+        launch.warps_for(patch), 8 * patch * (patch + 1),
     )  # fmt: skip
 
 

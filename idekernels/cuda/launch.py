@@ -16,7 +16,7 @@ STATIC_SHARED = 48 * 1024  # bytes a block may declare on every device since sm_
 _MATCH_SHARED = 16 * 1024  # bytes: four blocks of four warps on an SM of 64 KiB (T4), more on larger ones
 _MOST_IMAGES = 12  # of a tile: more fill the lanes no better
 _BLOCKS_PER_SM = 8  # of matching, in flight or queued, so that the last wave is short
-_GRAM_SHARED = 16 * 1024  # bytes of patches in evidence and compatibility
+GRAM_SHARED = 16 * 1024  # bytes of patches in evidence and compatibility
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def gram_threads(pairs: int) -> int:
 
 def gram_chunk(k: int, pixels: int, sides: int) -> int:
     """Pixels of K patches (on ``sides`` sides) that go to shared memory at once."""
-    return max(1, min(pixels, _GRAM_SHARED // (4 * sides * k) - 1))
+    return max(1, min(pixels, GRAM_SHARED // (4 * sides * k) - 1))
 
 
 def warps_for(k: int) -> int:

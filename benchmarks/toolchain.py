@@ -1,0 +1,201 @@
+"""Kernels compiled where there is no device: what they take of a multiprocessor, and which instructions they are.
+
+    .venv-cuda12/bin/python -m benchmarks.toolchain        (JSON, for benchmarks.roofline)
+
+Runs in an environment with a CUDA toolchain (``make test-cuda`` makes two) and takes everything out of it: NVVM and
+NVRTC make PTX, as they do for Numba and CuPy; ptxas makes machine code and tells registers, shared and local memory;
+nvdisasm shows the instructions. Knows no device, no budget and no time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from idekernels.cuda import catalogue, matching
+from idekernels.cuda.catalogue import CudaEntry, Entry
+from idekernels.cuda.launch import WARP
+
+ARCHITECTURES = (75, 80, 89, 90)
+Instruction = tuple[int, str, str]  # address, opcode, operands
+
+_BLOCK = re.compile(r"Compiling entry function '(\S+)' for 'sm_\d+'(.*?)(?=Compiling entry function|\Z)", re.DOTALL)
+_INSTRUCTION = re.compile(
+    r"^\s*/\*([0-9a-f]{4,})\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0-9_.]*)\s*([^;]*?)\s*;", re.MULTILINE
+)
+_LABEL = re.compile(r"^(\.L_\w+):\s*(?:\.L_\w+:\s*)*/\*([0-9a-f]{4,})\*/", re.MULTILINE)
+_SECTION = re.compile(r"^\s*\.section\s+\.text\.(\S+?),", re.MULTILINE)
+_DOUBLES_OF_PTX = re.compile(r"^\s*(?:@!?%p\d+\s+)?[a-z][\w.]*\.f64\b", re.MULTILINE)
+_DOUBLE = re.compile(r"D(ADD|MUL|FMA|SETP|MNMX|SET|MMA)\b|.*\bF64\b|MUFU\.\w+64H")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """One kernel on one architecture.
+
+    threads : of a block, 0 where only the code is known. registers : of a thread. shared : bytes of a block. stack :
+    bytes of a thread's local memory. spilled : bytes stored and loaded for want of registers. doubles : fp64
+    instructions in PTX and in machine code. loops : how many of which instruction every innermost loop holds.
+    """
+
+    name: str
+    architecture: int
+    threads: int
+    registers: int
+    shared: int
+    stack: int
+    spilled: int
+    doubles: int
+    loops: tuple[dict[str, int], ...]
+
+
+def compile_entry(entry: Entry | CudaEntry, architecture: int) -> list[Compiled]:
+    """Compile what an entry of the catalogue describes: one kernel, or all of match.cu."""
+    if isinstance(entry, Entry):
+        (made,) = assemble(numba_ptx(entry, architecture), architecture)
+        return [dataclasses.replace(made, name=entry.name, threads=entry.threads)]
+    made_of = assemble(cuda_ptx(matching.source(), entry.shape.options(), architecture), architecture)
+    threads = {"match": entry.shape.threads, "merge": WARP}
+    return [
+        dataclasses.replace(made, name=f"{made.name}: {entry.name}", threads=threads[made.name]) for made in made_of
+    ]
+
+
+def numba_ptx(entry: Entry, architecture: int) -> str:
+    """PTX of a Numba kernel."""
+    from numba import cuda
+
+    ptx, _ = cuda.compile_ptx(entry.kernel, entry.signature, cc=divmod(architecture, 10))
+    return str(ptx)
+
+
+def cuda_ptx(source: str, options: tuple[str, ...], architecture: int) -> str:
+    """PTX of CUDA C++, by NVRTC, as CuPy's RawModule has it made.
+
+    Raises
+    ------
+    ValueError
+        It does not compile; the message is the compiler's.
+    """
+    from cuda.bindings import nvrtc
+
+    given = [option.encode() for option in (*options, f"-arch=compute_{architecture}")]
+    program = _checked(nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, [], []))
+    (failed,) = nvrtc.nvrtcCompileProgram(program, len(given), given)
+    log = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
+    _checked(nvrtc.nvrtcGetProgramLog(program, log))
+    if failed:
+        raise ValueError(log.rstrip(b"\0 ").decode())
+    ptx = b" " * _checked(nvrtc.nvrtcGetPTXSize(program))
+    _checked(nvrtc.nvrtcGetPTX(program, ptx))
+    _checked(nvrtc.nvrtcDestroyProgram(program))
+    return ptx.rstrip(b"\0 ").decode()
+
+
+def assemble(ptx: str, architecture: int) -> list[Compiled]:
+    """Machine code of every kernel in ``ptx``, and what ptxas says of it."""
+    with tempfile.TemporaryDirectory() as folder:
+        text, binary = Path(folder, "kernels.ptx"), Path(folder, "kernels.cubin")
+        text.write_text(ptx, encoding="utf-8")
+        said = _run(tool("ptxas"), "-v", f"--gpu-name=sm_{architecture}", str(text), "-o", str(binary))
+        shown = _run(tool("nvdisasm"), "-c", str(binary))
+    code = dict(_sections(shown))
+    in_ptx = len(_DOUBLES_OF_PTX.findall(ptx))
+    return [_compiled(name, architecture, block, code[name], in_ptx) for name, block in _BLOCK.findall(said)]
+
+
+def _compiled(name: str, architecture: int, block: str, code: list[Instruction], in_ptx: int) -> Compiled:
+    def largest(pattern: str) -> int:
+        return max(map(int, re.findall(pattern, block)), default=0)
+
+    return Compiled(
+        name=name,
+        architecture=architecture,
+        threads=0,
+        registers=largest(r"Used (\d+) registers"),
+        shared=largest(r"(\d+) bytes smem"),
+        stack=max(largest(r"(\d+) bytes stack frame"), largest(r"(\d+) bytes lmem")),
+        spilled=sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", block))),
+        doubles=in_ptx + sum(bool(_DOUBLE.match(opcode)) for _, opcode, _ in code),
+        loops=tuple(_innermost_loops(code)),
+    )
+
+
+def _sections(shown: str) -> Iterator[tuple[str, list[Instruction]]]:
+    """Each kernel's instructions; a jump's operands are the address that it goes to."""
+    starts = [*_SECTION.finditer(shown)]
+    for start, after in zip(starts, [*starts[1:], None], strict=False):
+        body = shown[start.end() : after.start() if after else len(shown)]
+        addresses = {f"`({label})": at for label, at in _LABEL.findall(body)}
+        yield (
+            start[1],
+            [
+                (
+                    int(at, 16),
+                    opcode,
+                    addresses.get(operands.split(" ")[-1], "") if opcode.startswith("BRA") else operands,
+                )
+                for at, opcode, operands in _INSTRUCTION.findall(body)
+            ],
+        )
+
+
+def _innermost_loops(code: list[Instruction]) -> Iterator[dict[str, int]]:
+    """Histograms of the opcodes between a jump back and where it goes, of loops that hold no other one."""
+    jumps = [(int(operands, 16), at) for at, opcode, operands in code if opcode.startswith("BRA") and operands]
+    loops = sorted({(where, at) for where, at in jumps if where < at})
+    for begin, end in loops:
+        if not any(begin <= first and last <= end and (first, last) != (begin, end) for first, last in loops):
+            yield dict(Counter(opcode for at, opcode, _ in code if begin <= at <= end))
+
+
+@cache
+def tool(name: str) -> str:
+    """A program of the toolchain, out of this environment and nowhere else.
+
+    Raises
+    ------
+    FileNotFoundError
+        It is not here.
+    """
+    from cuda.pathfinder import find_nvidia_binary_utility
+
+    found = find_nvidia_binary_utility(name)
+    if found is None or not Path(found).is_relative_to(sys.prefix):
+        raise FileNotFoundError(f"no {name} in {sys.prefix} (found: {found}): run make test-cuda")
+    return str(found)
+
+
+def _run(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ValueError(f"{Path(command[0]).name} failed: {done.stderr.strip()}")
+    return done.stdout + done.stderr
+
+
+def _checked(result: tuple[Any, ...]) -> Any:
+    error, *values = result
+    if error:
+        raise ValueError(f"NVRTC failed: {error}")
+    return values[0] if values else None
+
+
+def main() -> None:
+    """Print everything compiled with the default settings as JSON."""
+    entries = [*catalogue.numba_entries(10), next(catalogue.match_entries())]
+    made = [one for at in ARCHITECTURES for entry in entries for one in compile_entry(entry, at)]
+    print(json.dumps([dataclasses.asdict(one) for one in made], indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -7,7 +7,7 @@ import errno
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from idekernels.errors import InputError
+from idekernels.errors import InputError, printable
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -28,12 +28,12 @@ def progress() -> Progress:
 
 def say(text: str) -> None:
     """A result, on stdout, exactly as given."""
-    out.print(text, markup=False)
+    out.print(_shown(text), markup=False)
 
 
 def note(text: str) -> None:
     """What is going on, on stderr, exactly as given."""
-    err.print(text, markup=False)
+    err.print(_shown(text), markup=False)
 
 
 def complain(error: BaseException) -> None:
@@ -43,6 +43,15 @@ def complain(error: BaseException) -> None:
 
 def one_line(error: BaseException) -> str:
     """The message of an error as one line that names the file and the remedy."""
+    return printable(_line(error))
+
+
+def _shown(text: str) -> str:
+    """The text as it may reach a terminal: a file's name can hold anything."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def _line(error: BaseException) -> str:
     if isinstance(error, InputError) or not isinstance(error, OSError):
         return " ".join(str(error).split()) or type(error).__name__
     where = f"{error.filename}: " if error.filename else ""

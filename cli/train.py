@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", type=PATH, required=True, help="Run folder: checkpoints, log, samples, everything.")
 @click.option("--recipe", help="paper, compact or FILE.toml; compact if not given.")
 @click.option("--steps", type=click.IntRange(1), help="Steps in all, instead of the recipe's.")
-@click.option("--seed", type=click.IntRange(0), help="Decides first weights and crops; 0 if not given.")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides first weights and crops; 0 if not given.")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder, its recipe and seed.")
 @click.option("--vgg19", type=PATH, help="VGG19 weights in torchvision's names, for a perceptual loss (paper).")
 @direction_check
@@ -72,18 +72,12 @@ def train_command(
 
 def _chosen(out: Path, recipe: str | None, seed: int | None, resume: bool) -> tuple[Recipe, int]:
     """Recipe and seed: those given, those of the run that goes on, or compact and 0."""
-    from idekernels.errors import InputError
-    from idemodel.recipe import RECIPES, Recipe, read_recipe
+    from idemodel.recipe import RECIPES, read_recipe
     from idemodel.training.run_folder import RunFolder
 
-    described = RunFolder(out).read_description() if resume else {}
-    try:
-        old = Recipe.from_dict(described.get("recipe", {}))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{out}: its recipe cannot be read ({error}); start anew in another folder") from None
-    unnamed = old if resume else RECIPES["compact"]
-    chosen = unnamed if recipe is None else RECIPES.get(recipe) or read_recipe(recipe)
-    return chosen, int(described.get("seed", 0)) if seed is None else seed
+    old, old_seed = RunFolder(out).recipe_and_seed() if resume else (RECIPES["compact"], 0)
+    chosen = old if recipe is None else RECIPES.get(recipe) or read_recipe(recipe)
+    return chosen, old_seed if seed is None else seed
 
 
 def _progress() -> Progress:

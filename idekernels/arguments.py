@@ -67,14 +67,18 @@ def real(name: str, value: Any, least: float, most: float = math.inf) -> float:
     """A finite number in a range."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    if not (math.isfinite(value) and least <= value <= most):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
+    if not (math.isfinite(number) and least <= number <= most):
         raise ValueError(f"{name} must be finite and in [{least}, {most}], not {value}")
-    return float(value)
+    return number
 
 
 def choice(name: str, value: str, among: Any) -> str:
     """One of a few names."""
-    if value not in among:
+    if value not in tuple(among):
         raise ValueError(f"{name} must be one of {', '.join(among)}, not {value!r}")
     return value
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import glob
+import itertools
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".partial"
+_numbers = itertools.count()  # two threads may write to one path; the last to finish wins
 
 
 @contextlib.contextmanager
@@ -29,7 +31,7 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(target.parent))
     _remove_leftovers(target)
-    partial = target.with_name(f".{target.name}.{socket.gethostname()}.{os.getpid()}{_SUFFIX}")
+    partial = target.with_name(f".{target.name}.{socket.gethostname()}.{next(_numbers)}.{os.getpid()}{_SUFFIX}")
     try:
         yield partial
         _flush_to_disk(partial)

@@ -51,8 +51,8 @@ class BankSettings:
                 raise TypeError(f"{name} must be integers, not {value!r}")
         if self.direction not in DIRECTIONS:
             raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
-        if self.radius < 0:
-            raise ValueError(f"radius must be at least 0, not {self.radius}")
+        if not 0 <= self.radius < 2**15:
+            raise ValueError(f"radius must be at least 0 and below {2**15}, not {self.radius}")
         if len(self.weights) != len(self.representations) or len(set(self.representations)) != len(self.weights):
             raise ValueError(f"give one weight a representation, each once: {self.representations}, {self.weights}")
         if min(self.weights) < 1:

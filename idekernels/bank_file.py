@@ -28,14 +28,15 @@ from numpy.typing import NDArray
 
 from idekernels.atomic import replace_when_done
 from idekernels.bank import PHOTO_TO_SKETCH, BankSettings, JoinedBank, PatchBank, as_planes
-from idekernels.errors import BankError, InputError
+from idekernels.bank_layout import ZSTANDARD, check_frame, check_layout, new_enough
+from idekernels.errors import BankError, InputError, in_short
 from idekernels.patient_file import PatientFile
+from idekernels.regular_file import regular_file
 from idekernels.representations import planes_of
 
 FORMAT = "idesketch patch bank"
 VERSION = 1
 
-_ZSTANDARD = 32015  # the filter number that the HDF Group registered
 _HEAD = ("patch", "overlap", "radius", "representations", "weights", "created", "tool")
 _DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 _Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
@@ -130,11 +131,12 @@ class FileBank(PatchBank):
                 f"({VERSION}); install a newer idesketch"
             )
         self.created, self.tool = str(attributes["created"]), str(attributes["tool"])
-        if max(file[name].nbytes for name in ("hashes", "names")) > self._file.id.get_filesize():
-            raise BankError(f"{self.path}: damaged (it claims more than it holds); build the bank anew")
+        check_layout(file, file.id.get_filesize())
         self.hashes = file["hashes"][()]
         source, target, names = file["source"], file["target"], json.loads(bytes(file["names"][()]))
-        _need_filters(self.path, source)
+        if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+            raise TypeError("names that are no texts")
+        self._compressed = _need_filters(self.path, source), _need_filters(self.path, target)
         patch, overlap, radius = (int(attributes[name]) for name in ("patch", "overlap", "radius"))
         settings = BankSettings(
             patch,
@@ -169,7 +171,11 @@ class FileBank(PatchBank):
 
     def _read(self, side: str, start: int, stop: int) -> NDArray[np.uint8]:
         with _damage(self.path):
-            planes: NDArray[np.uint8] = self._file[side][start:stop]
+            data = self._file[side]
+            if self._compressed[side == "target"]:
+                for number in range(*slice(start, stop).indices(self.images)):
+                    check_frame(data, number)
+            planes: NDArray[np.uint8] = data[start:stop]
         return planes
 
     def damaged(self, progress: Callable[[], None] = lambda: None) -> Iterator[str]:
@@ -301,17 +307,17 @@ def _open(path: Path) -> h5py.File:
         raise BankError(f"{path}: is a folder, not a patch bank")
     if not path.exists():
         raise BankError(f"{path}: no such bank; make one with: idesketch bank build PAIRS {path}")
-    try:
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise BankError(f"{path}: is empty, not a patch bank; build it anew")
-    except PermissionError:
-        raise BankError(f"{path}: may not be read (permission denied)") from None
+    if not regular_file(path, "a patch bank", error=BankError):
+        raise BankError(f"{path}: is empty, not a patch bank; build it anew")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if not new_enough(head):
+        raise BankError(f"{path}: {'an HDF5 file, but ' if b'HDF' in head else ''}not a patch bank; build it anew")
     try:
         return h5py.File(path, "r", locking=False)
     except OSError as error:
         raise BankError(
-            f"{path}: not a patch bank, or cut short or altered ({_last_reason(error)}); build it anew"
+            f"{path}: not a patch bank, or cut short or altered ({in_short(error)}); build it anew"
         ) from error
 
 
@@ -323,7 +329,7 @@ def _damage(path: Path) -> Iterator[None]:
     except BankError:
         raise
     except _DAMAGE as error:
-        raise BankError(f"{path}: damaged ({_last_reason(error)}); build the bank anew") from error
+        raise BankError(f"{path}: damaged ({in_short(error)}); build the bank anew") from error
 
 
 def _checked(pairs: Iterable[_Pair], disk: PatientFile) -> Iterator[_Pair]:
@@ -331,10 +337,6 @@ def _checked(pairs: Iterable[_Pair], disk: PatientFile) -> Iterator[_Pair]:
     for pair in pairs:
         disk.check()
         yield pair
-
-
-def _last_reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
 
 
 def _zstandard() -> dict[str, Any]:
@@ -347,17 +349,18 @@ def _zstandard() -> dict[str, Any]:
     return dict(hdf5plugin.Zstd())
 
 
-def _need_filters(path: Path, data: h5py.Dataset) -> None:
-    """A bank compressed with Zstandard is read by hdf5plugin, which registers its filter when imported."""
+def _need_filters(path: Path, data: h5py.Dataset) -> bool:
+    """Whether data are compressed with Zstandard; that is read by hdf5plugin, which registers itself when imported."""
     properties = data.id.get_create_plist()
     codes = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-    if _ZSTANDARD in codes and not h5py.h5z.filter_avail(_ZSTANDARD):
+    if ZSTANDARD in codes and not h5py.h5z.filter_avail(ZSTANDARD):
         try:
             import hdf5plugin  # noqa: F401
         except ImportError:
             raise BankError(
                 f"{path}: is compressed; install the reader with: pip install 'idesketch[compress]'"
             ) from None
+    return ZSTANDARD in codes
 
 
 def _tool_version() -> str:

@@ -5,21 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from idekernels.atomic import replace_when_done
 from idekernels.bank import DIRECTIONS, PHOTO_TO_SKETCH
-from idekernels.errors import InputError
-from idemodel.metrics.weights import read_pickle, take
+from idekernels.errors import InputError, in_short
+from idemodel.metrics.weights import open_tensors, read_pickle, take
 from idemodel.network import MLAConfig, MLANet
 
 VERSION = 1
@@ -27,6 +25,7 @@ WANTED = "a generator saved by idesketch (.safetensors)"
 REFERENCE_WANTED = "the MLA-GAN authors' checkpoint (.pth) with 'generator.head.0.weight_v' and so on"
 
 _KEY = "idesketch"  # of the safetensors metadata; one key, as the order of several is not fixed
+_LARGEST = 2**20  # characters of what stands there
 _FORMAT = "idesketch generator"
 _PREFIX = "generator."
 _MODULE = re.compile(r"generator\.body\.([0-9]{1,4})\.")
@@ -95,19 +94,19 @@ def load_generator(path: str | Path) -> MLANet:
         The file is missing, truncated, of a newer version, or something else.
     """
     file = Path(path)
-    with _opened(file) as opened:
+    with open_tensors(file, WANTED) as opened:
         header = _header(opened.metadata(), file)
         names = opened.keys()  # what is opened is no mapping
         tensors = {name: opened.get_tensor(name) for name in names}
     network = _empty(header.config, header.folded)
-    take(tensors, {name: value.shape for name, value in network.state_dict().items()}, file, WANTED)
-    return _filled(network, _numbers(tensors, file, WANTED))
+    shapes = {name: value.shape for name, value in network.state_dict().items()}
+    return _filled(network, _directed(take(tensors, shapes, file, WANTED), file, WANTED))
 
 
 def read_header(path: str | Path) -> Header:
     """What a generator's file says of itself; the weights are not read. InputError as :func:`load_generator`."""
     file = Path(path)
-    with _opened(file) as opened:
+    with open_tensors(file, WANTED) as opened:
         return _header(opened.metadata(), file)
 
 
@@ -127,38 +126,28 @@ def load_reference(path: str | Path) -> MLANet:
     tensors = _reference_tensors(file)
     network = _empty(_reference_config(tensors, file))
     shapes = {_PREFIX + name: value.shape for name, value in network.state_dict().items()}
-    take(tensors, shapes, file, REFERENCE_WANTED)
+    wanted = take(tensors, shapes, file, REFERENCE_WANTED)
     unknown = next((name for name in tensors if name not in shapes), None)
     if unknown is not None:
-        raise InputError(f"{file}: {unknown!r} is unknown to the network; wanted is {REFERENCE_WANTED}")
-    numbers = _numbers(tensors, file, REFERENCE_WANTED)
+        raise InputError(f"{file}: {in_short(repr(unknown))} is unknown to the network; wanted is {REFERENCE_WANTED}")
+    numbers = _directed(wanted, file, REFERENCE_WANTED)
     return _filled(network, {name.removeprefix(_PREFIX): value for name, value in numbers.items()})
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """The file as safetensors gives it, its tensors not yet read."""
-    if not path.is_file():
-        raise InputError(f"{path}: {'is a folder' if path.is_dir() else 'no such file'}; wanted is {WANTED}")
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            yield file
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a readable safetensors file; wanted is {WANTED}") from error
 
 
 def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
     if not metadata or _KEY not in metadata:
         raise InputError(f"{path}: says nothing of a network; wanted is {WANTED}")
     try:
-        content = json.loads(metadata[_KEY])
+        content = json.loads(metadata[_KEY][:_LARGEST])  # what is longer is cut, and so no JSON
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its header is damaged; wanted is {WANTED}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise InputError(f"{path}: is of another format; wanted is {WANTED}")
     version = content.get("version")
     if version != VERSION:
-        raise InputError(f"{path}: has version {version!r} where this program reads {VERSION}; update idesketch")
+        raise InputError(
+            f"{path}: has version {in_short(version)} where this program reads {VERSION}; update idesketch"
+        )
     network, folded, recipe = (content.get(name) for name in ("network", "folded", "recipe"))
     direction = content.get("direction", PHOTO_TO_SKETCH)  # files of before there were two do not say
     known = direction in DIRECTIONS
@@ -167,7 +156,7 @@ def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
     try:
         return Header(MLAConfig(**network), folded, recipe, direction)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{path}: its network cannot be built ({error}); wanted is {WANTED}") from None
+        raise InputError(f"{path}: its network cannot be built ({in_short(error)}); wanted is {WANTED}") from None
 
 
 def _reference_tensors(path: Path) -> dict[str, Tensor]:
@@ -179,7 +168,7 @@ def _reference_tensors(path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in named.items() if isinstance(name, str) and name.startswith(_PREFIX)}
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
-            raise InputError(f"{path}: {name} is no tensor; wanted is {REFERENCE_WANTED}")
+            raise InputError(f"{path}: {in_short(name)} is no tensor; wanted is {REFERENCE_WANTED}")
     return tensors
 
 
@@ -198,7 +187,9 @@ def _reference_config(tensors: Mapping[str, Tensor], path: Path) -> MLAConfig:
     try:
         return MLAConfig(channels, features, 1 + max(found, default=-1), upscale)
     except ValueError as error:
-        raise InputError(f"{path}: its network cannot be built ({error}); wanted is {REFERENCE_WANTED}") from None
+        raise InputError(
+            f"{path}: its network cannot be built ({in_short(error)}); wanted is {REFERENCE_WANTED}"
+        ) from None
 
 
 def _empty(config: MLAConfig, folded: bool = False) -> MLANet:
@@ -208,20 +199,16 @@ def _empty(config: MLAConfig, folded: bool = False) -> MLANet:
     return network.fold_weight_norm() if folded else network
 
 
-def _numbers(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> dict[str, Tensor]:
-    """The tensors as float32 of their own memory; InputError where they hold what a network cannot compute with."""
-    own: dict[str, Tensor] = {}
+def _directed(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> Mapping[str, Tensor]:
+    """The tensors; InputError where weight normalisation would divide by nothing."""
     for name, value in tensors.items():
-        if value.is_floating_point():
-            own[name] = value.to(torch.float32, copy=True).contiguous()
-        if name not in own or not bool(torch.isfinite(own[name]).all()):
-            raise InputError(f"{path}: {name} holds something other than finite numbers; wanted is {wanted}")
-        if name.endswith("weight_v") and not bool(own[name].flatten(1).any(dim=1).all()):
+        if name.endswith("weight_v") and not bool(value.flatten(1).any(dim=1).all()):
             raise InputError(f"{path}: {name} has a filter of zeros, which has no direction; wanted is {wanted}")
-    return own
+    return tensors
 
 
 def _filled(network: MLANet, tensors: Mapping[str, Tensor]) -> MLANet:
-    """The network with these weights; names that it does not know are left out."""
-    network.load_state_dict({name: tensors[name] for name in network.state_dict()}, assign=True)
+    """The network with weights of its own."""
+    own = {name: tensors[name].clone(memory_format=torch.contiguous_format) for name in network.state_dict()}
+    network.load_state_dict(own, assign=True)
     return network.eval()

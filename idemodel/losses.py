@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from idekernels.errors import InputError
 from idemodel.metrics.weights import read_weights, take
 
 WANTED = (
@@ -97,14 +96,10 @@ def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -
         The file is missing, unreadable, or holds something else; the message says which file is wanted.
     """
     file = Path(path)
-    tensors = read_weights(file, WANTED)
     features = vgg19_features(widths)
     shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
-    take(tensors, shapes, file, WANTED)
-    for name in shapes:
-        if not tensors[name].is_floating_point() or not bool(torch.isfinite(tensors[name]).all()):
-            raise InputError(f"{file}: {name} holds something other than finite numbers; wanted is {WANTED}")
-    features.load_state_dict({name.removeprefix("features."): tensors[name] for name in shapes}, assign=True)
+    tensors = take(read_weights(file, WANTED), shapes, file, WANTED)
+    features.load_state_dict({name.removeprefix("features."): value for name, value in tensors.items()}, assign=True)
     return PerceptualLoss(features)
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from idekernels import arguments
 from idekernels.coarse import CoarseSettings
-from idekernels.errors import InputError
-from idemodel.network import MLAConfig
+from idekernels.errors import InputError, in_short
+from idekernels.regular_file import regular_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,7 +22,18 @@ else:
 
 INPUTS = ("coarse", "coarse+photo")
 DISCRIMINATORS = ("vgg", "patch")
-LARGEST = 2**20  # bytes of a recipe file
+_MOST = MappingProxyType(  # so that a slip of the pen asks for no network or batch that no machine holds
+    {
+        "features": 1024,
+        "modules": 64,
+        "discriminator_features": 1024,
+        "batch": 4096,
+        "steps": 10**9,
+        "validate_every": 10**9,
+        "save_every": 10**9,
+    }
+)
+LARGEST = 2**13  # bytes of a recipe file; past it a hostile one takes the TOML reader gigabytes
 
 
 @dataclass(frozen=True)
@@ -119,18 +130,19 @@ class Recipe:
     coarse: CoarseSettings = field(default_factory=CoarseSettings)
 
     def __post_init__(self) -> None:
-        arguments.choice("inputs", self.inputs, INPUTS)
-        arguments.choice("discriminator", self.discriminator, DISCRIMINATORS)
         if not isinstance(self.name, str):
             raise TypeError(f"name must be text, not {self.name!r}")
+        arguments.choice("inputs", self.inputs, INPUTS)
+        arguments.choice("discriminator", self.discriminator, DISCRIMINATORS)
         if arguments.whole("channels", self.channels, 0) not in (0, 1, 3):
             raise ValueError(f"channels must be 0 (the bank's), 1 or 3, not {self.channels}")
-        MLAConfig(features=self.features, modules=self.modules)  # refuses what no generator can have
-        for name in ("discriminator_features", "batch", "steps", "validate_every", "save_every"):
-            arguments.whole(name, getattr(self, name), 1)
+        for name, most in _MOST.items():
+            arguments.whole(name, getattr(self, name), 1, most)
+        if self.features % 4:
+            raise ValueError(f"features must be a multiple of 4, not {self.features}")
         arguments.whole("validation", self.validation, 0)
         for name, least in (("crop", 32), ("stride", 2)):
-            if arguments.whole(name, getattr(self, name), least) % 2:
+            if arguments.whole(name, getattr(self, name), least, 2**15) % 2:
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")
         if self.discriminator == "vgg" and self.losses.judged and self.crop != 128:
             raise ValueError(f"the discriminator 'vgg' takes crops of 128, not {self.crop}; 'patch' takes any")
@@ -198,22 +210,23 @@ def read_recipe(path: str | Path) -> Recipe:
         The file is missing or no TOML, a name is unknown, or a value does not fit.
     """
     file = Path(path)
-    if not file.is_file():
-        raise InputError(f"{file}: {'is not a file' if file.exists() else 'no such file'}; wanted is a recipe")
-    if file.stat().st_size > LARGEST:
-        raise InputError(f"{file}: is larger than {LARGEST} bytes; a recipe is a few lines")
     try:
+        regular_file(file, "a recipe, a few lines of TOML", LARGEST)
         values = tomllib.loads(file.read_text(encoding="utf-8"))
         base = arguments.choice("base", values.pop("base", PAPER.name), tuple(RECIPES))
         return _changed(replace(RECIPES[base], name=file.stem), values)
+    except InputError:
+        raise
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{file}: is not TOML ({error})") from None
+        raise InputError(f"{file}: is not TOML ({in_short(error)})") from None
     except (TypeError, ValueError) as error:
-        raise InputError(f"{file}: {error}") from None
+        raise InputError(f"{file}: {in_short(error)}") from None
 
 
 def _changed(settings: Any, values: Mapping[str, Any]) -> Any:
     """A frozen dataclass with some fields replaced, those that are dataclasses field by field."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"settings must be a table, not {values!r}")
     known = {entry.name for entry in fields(settings)}
     unknown = [name for name in values if name not in known]
     if unknown:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -214,17 +214,7 @@ def _check_fits(run: Run, folder: RunFolder, hashes: Mapping[str, str], group: G
 
 
 def _resumed(run: Run, folder: RunFolder, trainer: Trainer) -> Standing:
-    if not run.resume:
-        return Standing(0, None, None, {})
-    standing = folder.read_state()
-    if standing.tensors:
-        try:
-            trainer.load_state(standing.tensors)
-        except (KeyError, RuntimeError) as error:
-            raise InputError(
-                f"{folder.state}: does not fit the recipe ({error}); start anew in another folder"
-            ) from None
-    return replace(standing, tensors={})
+    return folder.restore(trainer) if run.resume else Standing(0, None, None, {})
 
 
 class _Loop:

@@ -41,7 +41,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def bound_by_permissions() -> list[str]:
     """The beginning of a command line under which file permissions bind, even where the tests run as root."""
     if not sys.platform.startswith("linux"):

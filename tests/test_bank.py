@@ -454,13 +454,13 @@ ALTERATIONS = {
     "scalar target": (_replace("target", np.uint8(6)), "damaged|do not fit together"),
     "wide target": (_replace("target", np.zeros((6, 1, 20, 19), np.uint8)), "do not fit together"),
     "two channels": (_replace("target", np.zeros((6, 2, 20, 18), np.uint8)), "do not fit together"),
-    "float source": (_replace("source", np.zeros((6, 2, 20, 18))), "do not fit together"),
+    "float source": (_replace("source", np.zeros((6, 2, 20, 18))), "damaged"),
     "fewer images": (_replace("source", np.zeros((5, 2, 20, 18), np.uint8)), "do not fit together"),
     "short hashes": (_replace("hashes", np.zeros((6, 16), np.uint8)), "do not fit together"),
     "other hashes": (_replace("hashes", np.zeros((6, 32), np.uint8)), "altered"),
     "huge hashes": (_declare("hashes", (2**35, 32)), "claims more than it holds"),
     "huge names": (_declare("names", (2**50,)), "claims more than it holds"),
-    "huge source": (_declare("source", (2**40, 2, 20, 18)), "do not fit together"),
+    "huge source": (_declare("source", (2**40, 2, 20, 18)), "claims more than it holds"),
 }  # fmt: skip
 
 
@@ -575,7 +575,7 @@ def test_an_unreadable_bank_is_refused(path, bound_by_permissions):
             print(error)
     """
     done = run(code, path, before=bound_by_permissions)
-    assert done.stdout == f"{path}: may not be read (permission denied)\n", done.stderr
+    assert done.stdout == f"{path}: may not be read (permission denied); wanted is a patch bank\n", done.stderr
 
 
 def test_a_folder_that_is_not_there_is_refused(tmp_path):

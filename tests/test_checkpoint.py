@@ -297,8 +297,8 @@ def test_a_reference_that_lacks_any_one_name_is_refused(tmp_path):
         ("generator.head.0.bias", torch.full((8,), float("nan")), "generator.head.0.bias holds something other"),
         ("generator.head.0.bias", torch.full((8,), 1e300, dtype=torch.float64), "finite numbers"),  # past float32
         ("generator.head.0.bias", torch.zeros(8, dtype=torch.complex64), "finite numbers"),
-        ("generator.head.0.bias", torch.zeros(8).to_sparse(), "no dense tensor"),
-        ("generator.head.0.bias", torch.zeros(8, device="meta"), "no dense tensor"),
+        ("generator.head.0.bias", torch.zeros(8).to_sparse(), "not a readable weights file"),
+        ("generator.head.0.bias", torch.zeros(8, device="meta"), "not a readable weights file"),
         ("generator.head.0.weight_v", torch.zeros(8, 3, 3, 3), "filter of zeros"),
         ("generator.a\n\x1b[31m", torch.zeros(1), r"'generator.a\n\x1b[31m' is unknown"),
     ],

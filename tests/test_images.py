@@ -156,7 +156,7 @@ def frames():
 def test_several_frames_are_refused(tmp_path, suffix):
     first, second = frames()
     first.save(tmp_path / f"two{suffix}", save_all=True, append_images=[second])
-    assert_refused(tmp_path / f"two{suffix}", "holds 2 frames; save the one you mean")
+    assert_refused(tmp_path / f"two{suffix}", "holds several frames; save the one you mean")
 
 
 def test_a_gif_is_not_taken_whatever_it_is_called(tmp_path):
@@ -191,7 +191,7 @@ def test_what_is_no_image_is_refused(tmp_path):
 
     for name in ("empty.png", "text.png", "noise.png"):
         assert_refused(tmp_path / name, "not a readable")
-    assert_refused(tmp_path / "folder.png", "is a folder, not an image")
+    assert_refused(tmp_path / "folder.png", "is a folder; wanted is an image")
     assert_refused(tmp_path / "missing.png", "no such file")
     assert_refused(tmp_path / "text.png" / "image.png", "not a readable|no such file")
     assert_refused(tmp_path / "float.tif", "has F pixels")

@@ -126,7 +126,7 @@ def test_lpips_wants_its_file_in_words(tmp_path, lpips_files):
 def test_broken_weights_are_refused_in_words(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
 
-    with pytest.raises(InputError, match=rf"{name}: not a readable weights file"):
+    with pytest.raises(InputError, match=rf"{name}: not a readable (weights|safetensors) file"):
         load_lpips(tmp_path / name)
     with pytest.raises(InputError, match="is a folder"):
         load_lpips(tmp_path)
@@ -139,7 +139,7 @@ def test_weights_with_code_in_them_are_never_run(tmp_path):
 
     torch.save({"features.0.weight": Trap()}, tmp_path / "trap.pth")
 
-    with pytest.raises(InputError, match=r"trap\.pth: not a readable weights file"):
+    with pytest.raises(InputError, match=r"trap\.pth: not a readable (weights|safetensors) file"):
         load_lpips(tmp_path / "trap.pth")
     assert not (tmp_path / "trapped").exists()
 

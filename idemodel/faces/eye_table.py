@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from idekernels.errors import InputError
+from idekernels.regular_file import regular_file
 from idemodel.faces.alignment import Eyes
 
 HEADER = ("file", "left_x", "left_y", "right_x", "right_y")
@@ -77,14 +78,9 @@ def read_eyes(path: str | os.PathLike[str]) -> EyeTable:
 
 
 def _text(file: Path) -> str:
+    regular_file(file, "a CSV table of eyes", MAX_BYTES)
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise InputError(f"{file}: is larger than {MAX_BYTES // 10**6} MB, which no table of eyes is")
         return file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{file}: no such file") from None
-    except IsADirectoryError:
-        raise InputError(f"{file}: is a folder, not a CSV table") from None
     except UnicodeDecodeError:
         raise InputError(f"{file}: is not a CSV table in UTF-8") from None
 

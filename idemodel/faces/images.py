@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import threading
 import warnings
 from pathlib import Path
@@ -12,14 +13,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from idekernels.atomic import replace_when_done
-from idekernels.errors import InputError
+from idekernels.errors import InputError, in_short
+from idekernels.regular_file import regular_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000  # a phone's largest picture; past it a small file can fill the memory
+LARGEST = 2**29  # bytes of a file: so many pixels of 16 bits, three channels, uncompressed, and some
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # JPEG opens phones' MPO files as well
 _ONE_AT_A_TIME = threading.Lock()  # the warning filter belongs to the whole process
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, Image.DecompressionBombError)
+_EIGHT_BIT = np.round(np.arange(2**16) / 257.0).astype(np.uint8)  # of every 16-bit level
+_DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered
+    OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
+    struct.error, Image.DecompressionBombError,
+)  # fmt: skip
 
 
 def read_grey(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
@@ -36,7 +43,7 @@ def read_grey(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     InputError
         Missing, unreadable, animated, in floating point, or over ``MAX_PIXELS``.
     """
-    return np.array(_read(Path(path)).convert("L"))
+    return np.array(_as(_read(Path(path)), "L"))
 
 
 def read_colour(path: str | os.PathLike[str], also: tuple[str, ...] = ()) -> NDArray[np.uint8]:
@@ -44,7 +51,7 @@ def read_colour(path: str | os.PathLike[str], also: tuple[str, ...] = ()) -> NDA
 
     ``also`` names formats of Pillow that are taken besides (``PPM``, in which data sets come).
     """
-    return np.array(_read(Path(path), also).convert("RGB"))
+    return np.array(_as(_read(Path(path), also), "RGB"))
 
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
@@ -66,8 +73,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
 
 
 def _read(path: Path, also: tuple[str, ...] = ()) -> Image.Image:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not an image")
+    regular_file(path, "an image", LARGEST)
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
@@ -75,15 +81,16 @@ def _read(path: Path, also: tuple[str, ...] = ()) -> Image.Image:
             with path.open("rb") as file, Image.open(file, formats=(*_FORMATS, *also)) as image:
                 _refuse(path, image)
                 image.load()
-                return _eight_bit(path, ImageOps.exif_transpose(image))
+                ImageOps.exif_transpose(image, in_place=True)
+                return _eight_bit(image)
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except PermissionError:
         raise InputError(f"{path}: may not be read (permission denied)") from None
+    except MemoryError:
+        raise InputError(f"{path}: claims to need more memory than there is; save it anew, or scale it down") from None
     except _DAMAGE as error:
-        raise InputError(f"{path}: not a readable PNG, JPEG, BMP or TIFF image ({_short(error)})") from error
+        raise InputError(f"{path}: not a readable PNG, JPEG, BMP or TIFF image ({in_short(error)})") from error
 
 
 def _refuse(path: Path, image: Image.Image) -> None:
@@ -92,23 +99,24 @@ def _refuse(path: Path, image: Image.Image) -> None:
             f"{path}: {image.width} x {image.height} pixels are over the limit of {MAX_PIXELS // 10**6} million; "
             "scale it down first"
         )
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{path}: holds {getattr(image, 'n_frames', 1)} frames; save the one you mean")
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # frames are not counted: there may be millions
+        raise InputError(f"{path}: holds several frames; save the one you mean")
     if image.mode in ("F", "I"):
         raise InputError(f"{path}: has {image.mode} pixels (32 bits) of unknown range; save it with 8 or 16 bits")
 
 
-def _eight_bit(path: Path, image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        levels = np.asarray(image).astype(np.float64)
-        return Image.fromarray(np.round(levels / 257.0).astype(np.uint8))
+        return Image.fromarray(_EIGHT_BIT[np.asarray(image)])
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+        return _over_white(_as(image, "RGBA")).convert("RGB")
+    return image if image.mode == "L" else _as(image, "RGB")
 
 
-def _short(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:100] if text else type(error).__name__
+def _over_white(image: Image.Image) -> Image.Image:
+    return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
+
+
+def _as(image: Image.Image, mode: str) -> Image.Image:
+    """The image in this mode; no copy where it has it already, a large one takes a quarter of a gigabyte."""
+    return image if image.mode == mode else image.convert(mode)

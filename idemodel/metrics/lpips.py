@@ -55,7 +55,7 @@ def load_lpips(path: str | Path) -> Callable[[Grey, Grey], float]:
     features = _features(architecture)
     shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
     heads = {f"lin{layer}.model.1.weight": _head_shape(width) for layer, width in enumerate(architecture.widths)}
-    take(tensors, shapes | heads, file, WANTED)
+    tensors = take(tensors, shapes | heads, file, WANTED)
     features.load_state_dict({name.removeprefix("features."): tensors[name] for name in shapes}, assign=True)
     network = _Lpips(features.eval(), architecture.taps, [tensors[name] for name in heads])
 

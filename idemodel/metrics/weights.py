@@ -1,4 +1,4 @@
-"""Weights files of the metrics that need a network: read safely, never unpickled, one clear error."""
+"""Weights files, of the metrics and of the networks: read safely, never unpickled, one clear error."""
 
 from __future__ import annotations
 
@@ -6,24 +6,31 @@ import io
 import pickle
 import struct
 import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idekernels.errors import InputError
+from idekernels.regular_file import regular_file
 from idemodel.metrics.arguments import shape_text
+from idemodel.metrics.pickles import check_pickles
 
 if TYPE_CHECKING:
     import torch
 
+LARGEST = 2**31  # bytes of a file; VGG19, the largest that is wanted, has 0.6 * 10^9
+LARGEST_HEADER = 2**24  # bytes of a safetensors file's JSON
 
 _DAMAGE = (  # what torch.load raises on a file that is none of its own, or was cut or altered
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
-    AssertionError, struct.error,
+    ArithmeticError, AssertionError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
 
 
 def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file as float32 on the CPU.
+    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file on the CPU, as they are; :func:`take` some.
 
     Parameters
     ----------
@@ -35,23 +42,41 @@ def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
     Raises
     ------
     InputError
-        No such file, not readable as tensors, or not a flat mapping of names to tensors.
+        No such file, too large, not readable as tensors, or not a flat mapping of names to tensors.
     """
     import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
-    try:
-        tensors = load_file(path) if path.suffix == ".safetensors" else read_pickle(path, wanted)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; wanted is {wanted}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; wanted is {wanted}") from None
-    except SafetensorError as error:
-        raise InputError(f"{path}: not a readable weights file; wanted is {wanted}") from error
+    if path.suffix == ".safetensors":
+        with open_tensors(path, wanted) as file:
+            names = file.keys()  # what is opened is no mapping
+            return {name: file.get_tensor(name) for name in names}
+    tensors = read_pickle(path, wanted)
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
         raise InputError(f"{path}: holds no plain mapping of names to tensors; wanted is {wanted}")
-    return {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    return tensors
+
+
+@contextmanager
+def open_tensors(path: Path, wanted: str) -> Iterator[Any]:
+    """A safetensors file as ``safe_open`` gives it, its tensors not yet read; errors of reading them are told, too.
+
+    Raises
+    ------
+    InputError
+        No such file, too large, a header that is, or damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    size = regular_file(path, wanted, LARGEST)
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if size < 8 or header > min(size - 8, LARGEST_HEADER):
+        raise InputError(f"{path}: not a readable safetensors file; wanted is {wanted}")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as opened:
+            yield opened
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: not a readable safetensors file; wanted is {wanted}") from error
 
 
 def read_pickle(path: Path, wanted: str) -> Any:
@@ -60,43 +85,43 @@ def read_pickle(path: Path, wanted: str) -> Any:
     Raises
     ------
     InputError
-        No such file, truncated, or with anything else in it.
+        No such file, too large, truncated, or with anything else in it.
     """
     import torch
 
+    regular_file(path, wanted, LARGEST)
+    content = path.read_bytes()  # so that an OSError below is the content's, not the disk's
     try:
-        stored = io.BytesIO(path.read_bytes())  # so that an OSError below is the content's, not the disk's
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; wanted is {wanted}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path}: is a folder; wanted is {wanted}") from None
-    try:
+        check_pickles(content)
         with warnings.catch_warnings():  # of foreign pickles and TorchScript, said better below
             warnings.simplefilter("ignore")
-            return torch.load(stored, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _DAMAGE as error:
         raise InputError(f"{path}: not a readable weights file; wanted is {wanted}") from error
 
 
-def take(tensors: dict[str, torch.Tensor], shapes: dict[str, torch.Size], path: Path, wanted: str) -> None:
-    """Check that ``tensors`` holds every name of ``shapes`` with its shape, in memory; further names do no harm.
+def take(
+    tensors: Mapping[str, torch.Tensor], shapes: Mapping[str, torch.Size], path: Path, wanted: str
+) -> dict[str, torch.Tensor]:
+    """The tensors called as in ``shapes``, in float32; further names do no harm.
 
     Raises
     ------
     InputError
-        A name is missing, has another shape, or is no dense tensor with values; the first is named.
+        A name is missing, has another shape or holds something other than finite numbers; the first is named. Or all
+        together would hold more than the file, as views that repeat a few numbers do.
     """
+    import torch
+
     for name, shape in shapes.items():
         if name not in tensors:
             raise InputError(f"{path}: has no {name}; wanted is {wanted}")
-        if not _is_dense(tensors[name]):
-            raise InputError(f"{path}: {name} is no dense tensor of numbers; wanted is {wanted}")
         if tensors[name].shape != shape:
             given, expected = shape_text(tensors[name].shape), shape_text(shape)
             raise InputError(f"{path}: {name} is {given} where {expected} is expected; wanted is {wanted}")
-
-
-def _is_dense(tensor: torch.Tensor) -> bool:
-    """Whether it has a value for every index in memory: not sparse, quantised, nested or on the meta device."""
-    strided = str(tensor.layout) == "torch.strided" and not tensor.is_nested
-    return strided and not tensor.is_quantized and tensor.device.type == "cpu"
+    if sum(tensors[name].nbytes for name in shapes) > path.stat().st_size:
+        raise InputError(f"{path}: its tensors claim more numbers than the file holds; wanted is {wanted}")
+    for name in shapes:
+        if not tensors[name].is_floating_point() or not bool(torch.isfinite(tensors[name].float()).all()):
+            raise InputError(f"{path}: {name} holds something other than finite numbers; wanted is {wanted}")
+    return {name: tensors[name].float() for name in shapes}

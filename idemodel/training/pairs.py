@@ -111,14 +111,14 @@ def cached_coarse_sketches(
         numbers = range(first, min(first + _CHUNK, len(faces.names)))
         file = folder / f"{first:06d}.npy"
         shape = (len(numbers), prepared.bank.channels, prepared.bank.height, prepared.bank.width)
-        made = _mapped(file, shape)
+        made = read_cached(file, shape)
         if made is None:
             pixels = np.concatenate(list(_made(faces, prepared, settings, numbers)))
             content = io.BytesIO()
             np.save(content, pixels)  # not to the file itself, which hides a full disk behind an error of its own
             with replace_when_done(file) as partial:
                 partial.write_bytes(content.getbuffer())
-            made = _mapped(file, shape)
+            made = read_cached(file, shape)
         sketches += torch.from_dlpack(made)
         if advance:
             advance(len(sketches), len(faces.names))
@@ -211,13 +211,21 @@ def _made(
         yield made.host().pixels
 
 
-def _mapped(file: Path, shape: tuple[int, ...]) -> Any:
+def read_cached(file: Path, shape: tuple[int, ...]) -> Any:
     """The cached array, mapped copy-on-write as DLPack takes no read-only memory; None where there is no whole one."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    head = header.getvalue()
+    if not file.is_file():
+        return None
     try:
-        cached = np.load(file, mmap_mode="c")
+        with file.open("rb") as stream:
+            if stream.read(len(head)) != head:  # compared, not parsed: a cache is only ever what np.save writes here
+                return None
+        cached = np.memmap(file, "<f4", "c", len(head), shape)
     except (OSError, ValueError):
         return None
-    return cached if cached.shape == shape and cached.dtype == np.float32 else None
+    return cached if cached.min() >= 0.0 and cached.max() <= 1.0 else None
 
 
 def _read(files: Iterable[Path], read: Callable[[Path], NDArray[np.uint8]], bank: PatchBank) -> NDArray[np.uint8]:

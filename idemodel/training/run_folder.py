@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from idekernels import arguments
 from idekernels.atomic import replace_when_done
-from idekernels.errors import InputError
+from idekernels.errors import InputError, in_short
+from idekernels.regular_file import regular_file
 from idemodel.checkpoint import save_generator
+from idemodel.metrics.weights import open_tensors
 from idemodel.network import MLANet
+from idemodel.recipe import Recipe
+from idemodel.training.trainer import Trainer
 
 try:
     import fcntl
@@ -28,8 +33,12 @@ except ImportError:  # not on Windows, where two processes in one folder are not
     fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
+LARGEST_SEED = 2**63 - 1  # that torch takes
 _KEY = "idesketch"  # of the safetensors metadata
 _FORMAT = "idesketch training run"
+_STATE = "what a training run saved; start the run anew in another folder"
+_LARGEST_LOG = 2**28  # bytes; a run of 300,000 steps writes a fortieth of that
+_LARGEST = 2**20  # bytes of run.json, of a line of the log, characters of the state's header
 
 
 @dataclass(frozen=True)
@@ -99,19 +108,30 @@ class RunFolder:
 
     def read_description(self) -> dict[str, Any]:
         """What ``run.json`` says; InputError where it is missing or damaged."""
+        if not self.description.exists():
+            raise InputError(f"{self.path}: holds no training run; start it without --resume")
+        regular_file(self.description, "the description of a training run", _LARGEST)
         try:
             content = json.loads(self.description.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InputError(f"{self.path}: holds no training run; start it without --resume") from None
         except (ValueError, RecursionError):
             raise InputError(f"{self.description}: is damaged; start the run anew in another folder") from None
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise InputError(f"{self.description}: does not describe a training run; choose another folder")
         if content.get("version") != VERSION:
             raise InputError(
-                f"{self.description}: is of version {content.get('version')}, this idesketch reads {VERSION}"
+                f"{self.description}: is of version {in_short(content.get('version'))}, this idesketch reads {VERSION}"
             )
         return content
+
+    def recipe_and_seed(self) -> tuple[Recipe, int]:
+        """What the run was told; InputError where ``run.json`` is missing or damaged."""
+        content = self.read_description()
+        try:
+            return Recipe.from_dict(content["recipe"]), arguments.whole("seed", content["seed"], 0, LARGEST_SEED)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{self.description}: recipe or seed cannot be read ({in_short(error)}); start anew in another folder"
+            ) from None
 
     def save(self, standing: Standing, generator: MLANet, recipe: Mapping[str, Any], direction: str) -> None:
         """Write the latest generator and the state; whole files or the old ones. OSError on a full disk."""
@@ -125,14 +145,26 @@ class RunFolder:
         """The state as saved last; step 0 without tensors where none was; InputError where it is damaged."""
         if not self.state.exists():
             return Standing(0, None, None, {})
+        with open_tensors(self.state, _STATE) as file:
+            header = (file.metadata() or {}).get(_KEY, "")
+            names = file.keys()
+            tensors = {name: file.get_tensor(name) for name in names}
         try:
-            with safe_open(self.state, framework="pt", device="cpu") as file:
-                header = json.loads((file.metadata() or {})[_KEY])
-                names = file.keys()
-                tensors = {name: file.get_tensor(name) for name in names}
-            return Standing(int(header["step"]), header["best"], header["best_step"], tensors)
-        except (SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{self.state}: is damaged ({error}); start the run anew in another folder") from None
+            return _standing(json.loads(header[:_LARGEST]), tensors)
+        except (KeyError, ValueError, TypeError, RecursionError) as error:
+            raise InputError(f"{self.state}: is damaged ({in_short(error)}); wanted is {_STATE}") from None
+
+    def restore(self, trainer: Trainer) -> Standing:
+        """Give a trainer the state as saved last; the standing has no tensors then. InputError where it is damaged."""
+        standing = self.read_state()
+        if standing.tensors:
+            try:
+                trainer.load_state(standing.tensors)
+            except (KeyError, RuntimeError, ValueError) as error:
+                raise InputError(
+                    f"{self.state}: does not fit the recipe ({in_short(error)}); start anew in another folder"
+                ) from None
+        return replace(standing, tensors={})
 
     def append(self, entry: Mapping[str, Any]) -> None:
         """Add one line to the log; OSError on a full disk."""
@@ -146,15 +178,27 @@ class RunFolder:
         """Drop log lines of steps that will be taken again, and a last line that a kill cut short."""
         if not self.log.exists():
             return
-        kept = [line for line in self.log.read_text(encoding="utf-8").splitlines() if _until(line, step)]
-        with replace_when_done(self.log) as partial:
-            partial.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        regular_file(self.log, "the log of a training run; move it away to go on", _LARGEST_LOG)
+        with self.log.open("rb") as old, replace_when_done(self.log) as partial, partial.open("wb") as new:
+            while line := old.readline(_LARGEST):
+                if _until(line, step):
+                    new.write(line.rstrip() + b"\n")
 
 
-def _until(line: str, step: int) -> bool:
+def _standing(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Standing:
+    best, best_step = header["best"], header["best_step"]
+    return Standing(
+        arguments.whole("step", header["step"], 0),
+        None if best is None else arguments.real("best", best, -math.inf),
+        None if best_step is None else arguments.whole("best_step", best_step, 0),
+        tensors,
+    )
+
+
+def _until(line: bytes, step: int) -> bool:
     try:
-        return int(json.loads(line)["step"]) <= step
-    except (ValueError, KeyError, TypeError):
+        return bool(json.loads(line.decode())["step"] <= step)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

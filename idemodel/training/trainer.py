@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -89,18 +89,21 @@ class Trainer:
         return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
 
     def load_state(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` gave; KeyError or RuntimeError where a name or shape does not fit."""
+        """Take over what :meth:`state` gave; KeyError, RuntimeError or ValueError where something does not fit."""
+        for name, value in tensors.items():
+            if not bool(torch.isfinite(value).all()):
+                raise ValueError(f"{name} holds something other than finite numbers")
         for role, network in self._networks().items():
             network.load_state_dict({name: tensors[f"{role}.{name}"] for name in network.state_dict()})
         for role, adam, network in self._adams():
             for name, parameter in network.named_parameters():
-                found = {moment: tensors.get(f"{role}.adam.{moment}.{name}") for moment in _MOMENTS}
-                if all(value is not None for value in found.values()):
-                    adam.state[parameter] = {
-                        moment: value.clone() if moment == "step" else value.to(parameter.device, copy=True)
-                        for moment, value in found.items()
-                        if value is not None
-                    }
+                found = [tensors.get(f"{role}.adam.{moment}.{name}") for moment in _MOMENTS]
+                moments = [value for value in found if value is not None]
+                if len(moments) == len(_MOMENTS):
+                    _check_moments(f"{role}.adam of {name}", moments, parameter)
+                    steps, *means = moments
+                    values = [steps.float().clone(), *(mean.to(parameter, copy=True) for mean in means)]
+                    adam.state[parameter] = dict(zip(_MOMENTS, values, strict=True))
 
     def finite(self) -> bool:
         """Whether every weight is a finite number."""
@@ -163,6 +166,14 @@ class Trainer:
         if self.discriminator and self._discriminator_adam:
             pairs.append(("discriminator", self._discriminator_adam, self.discriminator))
         return pairs
+
+
+def _check_moments(name: str, moments: Sequence[Tensor], parameter: nn.Parameter) -> None:
+    steps, mean, square = moments
+    if steps.numel() != 1 or mean.shape != parameter.shape or square.shape != parameter.shape:
+        raise ValueError(f"{name} is of another shape")
+    if float(steps) < 0 or bool((square < 0).any()):
+        raise ValueError(f"{name} is negative")
 
 
 def _placed(network: _Network, device: torch.device) -> _Network:

@@ -1,0 +1,1 @@
+"""Hostile and broken files for every reader, read in a process of their own."""

@@ -52,18 +52,19 @@ class _Attempt:
     margin: float = 0.0  # of each side, the border repeated: a face that the border cuts is found there
 
 
-_UPRIGHT = (_Attempt(800), _Attempt(2000, enlarged=4))
+_UPRIGHT = ((_Attempt(800),), (_Attempt(2000, enlarged=4),))
 _TURNED = tuple(_Attempt(800, degrees=degrees) for degrees in (30, -30, 90, -90, 180))
-_CUT = (_Attempt(800, margin=0.3),)
+_CUT = _Attempt(800, margin=0.3)
+_ANY = (_UPRIGHT[0], _UPRIGHT[1] + _TURNED, (_CUT,))
 
 
 def find_faces(image: Image, detector: Detector, upright: bool = False) -> list[Face]:
     """The faces of a picture, largest first.
 
-    A copy of at most 800 pixels is searched, then one of 2000 for small faces (small pictures enlarged up to four
-    times), then, unless ``upright``, turned copies, and one with a margin for a face that the border cuts. The first
-    that shows a face is enough. Every face is looked at again upright and of one size, which makes the eyes'
-    accuracy independent of its size and turn.
+    A copy of at most 800 pixels is searched. Where it shows none, one of 2000 for small faces (small pictures enlarged
+    up to four times) and, unless ``upright``, turned copies, of which the one with the surest face counts; at last one
+    with a margin, for a face that the border cuts. Every face is looked at again upright and of one size, which makes
+    the eyes' accuracy independent of its size and turn; what is not seen again is none.
 
     Parameters
     ----------
@@ -77,10 +78,11 @@ def find_faces(image: Image, detector: Detector, upright: bool = False) -> list[
     list of Face
         Empty where no face is found.
     """
-    for attempt in _UPRIGHT if upright else (*_UPRIGHT, *_TURNED, *_CUT):
-        faces = list(_look(image, detector, attempt))
-        if faces:
-            return sorted(faces, key=lambda face: -face.eyes.distance)
+    for attempts in _UPRIGHT if upright else _ANY:
+        seen = [list(_look(image, detector, attempt)) for attempt in attempts]
+        surest = max(seen, key=lambda faces: max((face.score or 0.0 for face in faces), default=-1.0))
+        if surest:
+            return sorted(surest, key=lambda face: -face.eyes.distance)
     return []
 
 
@@ -88,10 +90,9 @@ def _look(image: Image, detector: Detector, attempt: _Attempt) -> Iterator[Face]
     move, height, width = _placed(image.shape[0], image.shape[1], attempt)
     same = move == Similarity(1, 0) and (height, width) == image.shape[:2]
     for sighting in detector.find(image if same else warp(image, move, height, width, "edge")):
-        first = _face(sighting, move.inverse, detector)
-        again = _looked_at_again(image, detector, first)
-        if again or not attempt.degrees:  # turned copies show faces where there are none; they need to be seen twice
-            yield again or first
+        again = _looked_at_again(image, detector, _face(sighting, move.inverse, detector))
+        if again:  # what is seen once only is no face, or its eyes are not where they seemed
+            yield again
 
 
 def _placed(height: int, width: int, attempt: _Attempt) -> tuple[Similarity, int, int]:

@@ -40,6 +40,9 @@ def doctor() -> None:
     say("\nBackends")
     for name, state in _backends().items():
         say(f"  {name:13} {state}")
+    say("\nFace detectors")
+    for name, state in _detectors().items():
+        say(f"  {name:13} {state}")
     say("\nFolders")
     for name, state in _folders().items():
         say(f"  {name:13} {state}")
@@ -62,6 +65,13 @@ def _backends() -> dict[str, str]:
     states = {name: backends.why_missing(name) or "ready" for name in backends.NAMES if name != "auto"}
     states["auto"] = f"takes {backends.resolve('auto')}"
     return states
+
+
+def _detectors() -> dict[str, str]:
+    from idemodel.faces.detectors import DETECTORS
+
+    reasons = {name: kind().why_missing() for name, kind in DETECTORS.items()}
+    return {name: f"{why} (extra {DETECTORS[name].extra})" if why else "ready" for name, why in reasons.items()}
 
 
 def _folders() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Photos to aligned photos: which face is taken, what is refused, what stays as it is; detectors that see what they are told."""
+"""Photos to aligned photos: which face is taken, what is refused, what stays; a detector that sees painted spots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from idekernels.errors import InputError
-from idemodel.faces import detectors, photos
+from idemodel.faces import detectors
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import Sighting, any_detector, open_detector
 from idemodel.faces.eye_table import EyeTable

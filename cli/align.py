@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,11 @@ from idecli.batch import Batch, Image
 from idecli.console import note, say
 from idecli.options import PATH, Size
 from idekernels.errors import InputError
+from idemodel.faces.align_report import AlignReport
+from idemodel.faces.detectors import any_detector, open_detector
+from idemodel.faces.eye_table import read_eyes
 from idemodel.faces.images import read_colour, write_image
+from idemodel.faces.photos import Aligned, Aligner, AlignSettings
 
 
 class FaceChoice(click.ParamType):
@@ -25,7 +30,7 @@ class FaceChoice(click.ParamType):
         text = str(value)
         if text in ("largest", "all"):
             return text
-        if not text.isascii() or not text.isdigit() or not 1 <= int(text[:6]) == int(text):
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
             self.fail(f"{value!r} is neither largest, nor all, nor a number from 1 on", param, ctx)
         return int(text)
 
@@ -67,44 +72,16 @@ def align(
     Photos that are there already are skipped; a photo without a usable face is reported, the rest goes on, and the
     exit code is 1.
     """
-    from idemodel.faces.align_report import AlignReport
-    from idemodel.faces.detectors import any_detector, open_detector
-    from idemodel.faces.eye_table import read_eyes
-    from idemodel.faces.photos import Aligned, Aligner, AlignSettings
-
     table = read_eyes(eyes) if eyes else None
     finds = any_detector() if table and detector == "auto" else open_detector(detector)
     aligner = Aligner(AlignSettings(*size, face=face, pad=pad), finds, table)
     batch = Batch.find(photos, out, overwrite, "{stem}-1.png" if face == "all" else "{stem}.png")
     note(f"detector {finds.name if finds else 'none'}" + (f", eyes of {len(table.rows)} photos given" if table else ""))
-    told = AlignReport.open(out / "report") if report else None
-
-    def read(file: Path) -> list[Aligned]:
-        image = read_colour(file)
-        faces = aligner.faces(file, image)
-        try:
-            made = aligner.align(file, image, faces)
-        except InputError as error:
-            if told:
-                told.add(file, image, faces, (), str(error).removeprefix(f"{file}: "))
-            raise
-        if told:
-            told.add(file, image, faces, made)
-        for warning in {text: None for aligned in made for text in aligned.warnings}:
-            note(f"{file}: {warning}")
-        return made
-
-    def make(targets: Sequence[Path], several: Sequence[list[Aligned]]) -> Iterable[Image]:
-        for target, made in zip(targets, several, strict=True):
-            stem = target.stem.removesuffix("-1")
-            for number, aligned in enumerate(made[1:], 2):  # the first face comes last: its file says that all are done
-                write_image(target.with_name(f"{stem}-{number}.png"), aligned.image)
-            yield made[0].image
-
     if batch.todo:
         out.mkdir(parents=True, exist_ok=True)
+        told = AlignReport.open(out / "report") if report else None
         try:
-            batch.run("Aligning", 1, read, make)
+            batch.run("Aligning", 1, lambda file: _read(file, aligner, told), _write_others)
         finally:
             if told:
                 told.write()
@@ -112,3 +89,31 @@ def align(
         note(f"{table.path}: rows without a photo: {', '.join(table.unused[:8])}{' ...' if table.unused[8:] else ''}")
     say(batch.summary(out))
     return batch.exit_code
+
+
+def _read(file: Path, aligner: Aligner, report: AlignReport | None) -> list[Aligned]:
+    """The aligned faces of one photo, reported whether there are any or not."""
+    image = read_colour(file)
+    faces = aligner.faces(file, image)
+    made: list[Aligned] = []
+    refusal = ""
+    try:
+        made = aligner.align(file, image, faces)
+    except InputError as error:
+        refusal = str(error).removeprefix(f"{file}: ")
+        raise
+    finally:
+        if report:
+            report.add(file, image, faces, made, refusal)
+    for warning in {text: None for aligned in made for text in aligned.warnings}:
+        note(f"{file}: {warning}")
+    return made
+
+
+def _write_others(targets: Sequence[Path], several: Sequence[list[Aligned]]) -> Iterable[Image]:
+    """Write all faces of a photo but the first, which comes last: its file says that all are done."""
+    for target, made in zip(targets, several, strict=True):
+        stem = target.stem.removesuffix("-1")
+        for number, aligned in enumerate(made[1:], 2):
+            write_image(target.with_name(f"{stem}-{number}.png"), aligned.image)
+        yield made[0].image

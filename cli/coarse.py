@@ -59,6 +59,8 @@ def coarse(
             load_kernels(chosen, prepared)
             reader = PhotoReader(bank.height, bank.width, photo.align, note)
             _synthesise(photos, prepared, chosen, reader, leave_one_out)
+            if reader.aligned:
+                note(f"{reader.aligned} photos were aligned first")
     say(photos.summary(out))
     return photos.exit_code
 

@@ -85,5 +85,7 @@ def synth(
             load_kernels(sketcher.settings, sketcher.prepared)
             at_once = photos_at_once(sketcher.prepared, sketcher.settings)
             batch.run(PLURALS[bank.settings.target_kind].capitalize(), at_once, read, make)
+            if reader.aligned:
+                note(f"{reader.aligned} photos were aligned first")
     say(batch.summary(out))
     return batch.exit_code

@@ -149,6 +149,17 @@ def test_a_report_can_be_given_back(photos: Path, tmp_path: Path) -> None:
         assert np.abs(one - two).mean() < 0.5
 
 
+def test_a_report_that_is_none_is_left_alone(
+    photos: Path, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "out" / "report" / "eyes.csv"
+    report.parent.mkdir(parents=True)
+    report.write_bytes(b"\xff\xfe")
+    assert call("align", photos / "a.png", "-o", tmp_path / "out", "--eyes", table, "--report") == 1
+    (told,) = errors(capsys)
+    assert str(report) in told and "move it away" in told and report.read_bytes() == b"\xff\xfe"
+
+
 @pytest.mark.usefixtures("sees")
 def test_all_faces_have_numbers(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
@@ -169,13 +180,17 @@ def bank(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("sees")
-def test_coarse_aligns_what_needs_it_and_only_that(photos: Path, bank: Path, tmp_path: Path) -> None:
+def test_coarse_aligns_what_needs_it_and_only_that(
+    photos: Path, bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     kept, moved = tmp_path / "pairs" / "photo" / "0001.png", photos / "a.png"
     for mode in ("auto", "never"):
         assert call("coarse", bank, kept, "-o", tmp_path / mode, "--k", 3, "--align", mode) == 0
     assert (tmp_path / "auto" / "0001.png").read_bytes() == (tmp_path / "never" / "0001.png").read_bytes()
     assert call("align", moved, "-o", tmp_path / "aligned", "--size", "125x100") == 0
+    capsys.readouterr()
     assert call("coarse", bank, moved, "-o", tmp_path / "auto", "--k", 3) == 0
+    assert "1 photos were aligned first" in capsys.readouterr().err
     assert call("coarse", bank, tmp_path / "aligned" / "a.png", "-o", tmp_path / "never", "--k", 3) == 0
     assert (tmp_path / "auto" / "a.png").read_bytes() == (tmp_path / "never" / "a.png").read_bytes()
     assert call("coarse", bank, moved, "-o", tmp_path / "refused", "--k", 3, "--align", "never") == 1

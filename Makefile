@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
 .PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 bench results results-fine results-direction \
-	lint clean
+	robustness lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -35,6 +35,9 @@ results-fine: $(VENV)/.installed
 
 results-direction: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.direction --write docs/RESULTS.md
+
+robustness: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.robustness --write docs/RESULTS.md
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from idecli.batch import Batch, Image, number_in_bank, split_banks
 from idecli.console import err, note, say
+from idecli.normalise import normalise_option, normaliser
 from idecli.options import PATH, Bytes, PhotoOptions, direction_check, kernel_options, photo_options
 from idekernels.bank import PLURALS
 from idemodel.faces.photos import PhotoReader
@@ -22,6 +23,7 @@ from idemodel.faces.photos import PhotoReader
 @direction_check
 @kernel_options
 @photo_options()
+@normalise_option
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
 @click.option(
     "--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference; never replaced by another."
@@ -33,6 +35,7 @@ def coarse(
     out: Path,
     direction: str | None,
     photo: PhotoOptions,
+    normalise: str,
     leave_one_out: bool,
     backend: str,
     memory: int | None,
@@ -41,9 +44,10 @@ def coarse(
 ) -> int:
     """Make coarse sketches of photos (files or folders) from a bank, or from several banks as one.
 
-    Leading arguments that end in .h5 are banks. Photos are aligned to the bank's size where they are not (--align).
-    Sketches that are there already are skipped; a photo that cannot be used is reported, the rest goes on, and the
-    exit code is 1. From a sketch-to-photo bank: the same with sketches in and photos out.
+    Leading arguments that end in .h5 are banks. Photos are aligned to the bank's size where they are not (--align);
+    those whose light or background is unlike the bank's are normalised, and named. Sketches that are there already
+    are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1. From a
+    sketch-to-photo bank: the same with sketches in and photos out.
     """
     from idekernels import CoarseSettings, open_bank, prepare
 
@@ -58,7 +62,7 @@ def coarse(
             out.mkdir(parents=True, exist_ok=True)
             load_kernels(chosen, prepared)
             reader = PhotoReader(bank.height, bank.width, photo.align, note)
-            _synthesise(photos, prepared, chosen, reader, leave_one_out)
+            _synthesise(photos, prepared, chosen, leave_one_out, reader, normaliser(bank, normalise))
             if reader.aligned:
                 note(f"{reader.aligned} photos were aligned first")
     say(photos.summary(out))
@@ -73,13 +77,20 @@ def load_kernels(settings: Any, prepared: Any) -> None:
         warm_up(settings, prepared.backend, prepared.bank)
 
 
-def _synthesise(photos: Batch, prepared: Any, settings: Any, reader: PhotoReader, leave_one_out: bool) -> None:
+def _synthesise(
+    photos: Batch,
+    prepared: Any,
+    settings: Any,
+    leave_one_out: bool,
+    reader: PhotoReader,
+    normalised: Callable[[Path, Image], Image],
+) -> None:
     from idekernels.coarse import coarse_sketch, photos_at_once
 
     bank = prepared.bank
 
     def read(file: Path) -> tuple[Image, int]:
-        image = reader.read(file).image
+        image = normalised(file, reader.read(file).image)
         return image, number_in_bank(file, bank.names) if leave_one_out else -1
 
     def make(_: Sequence[Path], batch: Sequence[tuple[Image, int]]) -> Iterable[Image]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from idecli.batch import Batch, Image, number_in_bank, split_banks
 from idecli.coarse import load_kernels
 from idecli.console import err, note, say
+from idecli.normalise import normalise_option, normaliser
 from idecli.options import PATH, Bytes, PhotoOptions, direction_check, kernel_changes, photo_options
 from idekernels.bank import PLURALS
 from idemodel.faces.images import write_image
@@ -28,6 +30,7 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @direction_check
 @photo_options(paste_back=True)
 @kernel_changes
+@normalise_option
 @click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
 @click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
 @click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda.")
@@ -40,6 +43,7 @@ def synth(
     save_coarse: bool,
     direction: str | None,
     photo: PhotoOptions,
+    normalise: str,
     leave_one_out: bool,
     backend: str,
     device: str,
@@ -50,10 +54,11 @@ def synth(
     """Sketch photos (files or folders) the whole way, from a bank, or several as one, and a trained model.
 
     Stage 1 runs as it did when the model was trained, unless options change that. Photos are aligned to the bank's
-    size where they are not (--align). The fine sketch has the bank's size, or with --size double twice the rows and
-    columns; with --paste-back it lies over the photo it was made of. Sketches that are there already are skipped; a
-    photo that cannot be used is reported, the rest goes on, and the exit code is 1. With bank and model of
-    sketch-to-photo: the same with sketches in and photos out.
+    size where they are not (--align); those whose light or background is unlike the bank's are normalised, and named.
+    The fine sketch has the bank's size, or with --size double twice the rows and columns; with --paste-back it lies
+    over the photo it was made of. Sketches that are there already are skipped; a photo that cannot be used is
+    reported, the rest goes on, and the exit code is 1. With bank and model of sketch-to-photo: the same with sketches
+    in and photos out.
     """
     banks, (model, *given) = split_banks(inputs, 2, _USAGE)
     with err.status("Loading the model"):
@@ -64,15 +69,17 @@ def synth(
     with open_bank(*banks, direction=direction) as bank:
         sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device)
         batch = Batch.find(given, out, overwrite)
+        normalised = normaliser(bank, normalise)
+        reader = PhotoReader(bank.height, bank.width, photo.align, note)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
 
-        reader = PhotoReader(bank.height, bank.width, photo.align, note)
-
         def read(file: Path) -> tuple[Photo, int]:
-            return reader.read(file), number_in_bank(file, bank.names) if leave_one_out else -1
+            taken = reader.read(file)
+            left_out = number_in_bank(file, bank.names) if leave_one_out else -1
+            return replace(taken, image=normalised(file, taken.image)), left_out
 
-        def make(targets: Sequence[Path], read: Sequence[tuple[Photo, int]]) -> Iterable[Image]:
-            photos, left_out = zip(*read, strict=True)
+        def make(targets: Sequence[Path], contents: Sequence[tuple[Photo, int]]) -> Iterable[Image]:
+            photos, left_out = zip(*contents, strict=True)
             made = sketcher.sketch([each.image for each in photos], exclude=np.array(left_out))
             if save_coarse:
                 for target, coarse in zip(targets, made.coarse.images(), strict=True):

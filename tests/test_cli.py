@@ -18,6 +18,7 @@ from PIL import Image
 from idecli.main import idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.images import read_colour, read_grey
+from idemodel.faces.normalise import Normaliser
 
 SIZE = "60x48"
 KERNEL = ["--patch", "8", "--overlap", "4", "--radius", "2"]
@@ -295,3 +296,32 @@ def test_an_interrupted_batch_keeps_what_is_done_and_goes_on(workshop: Path, tmp
     assert run(["coarse", str(bank), str(photos), "-o", str(out)]) == 0
     assert len(list(out.glob("*.png"))) == 8
     assert (out / "0003.png").read_bytes() == done
+
+
+def test_coarse_normalises_what_is_unlike_the_bank(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dark, own = tmp_path / "dark.png", workshop / "pairs/photo/0001.png"
+    Image.fromarray(read_colour(own) // 8).save(dark)
+    for way in ("auto", "none"):
+        out = tmp_path / way
+        photos = [str(dark), str(own), "--method", "mean"]
+        assert run(["coarse", str(workshop / "bank.h5"), *photos, "-o", str(out), "--normalise", way]) == 0
+        told = [line for line in capsys.readouterr().err.splitlines() if "normalised" in line]
+        assert [line.partition(": ")[0] for line in told] == ([str(dark)] if way == "auto" else [])
+    with open_bank(workshop / "bank.h5") as bank:
+        made = Normaliser.of(bank).normalise(read_colour(dark)).photo
+        expected = coarse_sketch(made, bank, method="mean").images()[0]
+    np.testing.assert_array_equal(read_grey(tmp_path / "auto/dark.png"), expected)
+    np.testing.assert_array_equal(read_grey(tmp_path / "auto/0001.png"), read_grey(tmp_path / "none/0001.png"))
+
+
+def test_a_bank_without_grey_levels_normalises_only_when_told_to(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank, photo = tmp_path / "gradient.h5", workshop / "pairs/photo/0001.png"
+    assert run(["bank", "build", str(workshop / "pairs"), str(bank), *KERNEL, "--plane", "gradient"]) == 0
+    assert run(["coarse", str(bank), str(photo), "-o", str(tmp_path / "out")]) == 0
+    assert "taken as they are" in capsys.readouterr().err
+    told = fails(capsys, "coarse", bank, photo, "-o", tmp_path / "levels", "--normalise", "levels")
+    assert "--plane intensity" in told and "--normalise none" in told

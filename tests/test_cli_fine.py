@@ -19,6 +19,7 @@ from PIL import Image
 from idecli.main import run
 from idemodel.checkpoint import load_generator, save_generator
 from idemodel.faces.images import read_colour, read_grey
+from idemodel.faces.normalise import Normaliser
 from idemodel.network import MLANet
 from idemodel.sketcher import Sketcher
 from idemodel.training.trainer import Trainer
@@ -140,6 +141,19 @@ def test_synth_writes_what_the_sketcher_makes(workshop: Path, tmp_path: Path) ->
     np.testing.assert_allclose(read_grey(tmp_path / "0002.png"), made.images()[0], atol=1)
     np.testing.assert_array_equal(read_grey(tmp_path / "coarse" / "0002.png"), made.coarse.images()[0])
     assert len(list(tmp_path.glob("*.png"))) == len(list((tmp_path / "coarse").iterdir())) == 6
+
+
+def test_both_stages_see_the_normalised_photo(workshop: Path, tmp_path: Path) -> None:
+    bank, model, dark = workshop / "bank.h5", workshop / "run" / "best.safetensors", tmp_path / "dark.png"
+    Image.fromarray(read_colour(workshop / "pairs" / "photo" / "0002.png") // 8).save(dark)
+    assert call("synth", bank, model, dark, "-o", tmp_path / "out", "--save-coarse") == 0
+    with Sketcher(bank, model) as sketcher:
+        assert sketcher.enhancer.needs_photo
+        normalised = Normaliser.of(sketcher.prepared.bank).normalise(read_colour(dark))
+        assert "levels" in normalised.steps
+        made = sketcher.sketch(normalised.photo)
+    np.testing.assert_allclose(read_grey(tmp_path / "out" / "dark.png"), made.images()[0], atol=1)
+    np.testing.assert_array_equal(read_grey(tmp_path / "out" / "coarse" / "dark.png"), made.coarse.images()[0])
 
 
 def test_synth_doubles_and_takes_other_settings(workshop: Path, tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ Grey = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 SAMPLE = 128  # bank photos that are measured, evenly spaced
+SMALLEST = 16  # pixels a side
 METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "none": (),
@@ -50,22 +51,31 @@ class Measures:
 
     noise : standard deviation, grey levels. side : horizontal slope of the log light on the face, a picture's width
     as unit, positive where the right is lighter. levels : the darkest part of the head, then quantiles of the face.
-    ground : level of the background beside the head, and how far pixels there usually stray from it.
+    contrast : standard deviation of the face, grey levels. ground : level of the background beside the head, and how
+    far pixels there usually stray from it.
     """
 
     noise: float
     side: float
     levels: tuple[float, ...]
+    contrast: float
     ground: tuple[float, float]
 
     def of(self, step: str) -> Grey:
         """What decides about one step."""
-        found = {"noise": self.noise, "light": self.side, "levels": self.levels, "background": self.ground}
-        return np.atleast_1d(np.asarray(found[step], np.float64))
+        found: dict[str, tuple[float, ...]] = {
+            "noise": (self.noise,),
+            "light": (self.side,),
+            "levels": (*self.levels, self.contrast),
+            "background": self.ground,
+        }
+        return np.array(found[step])
 
 
-# A photo is unusual where it lies outside the bank's range by more than the bank's own deviation plus this.
-_SLACK = MappingProxyType({"noise": 1.0, "light": 0.1, "levels": 8.0, "background": 8.0})
+# A photo is unusual where it lies outside the bank's range by more than half the bank's deviation and this.
+_SLACK: Mapping[str, Any] = MappingProxyType(
+    {"noise": 1.0, "light": 0.1, "levels": np.array([4.0] * (1 + len(_QUANTILES)) + [1.0]), "background": 8.0}
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,7 @@ class Normaliser:
     def __init__(self, planes: NDArray[np.uint8]) -> None:
         found = [measure(plane) for plane in planes]
         self._limits = {step: _limits(np.array([one.of(step) for one in found]), _SLACK[step]) for step in _SLACK}
+        self._limits["noise"][0][:] = 0.0  # nothing has too little noise
         self._side = float(np.median([one.side for one in found]))
         self._levels = np.median([one.levels for one in found], axis=0)
         self._prior, self._ground = _backgrounds(planes, [one.ground[0] for one in found])
@@ -99,13 +110,9 @@ class Normaliser:
         Raises
         ------
         InputError
-            The bank has no plane of grey levels.
+            The bank has no plane of grey levels, or one under 16 pixels a side.
         """
-        if not can_normalise(bank):
-            raise InputError(
-                f"the bank has no plane 'intensity' (only {', '.join(bank.settings.representations)}) to normalise "
-                "photos by; build it with --plane intensity, or use --normalise none"
-            )
+        require_grey(bank)
         plane = bank.settings.representations.index("intensity")
         chosen = np.unique(np.linspace(0, bank.images - 1, min(sample, bank.images)).round().astype(int))
         return cls(np.stack([bank.source(int(one), int(one) + 1)[0, plane] for one in chosen]))
@@ -191,8 +198,18 @@ class Normaliser:
 
 
 def can_normalise(bank: PatchBank) -> bool:
-    """Whether a bank keeps the grey levels that photos are brought to."""
-    return "intensity" in bank.settings.representations
+    """Whether a bank keeps the grey levels that photos are brought to, at a size that shows a face."""
+    return "intensity" in bank.settings.representations and min(bank.height, bank.width) >= SMALLEST
+
+
+def require_grey(bank: PatchBank) -> None:
+    """InputError where :func:`can_normalise` says no."""
+    if not can_normalise(bank):
+        raise InputError(
+            f"photos are normalised by the bank's plane 'intensity', {SMALLEST} pixels a side or more; it has "
+            f"{', '.join(bank.settings.representations)} of {bank.height} x {bank.width}: build it with --plane "
+            "intensity, or use --normalise none"
+        )
 
 
 def measure(grey: NDArray[Any]) -> Measures:
@@ -200,13 +217,15 @@ def measure(grey: NDArray[Any]) -> Measures:
     grey = np.asarray(grey, np.float64)
     beside = grey[_beside(*grey.shape)]
     ground = float(np.median(beside))
+    face = grey[_face(*grey.shape)]
     return Measures(
         noise=_noise(grey),
         side=_side(grey),
         levels=(
             float(np.percentile(grey[_head(*grey.shape)], _DARKEST)),
-            *np.percentile(grey[_face(*grey.shape)], _QUANTILES).tolist(),
+            *np.percentile(face, _QUANTILES).tolist(),
         ),
+        contrast=float(face.std()),
         ground=(ground, float(np.median(np.abs(beside - ground)))),
     )
 
@@ -231,9 +250,9 @@ def _side(grey: Grey) -> float:
     return float(slope[order][np.searchsorted(share, share[-1] / 2.0)])
 
 
-def _limits(found: Grey, slack: float) -> tuple[Grey, Grey]:
+def _limits(found: Grey, slack: Any) -> tuple[Grey, Grey]:
     """Lowest and highest usual value of every column of (n, m) measures."""
-    margin = found.std(axis=0) + slack
+    margin = 0.5 * found.std(axis=0) + slack
     return found.min(axis=0) - margin, found.max(axis=0) + margin
 
 

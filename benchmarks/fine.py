@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe, one_line, replace_section
-from benchmarks.results import DATA, METRICS, PLANES, count_photos, do
+from benchmarks.results import AS_THEY_ARE, DATA, METRICS, PLANES, count_photos, do
 from benchmarks.timing import in_turns, quartiles
 from idemodel.checkpoint import read_header
 from idemodel.inputs import guide_channels
@@ -57,7 +57,7 @@ def _scored(data: Path, out: Path) -> str:
     resume = ["--resume"] if (run / "state.safetensors").exists() else []
     do("train", str(data / "train"), str(bank), "-o", str(run), "--device", "cpu", *resume)
     model, photos, fine = run / "best.safetensors", data / "test" / "photo", out / "compact"
-    synth = ("synth", str(bank), str(model), str(photos), "-o", str(fine), "--save-coarse", "--overwrite")
+    synth = ("synth", str(bank), str(model), str(photos), "-o", str(fine), "--save-coarse", *AS_THEY_ARE)
     do(*synth, "--device", "cpu")
     start = time.perf_counter()
     do(*synth, "--device", "cpu")

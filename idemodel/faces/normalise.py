@@ -7,7 +7,7 @@ to either side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -105,7 +105,7 @@ class Normaliser:
 
     @classmethod
     def of(cls, bank: PatchBank, sample: int = SAMPLE) -> Normaliser:
-        """Measure a bank, ``sample`` of its photos evenly spaced, read one by one.
+        """Measure a bank, ``sample`` of its photos evenly spaced, read one by one; their luma alone is kept meanwhile.
 
         Raises
         ------
@@ -164,8 +164,13 @@ class Normaliser:
         return bool(((found < low) | (found > high)).any())
 
     def _take(self, step: str, grey: Grey, photo: Image) -> Grey:
-        steps = {"noise": self._denoised, "light": self._lit, "levels": self._levelled}
-        return steps[step](grey) if step in steps else self._flattened(grey, photo)
+        steps: dict[str, Callable[[Grey], Grey]] = {
+            "noise": self._denoised,
+            "light": self._lit,
+            "levels": self._levelled,
+            "background": lambda given: self._flattened(given, photo),
+        }
+        return steps[step](grey)
 
     def _denoised(self, grey: Grey) -> Grey:
         """Non-local means (Buades et al., 2005) at the noise that was measured."""
@@ -276,7 +281,7 @@ def _flood(grey: Grey, level: float) -> NDArray[np.bool_]:
     from scipy.ndimage import binary_opening, gaussian_filter, label
 
     alike = (np.abs(gaussian_filter(grey, 1.0) - level) < _FLOOD) & ~_face(*grey.shape)
-    parts, _ = label(np.pad(binary_opening(np.pad(alike, 3, mode="edge"), iterations=2)[3:-3, 3:-3], 0))
+    parts, _ = label(binary_opening(np.pad(alike, 3, mode="edge"), iterations=2)[3:-3, 3:-3])
     roots = np.unique(parts[_beside(*grey.shape)])
     return np.isin(parts, roots[roots > 0])
 

@@ -42,10 +42,11 @@ def load_inception(path: str | Path) -> Callable[[Grey], Features]:
     from idemodel.metrics.inception import Inception
 
     file = Path(path)
+    found = read_weights(file, WANTED)
     with torch.device("meta"):
         network = Inception()
     shapes = {name: value.shape for name, value in network.state_dict().items() if "num_batches" not in name}
-    tensors = take(read_weights(file, WANTED), shapes, file, WANTED)
+    tensors = take(found, shapes, file, WANTED)
     counters = {name: torch.tensor(0) for name in network.state_dict() if name not in shapes}
     network.load_state_dict(tensors | counters, assign=True)
     network.eval()

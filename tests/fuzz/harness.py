@@ -106,6 +106,14 @@ def working(*arguments: Any, **options: Any) -> Iterator[Worker]:
         worker.close()
 
 
+def judged(worker: Worker, reader: Reader, content: bytes, folder: Path) -> str:
+    """What :meth:`Worker.judge` says of a file of this content in a folder."""
+    path = folder / reader.file
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return worker.judge(reader, path)
+
+
 def _check_message(reader: Reader, message: str, path: Path) -> None:
     if not message.strip() or "\n" in message or "\r" in message:
         raise Failure(f"{reader.name}: a message that is not one line: {message!r}")

@@ -270,27 +270,27 @@ def logs() -> list[bytes]:
     return ["".join(json.dumps(line) + "\n" for line in lines * 3).encode()]
 
 
+@cache
 def trainer() -> Any:
-    """A trainer of the tiny recipe that has taken one step."""
-    import torch
-
+    """A trainer of the tiny recipe."""
     from idemodel.network import MLAConfig
-    from idemodel.training.pairs import Batch
     from idemodel.training.trainer import Trainer
 
-    trainer = Trainer(tiny_recipe(), MLAConfig(1, 4, 1), 0)
-    trainer.step(Batch(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 32, 32)), 0)
-    return trainer
+    return Trainer(tiny_recipe(), MLAConfig(1, 4, 1), 0)
 
 
 @cache
 def states() -> tuple[bytes, ...]:
     """A run folder's state after a step."""
 
-    def write(path: Path) -> None:
-        from idemodel.training.run_folder import RunFolder, Standing
+    import torch
 
+    from idemodel.training.pairs import Batch
+    from idemodel.training.run_folder import RunFolder, Standing
+
+    def write(path: Path) -> None:
         made_by = trainer()
+        made_by.step(Batch(torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 32, 32)), 0)
         RunFolder(path.parent).save(Standing(1, 0.5, 1, made_by.state()), made_by.best_generator, {}, "photo-to-sketch")
 
     return (made("state.safetensors", write),)

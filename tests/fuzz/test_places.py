@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.fuzz.harness import Worker, working
+from tests.fuzz.harness import Worker
 from tests.fuzz.reader import Reader
 from tests.fuzz.readers import READERS
 
@@ -63,12 +63,6 @@ FILES: dict[str, Callable[[Reader, Path], None]] = {
     "zeros without end": _sparse,
     "a good file, and zeros without end": _lengthened,
 }
-
-
-@pytest.fixture(scope="module")
-def worker(bound_by_permissions: list[str]) -> Iterator[Worker]:
-    with working(prefix=bound_by_permissions) as worker:
-        yield worker
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)

@@ -27,6 +27,7 @@ from idekernels.cuda.catalogue import CudaEntry, Entry
 from idekernels.cuda.launch import WARP
 
 ARCHITECTURES = (75, 80, 89, 90)
+TRIED = (1, 2, 3, 4, 5, 6, 8)  # patches a warp of matching
 Instruction = tuple[int, str, str]  # address, opcode, operands
 
 _BLOCK = re.compile(r"Compiling entry function '(\S+)' for 'sm_\d+'(.*?)(?=Compiling entry function|\Z)", re.DOTALL)
@@ -40,12 +41,20 @@ _DOUBLE = re.compile(r"D(ADD|MUL|FMA|SETP|MNMX|SET|MMA)\b|.*\bF64\b|MUFU\.\w+64H
 
 
 @dataclass(frozen=True)
+class Region:
+    """How many of which instruction a loop holds, those of loops within it left out; ``around``: the loop around it."""
+
+    opcodes: dict[str, int]
+    around: int | None = None
+
+
+@dataclass(frozen=True)
 class Compiled:
     """One kernel on one architecture.
 
     threads : of a block, 0 where only the code is known. registers : of a thread. shared : bytes of a block. stack :
     bytes of a thread's local memory. spilled : bytes stored and loaded for want of registers. doubles : fp64
-    instructions in PTX and in machine code. loops : how many of which instruction every innermost loop holds.
+    instructions in PTX and in machine code. regions : its code, that outside of all loops first.
     """
 
     name: str
@@ -56,7 +65,7 @@ class Compiled:
     stack: int
     spilled: int
     doubles: int
-    loops: tuple[dict[str, int], ...]
+    regions: tuple[Region, ...]
 
 
 def compile_entry(entry: Entry | CudaEntry, architecture: int) -> list[Compiled]:
@@ -127,7 +136,7 @@ def _compiled(name: str, architecture: int, block: str, code: list[Instruction],
         stack=max(largest(r"(\d+) bytes stack frame"), largest(r"(\d+) bytes lmem")),
         spilled=sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", block))),
         doubles=in_ptx + sum(bool(_DOUBLE.match(opcode)) for _, opcode, _ in code),
-        loops=tuple(_innermost_loops(code)),
+        regions=tuple(_regions(code)),
     )
 
 
@@ -150,13 +159,27 @@ def _sections(shown: str) -> Iterator[tuple[str, list[Instruction]]]:
         )
 
 
-def _innermost_loops(code: list[Instruction]) -> Iterator[dict[str, int]]:
-    """Histograms of the opcodes between a jump back and where it goes, of loops that hold no other one."""
-    jumps = [(int(operands, 16), at) for at, opcode, operands in code if opcode.startswith("BRA") and operands]
-    loops = sorted({(where, at) for where, at in jumps if where < at})
-    for begin, end in loops:
-        if not any(begin <= first and last <= end and (first, last) != (begin, end) for first, last in loops):
-            yield dict(Counter(opcode for at, opcode, _ in code if begin <= at <= end))
+def _regions(code: list[Instruction]) -> Iterator[Region]:
+    """Code outside of loops, then every loop: what lies between a jump back and where it goes.
+
+    Left out is the code at the end that only diverged warps go through, and that jumps back from where it was called.
+    """
+    detours = [int(operands, 16) for _, opcode, operands in code if opcode.startswith("BRA.DIV") and operands]
+    code = [one for one in code if one[0] < min(detours, default=2**63)]
+    ends: dict[int, int] = {}
+    for at, opcode, operands in code:
+        if opcode.startswith("BRA") and operands and int(operands, 16) < at:
+            ends[int(operands, 16)] = at  # several jumps back to one place are one loop
+    loops: list[tuple[int, int]] = [(-1, 2**63), *sorted(ends.items(), key=lambda loop: (loop[0], -loop[1]))]
+    for number, (begin, end) in enumerate(loops):
+        outer = [i for i, (first, last) in enumerate(loops[:number]) if first <= begin and end <= last]
+        inner = [loop for loop in loops[number + 1 :] if begin <= loop[0] and loop[1] <= end]
+        own = (
+            opcode
+            for at, opcode, _ in code
+            if begin <= at <= end and not any(first <= at <= last for first, last in inner)
+        )
+        yield Region(dict(Counter(own)), outer[-1] if outer else None)
 
 
 @cache
@@ -190,9 +213,15 @@ def _checked(result: tuple[Any, ...]) -> Any:
     return values[0] if values else None
 
 
+def tried() -> list[CudaEntry]:
+    """Matching with other numbers of patches a warp."""
+    usual = next(catalogue.match_entries())
+    return [CudaEntry(f"{rows} patches a warp", dataclasses.replace(usual.shape, rows=rows)) for rows in TRIED]
+
+
 def main() -> None:
-    """Print everything compiled with the default settings as JSON."""
-    entries = [*catalogue.numba_entries(10), next(catalogue.match_entries())]
+    """Print everything compiled with the default settings, then what was tried, as JSON."""
+    entries = [*catalogue.numba_entries(10), next(catalogue.match_entries()), *tried()]
     made = [one for at in ARCHITECTURES for entry in entries for one in compile_entry(entry, at)]
     print(json.dumps([dataclasses.asdict(one) for one in made], indent=1))
 

@@ -1,72 +1,180 @@
-"""The roofline's arithmetic: occupancy as the CUDA calculators give it, times never under what a resource allows."""
+"""The predictions' arithmetic: occupancy as NVIDIA publishes it, bounds that no time may beat, loops found in code."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.roofline import CARDS, DEMANDS, WORKS, Card, Compiled, Demand, K, demand_of, occupancy, predict
-from benchmarks.roofline import read_compiled as read
-from idekernels.cuda import launch
+from benchmarks import roofline
+from benchmarks.cards import CARDS, Card, blocks_of, occupancy, pipe, pipes_of
+from benchmarks.launches import Launch, Passes, Setting, launches, matching, usual_shape
+from benchmarks.toolchain import Compiled, Region, _regions, _sections
+from idekernels.cuda import catalogue
 
 T4, A100, H100 = CARDS
+ROW_OF_MATCH = Region({"IDP.4A.U8.U8": 12, "VABSDIFF4.U8": 12, "LDS": 9}, around=1)
+
+
+def compiled(*loops: Region, registers: int = 32, shared: int = 0) -> Compiled:
+    return Compiled("kernel", 80, 32, registers, shared, 0, 0, 0, (Region({"IMAD": 10, "EXIT": 1}), *loops))
 
 
 @pytest.mark.parametrize(
-    ("card", "registers", "shared", "threads", "warps"),
+    ("card", "threads", "registers", "shared", "blocks"),
     [
-        (A100, 32, 0, 256, 64),  # full
-        (A100, 64, 0, 256, 32),  # 65,536 registers, 64 a thread: 1,024 threads
-        (A100, 255, 0, 256, 8),
-        (A100, 32, 0, 32, 32),  # 32 blocks an SM at most
-        (A100, 32, 48 * 1024, 256, 24),  # three blocks of 49 KiB in 164
-        (T4, 32, 0, 1024, 32),
-        (T4, 32, 16 * 1024, 128, 16),  # four blocks of 16 KiB in 64
-        (T4, 37, 0, 128, 32),  # 1,280 registers a warp: 51 warps would fit, 32 are allowed
-        (H100, 128, 0, 128, 16),
+        (A100, 128, 37, 0, 12),  # CUDA C++ Best Practices Guide, "Calculating Occupancy": 75 %
+        (A100, 320, 37, 0, 4),  # the same: 63 %
+        (A100, 1024, 32, 0, 2),  # all 2,048 threads
+        (T4, 1024, 64, 0, 1),
+        (T4, 128, 93, 15160, 4),  # 15,360 bytes each of 65,536
+        (A100, 128, 93, 15160, 5),  # 3,072 registers a warp, twenty warps
+        (H100, 32, 32, 0, 32),  # the most blocks of an SM
+        (T4, 32, 32, 0, 16),
+        (A100, 256, 32, 100 * 1024, 1),  # with the runtime's 1,024 bytes, two would need 202 KiB of 164
+        (A100, 1024, 128, 0, 0),  # does not fit at all
     ],
 )
-def test_occupancy(card: Card, registers: int, shared: int, threads: int, warps: int) -> None:
-    assert occupancy(card, Compiled(registers, shared, threads)) == warps
+def test_blocks_of_an_sm(card: Card, threads: int, registers: int, shared: int, blocks: int) -> None:
+    assert blocks_of(card, threads, registers, shared) == blocks
+
+
+def test_occupancy_as_published() -> None:
+    assert occupancy(A100, 128, 37, 0) == 0.75
+    assert occupancy(A100, 320, 37, 0) == 0.625
+
+
+@pytest.mark.parametrize(("card", "published"), [(T4, 8.1e12), (A100, 19.5e12), (H100, 67e12)])
+def test_peaks_as_published(card: Card, published: float) -> None:
+    """Multiply-adds in float32, two operations each (the data sheets)."""
+    assert 2 * card.multiprocessors * card.lanes["FP32"] * card.clock == pytest.approx(published, rel=0.01)
+
+
+def test_pipes() -> None:
+    names = ["IDP.4A.U8.U8", "IMAD.MOV.U32", "FFMA", "VABSDIFF4.U8", "MUFU.EX2", "SHFL.UP", "LDG.E", "BRA"]
+    assert [pipe(name) for name in names] == ["FMA", "FMA", "FP32", "ALU", "XU", "LSU", "LSU", "issue"]
+    assert pipes_of({"IMAD": 2, "FFMA": 3, "BRA": 1}) == {"FMA": 2, "FP32": 5, "issue": 6}
+
+
+def test_a_large_kernel_takes_what_its_instructions_take() -> None:
+    """64 blocks an SM, each 8 warps of 11 instructions outside and 1,000 in the loop, 960 of them for 64 lanes."""
+    loop = Region({"IMAD": 960, "BRA": 40}, around=0)
+    launch = Launch("kernel", 64 * A100.multiprocessors, 256, 1.0, (Passes(("IMAD",), 8),))
+    found = roofline.predict(launch, compiled(loop), A100)
+    assert found.bound == "FMA"
+    assert found.seconds == pytest.approx(64 * 8 * (960 + 10) / 2 / A100.clock)
+    assert found.operations == 64 * A100.multiprocessors * 8 * 1011 * 32
+    assert roofline.predict(replace(launch, times=3), compiled(loop), A100).seconds == pytest.approx(3 * found.seconds)
+
+
+def test_few_warps_hide_less() -> None:
+    """One block of one warp on every SM: an instruction every fourth cycle, of one of four schedulers."""
+    loop = Region({"BRA": 1000}, around=0)
+    launch = Launch("match", A100.multiprocessors, 32, 1.0, (Passes(("BRA",), 1000),))
+    found = roofline.predict(launch, compiled(loop), A100)
+    assert found.bound == "issue" and found.seconds == pytest.approx(4 * 1_000_011 / A100.clock)
+
+
+def test_memory_is_never_beaten() -> None:
+    launch = Launch("kernel", 100_000, 256, 1e9)
+    for card in CARDS:
+        found = roofline.predict(launch, compiled(), card)
+        assert found.bound == "memory" and found.seconds == pytest.approx(1e9 / card.bandwidth)
+        few = roofline.predict(replace(launch, blocks=1), compiled(), card)
+        assert few.seconds > 10 * found.seconds  # one block cannot keep the memory busy
+
+
+def test_a_small_kernel_waits_for_its_launch() -> None:
+    found = roofline.predict(Launch("sweep", 1, 32, 100.0, times=20), compiled(), H100)
+    assert found.bound == "launch" and found.seconds == pytest.approx(20 * roofline.NUMBA)
+
+
+def test_unrolled_loops_count_once() -> None:
+    """Passes as written: where the compiler made two of one, half as many."""
+    passes = Passes(("IDP",), 100, each=6, around=7)
+    made = compiled(Region({"IADD3": 3}, around=0), ROW_OF_MATCH)
+    found = roofline.instructions(Launch("match", 1, 64, 1.0, (passes,)), made)
+    assert found == {"IMAD": 20, "EXIT": 2, "IDP.4A.U8.U8": 600, "VABSDIFF4.U8": 600, "LDS": 450, "IADD3": 21}
+
+
+def test_a_changed_kernel_is_told() -> None:
+    with pytest.raises(LookupError, match="kernel for sm_80 has no loop with"):
+        roofline.instructions(Launch("match", 1, 32, 1.0, (Passes(("FMNMX",), 1),)), compiled(ROW_OF_MATCH))
+
+
+def test_matching_compares_what_there_is() -> None:
+    """Every row of every patch column at every shift of every image, and not thrice that for idle lanes."""
+    setting = Setting(1)
+    wanted = setting.pairs * 11**2 * setting.grid.height * setting.grid.shape[1]
+    for card in CARDS:
+        launch, _ = matching(setting, card, usual_shape(setting, card))
+        compared = launch.blocks * launch.passes[0].times * 32 * 4  # four shifts a lane
+        assert wanted < compared < 3 * wanted
+
+
+def test_launches_grow_with_the_work() -> None:
+    one, many = ({at.kernel: at for at in launches(Setting(photos), A100)} for photos in (1, 64))
+    assert one["propagate"].times == 51 and one["sweep"].times == 80 and one["certify"].times == 5
+    for kernel in one.keys() - {"merge"}:  # a batch fills the card without dividing the bank into runs
+        assert many[kernel].bytes == pytest.approx(64 * one[kernel].bytes, rel=0.3), kernel
+        assert many[kernel].times == one[kernel].times
+    large = {at.kernel: at for at in launches(Setting(1, 10_000), A100)}
+    assert large["match"].bytes > 90 * one["match"].bytes and large["sweep"] == one["sweep"]
 
 
 @given(
     card=st.sampled_from(CARDS),
-    made=st.builds(Compiled, st.integers(16, 128), st.integers(0, 48 * 1024), st.integers(1, 16).map(lambda n: 32 * n)),
-    demand=st.builds(Demand, st.floats(1, 1e12), st.floats(1, 1e12), st.floats(1, 1e6), st.integers(1, 200).map(float)),
+    blocks=st.integers(1, 10**6),
+    warps=st.integers(1, 8),
+    size=st.floats(1, 1e12),
+    registers=st.integers(16, 128),
+    passes=st.integers(0, 10**6),
 )
-def test_no_prediction_beats_the_card(card: Card, made: Compiled, demand: Demand) -> None:
-    found = predict(card, made, demand)
-    assert found.seconds >= demand.bytes / card.bandwidth
-    assert found.seconds * card.multiprocessors * card.clock * card.lanes / 32 >= demand.instructions * (1 - 1e-9)
-    assert found.bound in ("memory", "instructions", "launches")
-    twice = Demand(2 * demand.bytes, 2 * demand.instructions, demand.blocks, 2 * demand.launches)
-    assert predict(card, made, twice).seconds == pytest.approx(2 * found.seconds)
+def test_no_prediction_beats_the_card(
+    card: Card, blocks: int, warps: int, size: float, registers: int, passes: int
+) -> None:
+    launch = Launch("kernel", blocks, 32 * warps, size, (Passes(("IMAD",), passes),))
+    made = compiled(Region({"IMAD": 3, "BRA": 2}, around=0), registers=registers)
+    found = roofline.predict(launch, made, card)
+    assert found.seconds >= size / card.bandwidth
+    slots = card.multiprocessors * card.clock * card.lanes["issue"]
+    assert found.seconds * slots >= found.operations * (1 - 1e-9)
+    assert found.seconds * slots / 2 >= blocks * (3 * passes + 10 * warps) * 32 * (1 - 1e-9)  # 64 lanes of 128
 
 
-@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
-def test_more_work_takes_longer_and_a_batch_less_a_photo(card: Card) -> None:
-    made = Compiled(96, 15_160, 128, 106)
-    one, batch, large, both = (predict(card, made, demand_of("match", work, card, made)).seconds for work in WORKS)
-    assert one < large < both and one < batch < both
-    assert batch < 64 * one
-    assert both / large == pytest.approx(64, rel=0.2)
+def test_every_kernel_is_predicted() -> None:
+    names = {entry.name.split()[0] for entry in catalogue.numba_entries(10)}
+    assert {one.kernel for one in launches(Setting(1), T4)} == names | {"match", "merge"}
+    assert set().union(*roofline.METHODS.values()) == names - {"cut"} | {"match", "merge"}
 
 
-def test_every_kernel_is_counted() -> None:
-    """Those of a sketch by mwf and of belief propagation; cut and sum-product are another method's."""
-    from idekernels.cuda import catalogue
+SHOWN = """
+\t.section\t.text.twice,"ax",@progbits
+twice:
+.text.twice:
+        /*0000*/                   MOV R1, c[0x0][0x28] ;
+.L_x_1:
+        /*0010*/                   IADD3 R2, R2, 0x1, RZ ;
+.L_x_0:
+        /*0020*/              @!P0 LDG.E R3, [R2.64] ;
+        /*0030*/               @P1 BRA `(.L_x_0) ;
+        /*0040*/                   BRA.DIV UR4, `(.L_x_9) ;
+        /*0050*/               @P2 BRA `(.L_x_1) ;
+        /*0060*/                   EXIT ;
+.L_x_9:
+        /*0070*/                   NOP ;
+        /*0080*/                   BRA `(.L_x_0) ;
+"""
 
-    names = {entry.name.split(" ")[0] for entry in catalogue.numba_entries(K)}
-    assert names == {*DEMANDS, "cut"}
 
-
-def test_the_compilers_words_are_read() -> None:
-    loops = [{"LDG": 3}, {"IDP.4A.U8.U8": 12, "LDS": 9}]
-    shown = [
-        {"name": "match: defaults", "architecture": 80, "registers": 93, "shared": 7, "threads": 128, "loops": loops},
-        {"name": "merge: defaults", "architecture": 80, "registers": 30, "shared": 0, "threads": 32, "loops": []},
-        {"name": "sweep K=10", "architecture": 75, "registers": 49, "shared": 160, "threads": 32, "loops": []},
+def test_loops_are_found() -> None:
+    """Two, one in the other; the way of diverged warps at the end is none."""
+    ((name, code),) = _sections(SHOWN)
+    assert name == "twice"
+    assert [*_regions(code)] == [
+        Region({"MOV": 1, "EXIT": 1}, None),
+        Region({"IADD3": 1, "BRA.DIV": 1, "BRA": 1}, 0),
+        Region({"LDG.E": 1, "BRA": 1}, 1),
     ]
-    assert read(shown) == {("match", 80): Compiled(93, 7, 128, 21), ("sweep", 75): Compiled(49, 160, launch.WARP)}

@@ -1,0 +1,196 @@
+"""What stage 1 launches on a card for a batch of photos: blocks, bytes, and how often a block passes its loops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from benchmarks.cards import WARP, Card
+from idekernels.cuda import launch as geometry
+from idekernels.cuda.blending import _waves
+from idekernels.cuda.launch import Limits, MatchShape, match_shape
+from idekernels.cuda.weighing import _SWEEPS_PER_CHECK
+from idekernels.grid import PatchGrid
+
+STEPS = 4  # moves of weight between two candidates in a visit of a node: assumed
+_THREADS = 128
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Photos of a batch, pairs of the bank, the rest by default: one plane, patch 10, radius 5, K = 10, 250 x 200."""
+
+    photos: int
+    pairs: int = 88
+    k: int = 10
+    radius: int = 5
+    iterations: int = 50
+    sweeps: int = 40  # what a tolerance of 1e-5 takes on photos
+    grid: PatchGrid = PatchGrid(250, 200)  # noqa: RUF009 - immutable
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How often the warps of a block, all together, pass one loop.
+
+    markers : what its instructions begin with. each : how many of the first a pass holds as the source is written, from
+    which follows how far it was unrolled; None: not at all. around : passes of the loop around it.
+    """
+
+    markers: tuple[str, ...]
+    times: float
+    each: float | None = None
+    around: float = 0.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One kernel's launches, all alike; ``bytes`` that one must read and write at least."""
+
+    kernel: str
+    blocks: int
+    threads: int
+    bytes: float
+    passes: tuple[Passes, ...] = ()
+    times: int = 1
+
+
+def launches(setting: Setting, card: Card) -> Iterator[Launch]:
+    """Every kernel, in the order of the work: weighing (mwf), then propagation (mrf), both ways of blending."""
+    yield from matching(setting, card, usual_shape(setting, card))
+    yield from _tables(setting)
+    yield from _weighing(setting)
+    yield _propagation(setting)
+    yield from _blending(setting)
+
+
+def usual_shape(setting: Setting, card: Card) -> MatchShape:
+    """How matching is laid over the card."""
+    return match_shape(setting.grid, setting.radius, 1, setting.k, (1,), _limits(card))
+
+
+def _limits(card: Card) -> Limits:
+    return Limits(card.name, divmod(card.architecture, 10), card.multiprocessors, 0)
+
+
+def matching(setting: Setting, card: Card, shape: MatchShape) -> tuple[Launch, Launch]:
+    """Matching in a given shape, and merging what its runs of images found."""
+    grid, photos, pairs, k = setting.grid, setting.photos, setting.pairs, setting.k
+    splits = shape.splits(grid, photos, pairs, _limits(card))
+    lists = photos * grid.nodes * k
+    planes = (photos * pairs + photos) * grid.height * shape.pitch
+    blocks = math.prod(shape.grid(grid, photos, splits))
+    compared = _compared(shape, pairs / splits, setting)
+    merged = Passes(("SHFL.UP",), k * (1 + math.log(splits)), around=splits + 1)
+    return (
+        Launch("match", blocks, shape.threads, planes + splits * lists * 8, compared),
+        Launch("merge", photos * grid.nodes, WARP, splits * lists * 8 + 2 * lists * 12, (merged,)),
+    )
+
+
+def _compared(shape: MatchShape, images: float, setting: Setting) -> tuple[Passes, ...]:
+    """Of a block that searches ``images``: rows compared, tiles filled, nearest inserted (images in any order)."""
+    span = (shape.rows - 1) * shape.step + shape.patch
+    side = 2 * setting.radius + 1
+    tiles = math.ceil(images / shape.images) * math.ceil(side / shape.band)
+    rounds = shape.columns * tiles * math.ceil(min(images, shape.images) * shape.band * shape.groups / WARP)
+    words = min(images, shape.images) * (span + shape.band - 1) * shape.tile_words
+    inserted = setting.k * (1 + math.log(max(1.0, images * side**2 / setting.k)))
+    return (
+        Passes(("IDP",), rounds * span, 4 * shape.words, around=rounds),
+        Passes(("STS", "LDG"), tiles * words / WARP, 1),
+        Passes(("SHFL.UP",), shape.columns * shape.rows * inserted),
+    )
+
+
+def _tables(setting: Setting) -> Iterator[Launch]:
+    grid, photos, k = setting.grid, setting.photos, setting.k
+    pixels, edges = grid.patch**2, len(grid.edges)
+    patches = photos * grid.nodes * k * pixels
+    copied = Passes(("STG",), math.ceil(pixels / WARP), 1)
+    yield Launch("gather", photos * grid.nodes * k, _THREADS, 2 * patches, (copied,), times=2)
+    pairs = k * (k + 1) // 2
+    yield Launch(
+        "evidence",
+        photos * grid.nodes,
+        geometry.gram_threads(pairs),
+        photos * (grid.height * grid.width + grid.nodes * k * k * 4) + patches,
+        _summed(k * pixels, pixels, pairs),
+    )
+    pairs = k * (2 * k + 1)
+    yield Launch(
+        "compatibility",
+        photos * edges,
+        geometry.gram_threads(pairs),
+        patches + photos * edges * 3 * k * k * 4,
+        _summed(2 * k * pixels, pixels, pairs),
+    )
+
+
+def _summed(cells: int, pixels: int, pairs: int) -> tuple[Passes, ...]:
+    """Of a block: patches to shared memory, then two loads a product."""
+    threads = geometry.gram_threads(pairs)
+    warps, rounds = threads // WARP, math.ceil(pairs / threads)
+    return (
+        Passes(("STS", "LDG"), rounds * math.ceil(cells / threads) * warps, 1),
+        Passes(("LDS", "IMAD"), rounds * pixels * warps, 2, around=rounds * warps),
+    )
+
+
+def _weighing(setting: Setting) -> Iterator[Launch]:
+    grid, photos, k = setting.grid, setting.photos, setting.k
+    nodes, edges = photos * grid.nodes * k * k, photos * len(grid.edges) * k * k
+    yield Launch("centre", math.ceil(edges / _THREADS), _THREADS, 6 * 4 * edges)
+    yield Launch("hessian", math.ceil(nodes / _THREADS), _THREADS, 2 * 4 * (nodes + edges))
+    rows, columns = grid.shape
+    threads, weights = geometry.warps_for(k), photos * grid.nodes * k
+    yield Launch(
+        "sweep",
+        photos * rows * -(-columns // 2),
+        threads,
+        4 * (nodes / 2 + edges + 1.5 * weights),
+        (Passes(("STS", "LDG"), STEPS * threads / WARP),),
+        times=2 * setting.sweeps,
+    )
+    checks = setting.sweeps // _SWEEPS_PER_CHECK + 1
+    yield Launch("certify", photos * grid.nodes, threads, 4 * (nodes + edges + weights), times=checks)
+
+
+def _propagation(setting: Setting) -> Launch:
+    grid, photos, k = setting.grid, setting.photos, setting.k
+    lanes, parts = geometry.message_lanes(k), geometry.message_parts(k)
+    ways = 2
+    return Launch(
+        "propagate",
+        photos * -(-grid.nodes // lanes),
+        lanes * parts,
+        4 * photos * grid.nodes * (2 * k * k + 4 * 2 * k + 2 * k),
+        (
+            Passes(("STS", "LDG"), ways * k, 2),
+            Passes(("FMNMX",), ways * k * k, 2, around=ways * parts),
+            Passes(("STG", "FMUL"), ways * k / 2, 2),
+        ),
+        times=setting.iterations + 1,
+    )
+
+
+def _blending(setting: Setting) -> Iterator[Launch]:
+    grid, photos, k = setting.grid, setting.photos, setting.k
+    pixels = grid.patch**2
+    patches = photos * grid.nodes * pixels
+    summed = Passes(("FFMA",), math.ceil(pixels / WARP) * k, 1)
+    yield Launch("compose", photos * grid.nodes, _THREADS, patches * (k + 4), (summed,))
+    size = grid.height * grid.width
+    covered = grid.nodes * pixels / size
+    laid = Passes(("FFMA",), _THREADS / WARP * covered, 1)
+    yield Launch("blend", photos * -(-size // _THREADS), _THREADS, 4 * (patches + photos * size), (laid,))
+    waves = len(_waves(grid))
+    yield Launch(
+        "cut",
+        photos * -(-grid.nodes // waves),
+        geometry.warps_for(grid.patch),
+        12 * patches / waves,
+        (Passes(("FMNMX",), 2 * grid.patch, 2), Passes(("FFMA", "LDG"), math.ceil(pixels / WARP), 1)),
+        times=waves,
+    )

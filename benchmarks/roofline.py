@@ -17,15 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cards import CARDS, SCHEDULERS, WARP, Card, blocks_of, occupancy, pipes_of
-from benchmarks.launches import (
-    STEPS,
-    Launch,
-    Passes,
-    Setting,
-    launches,
-    matching,
-    usual_shape,
-)
+from benchmarks.launches import STEPS, Launch, Passes, Setting, launches, matching, usual_shape
 from benchmarks.machine import replace_section
 from benchmarks.toolchain import TRIED, Compiled, Region
 
@@ -56,9 +48,17 @@ class Predicted:
 
 
 def predict(launch: Launch, compiled: Compiled, card: Card) -> Predicted:
-    """The longest of: instructions on the busiest SM, bytes over bandwidth, queueing the launch."""
+    """The longest of: instructions on the busiest SM, bytes over bandwidth, queueing the launch.
+
+    Raises
+    ------
+    ValueError
+        No block of the kernel fits onto an SM.
+    """
     opcodes = instructions(launch, compiled)
     held = blocks_of(card, launch.threads, compiled.registers, compiled.shared)
+    if not held:
+        raise ValueError(f"{compiled.name} does not fit onto {card.name}")
     busiest = -(-launch.blocks // card.multiprocessors)
     warps = min(held, busiest) * -(-launch.threads // WARP)
     hidden = min(1.0, warps / (SCHEDULERS * DEPENDENT))

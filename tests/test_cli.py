@@ -281,7 +281,13 @@ def test_an_interrupted_batch_keeps_what_is_done_and_goes_on(workshop: Path, tmp
     assert run(["coarse", str(bank), str(photos / "0003.png"), "-o", str(out)]) == 0
     done = (out / "0003.png").read_bytes()
     slow = command("coarse", bank, photos, "-o", out, "--backend", "reference")
-    process = subprocess.Popen(slow, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(
+        slow,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a suite in the background has it ignored
+    )
     assert process.stderr is not None
     assert process.stderr.readline().startswith("backend reference")  # it has begun, and takes many seconds more
     while process.poll() is None:  # Python drops an interrupt that falls into a destructor: press again, as people do

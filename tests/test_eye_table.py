@@ -65,7 +65,12 @@ def test_a_mistake_names_its_line(tmp_path: Path, lines: list[str], told: str) -
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"\xff\xfe\x00", "UTF-8"), (b"", "no column"), (b"\x00" * 50, "CSV|no column"), (b"a" * 17_000_000, "MB")],
+    [
+        (b"\xff\xfe\x00", "UTF-8"),
+        (b"", "no column"),
+        (b"\x00" * 50, "CSV|no column"),
+        (b"a" * 17_000_000, "more than the 16000000"),
+    ],
 )
 def test_files_that_are_no_tables(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "eyes.csv"

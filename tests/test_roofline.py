@@ -104,6 +104,11 @@ def test_a_changed_kernel_is_told() -> None:
         roofline.instructions(Launch("match", 1, 32, 1.0, (Passes(("FMNMX",), 1),)), compiled(ROW_OF_MATCH))
 
 
+def test_what_does_not_fit_is_told() -> None:
+    with pytest.raises(ValueError, match="kernel does not fit onto T4"):
+        roofline.predict(Launch("match", 1, 1024, 1.0), compiled(registers=128), T4)
+
+
 def test_matching_compares_what_there_is() -> None:
     """Every row of every patch column at every shift of every image, and not thrice that for idle lanes."""
     setting = Setting(1)

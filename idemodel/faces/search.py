@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from idemodel.faces.detectors import Detector, Sighting
 Image = NDArray[np.uint8]
 
 FACE_WIDTH = 2.5  # eye distances that a face is wide: dlib's box on aligned photos is 125 of their 200 columns
+
+DOUBTFUL = 0.2  # of the surest face's score; beside a face, what scores less is a badge or a fold
 
 _SAME = 0.5  # eye distances between the eyes of one face seen twice
 
@@ -55,6 +57,7 @@ class _Attempt:
 _UPRIGHT = ((_Attempt(800),), (_Attempt(2000, enlarged=4),))
 _TURNED = tuple(_Attempt(800, degrees=degrees) for degrees in (30, -30, 90, -90, 180))
 _CUT = _Attempt(800, margin=0.3)
+_LARGEST = _Attempt(2000)
 _ANY = (_UPRIGHT[0], _UPRIGHT[1] + _TURNED, (_CUT,))
 
 
@@ -64,7 +67,8 @@ def find_faces(image: Image, detector: Detector, upright: bool = False) -> list[
     A copy of at most 800 pixels is searched. Where it shows none, one of 2000 for small faces (small pictures enlarged
     up to four times) and, unless ``upright``, turned copies, of which the one with the surest face counts; at last one
     with a margin, for a face that the border cuts. Every face is looked at again upright and of one size, which makes
-    the eyes' accuracy independent of its size and turn; what is not seen again is none.
+    the eyes' accuracy independent of its size and turn; what is not seen again is none, nor what scores less than a
+    fifth of the surest.
 
     Parameters
     ----------
@@ -78,33 +82,43 @@ def find_faces(image: Image, detector: Detector, upright: bool = False) -> list[
     list of Face
         Empty where no face is found.
     """
+    copy, shrink = _moved(image, _LARGEST)  # what is larger is shrunk once, not for every attempt
     for attempts in _UPRIGHT if upright else _ANY:
-        seen = [list(_look(image, detector, attempt)) for attempt in attempts]
-        surest = max(seen, key=lambda faces: max((face.score or 0.0 for face in faces), default=-1.0))
-        if surest:
-            return sorted(surest, key=lambda face: -face.eyes.distance)
+        seen = [list(_look(image, copy, shrink, detector, attempt)) for attempt in attempts]
+        faces = max(seen, key=_surest)
+        if faces:
+            sure = [face for face in faces if _surest([face]) >= DOUBTFUL * _surest(faces)]
+            return sorted(sure, key=lambda face: -face.eyes.distance)
     return []
 
 
-def _look(image: Image, detector: Detector, attempt: _Attempt) -> Iterator[Face]:
-    move, height, width = _placed(image.shape[0], image.shape[1], attempt)
-    same = move == Similarity(1, 0) and (height, width) == image.shape[:2]
-    for sighting in detector.find(image if same else warp(image, move, height, width, "edge")):
-        again = _looked_at_again(image, detector, _face(sighting, move.inverse, detector))
+def _surest(faces: Sequence[Face]) -> float:
+    return max((face.score or 0.0 for face in faces), default=-1.0)
+
+
+def _look(image: Image, copy: Image, shrink: Similarity, detector: Detector, attempt: _Attempt) -> Iterator[Face]:
+    moved, move = _moved(copy, attempt)
+    back = move.after(shrink).inverse
+    for sighting in detector.find(moved):
+        again = _looked_at_again(image, detector, _face(sighting, back, detector))
         if again:  # what is seen once only is no face, or its eyes are not where they seemed
             yield again
 
 
-def _placed(height: int, width: int, attempt: _Attempt) -> tuple[Similarity, int, int]:
-    """The motion into the attempt's copy, and its size."""
+def _moved(image: Image, attempt: _Attempt) -> tuple[Image, Similarity]:
+    """The attempt's copy of a picture, and the motion into it."""
+    height, width = image.shape[:2]
     scale = min(float(attempt.enlarged), attempt.longest / max(height, width))
+    if scale == 1 and not attempt.degrees and not attempt.margin:
+        return image, Similarity(1, 0)
     turn = complex(scale * np.exp(1j * np.radians(attempt.degrees)))
     places = np.array([turn * corner for corner in corners(height, width)])
     size = np.array([np.ptp(places.real), np.ptp(places.imag)]) + scale
     margin = np.ceil(attempt.margin * size)
     shift = complex(margin[0] - places.real.min(), margin[1] - places.imag.min())
     columns, rows = (int(side) for side in np.maximum(1, np.round(size)) + 2 * margin)
-    return Similarity(turn, shift if attempt.degrees or attempt.margin else 0j), rows, columns
+    move = Similarity(turn, shift)
+    return warp(image, move, rows, columns, "edge"), move
 
 
 def _looked_at_again(image: Image, detector: Detector, face: Face) -> Face | None:

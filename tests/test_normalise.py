@@ -180,3 +180,14 @@ def test_altered_photos_gain(shared_data: Path, name: str) -> None:
     scores = [ssim(sketch, truth) for sketch, truth in zip(sketches, truths * 3, strict=True)]
     before, without, after = np.array(scores).reshape(3, -1).mean(axis=1)
     assert after - without > 0.6 * (before - without) > 0.02
+
+
+@pytest.mark.data
+def test_laboratory_photos_are_left_alone(shared_data: Path) -> None:
+    """All of the bank's, and all but nine strangers of the same laboratory, who were taken darker or lighter."""
+    train, test = (
+        [read_colour(f) for f in images_by_stem(shared_data / p / "photo").values()] for p in ("train", "test")
+    )
+    found = Normaliser(np.stack([intensity(photo) for photo in train]))
+    assert all(found.normalise(photo).photo is photo for photo in train)
+    assert sum(found.normalise(photo).photo is photo for photo in test) >= 61

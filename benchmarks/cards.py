@@ -13,7 +13,9 @@ _REGISTER_UNIT = 256  # registers are given to a warp in such portions, warps in
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU: sizes of an SM from the CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+    """A GPU, written from memory of the documents named, which could not be opened here.
+
+    Sizes of an SM: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
 
     clock : Hz, the highest. bandwidth : bytes a second. warps, blocks, registers, shared (bytes) : of an SM at most.
     shared_unit, reserved : bytes a block's shared memory is rounded up to, and the runtime adds to it. lanes : results

@@ -261,7 +261,9 @@ flight, latency, sweeps, {STEPS} moves of weight a visit, and that packed differ
 Not counted: CuPy's own small kernels, the upload of the bank.
 
 {sources()}.
-An SM's sizes and lanes are from the CUDA C++ Programming Guide. A cloud card's clock is not its boost clock."""
+An SM's sizes and lanes are those of the CUDA C++ Programming Guide. All of these figures were written down from memory
+of the documents named, which could not be opened here: check them before relying on a time. A cloud card's clock is
+not its boost clock."""
 
 
 if __name__ == "__main__":

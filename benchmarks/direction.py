@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.fine import PACKAGES, row
 from benchmarks.machine import describe, one_line, replace_section
 from benchmarks.results import DATA, METRICS, PLANES, Row, count_photos, do, paired_scores
-from idemodel.recipe import COMPACT
+from idemodel.training.recipe import COMPACT
 from idemodel.training.run_folder import RunFolder
 
 ROWS = (

@@ -20,12 +20,12 @@ import torch
 from benchmarks.machine import describe, one_line, replace_section
 from benchmarks.results import AS_THEY_ARE, DATA, METRICS, PLANES, count_photos, do
 from benchmarks.timing import in_turns, quartiles
-from idemodel.checkpoint import read_header
-from idemodel.inputs import guide_channels
-from idemodel.losses import VGG19_WIDTHS, PerceptualLoss, vgg19_features
-from idemodel.network import MLAConfig, MLANet
-from idemodel.recipe import COMPACT, PAPER, Recipe
-from idemodel.training.pairs import Batch
+from idemodel.generator.checkpoint import read_header
+from idemodel.generator.inputs import guide_channels
+from idemodel.generator.network import MLAConfig, MLANet
+from idemodel.training.data import Batch
+from idemodel.training.losses import VGG19_WIDTHS, PerceptualLoss, vgg19_features
+from idemodel.training.recipe import COMPACT, PAPER, Recipe
 from idemodel.training.trainer import Trainer
 
 PACKAGES = ("idesketch", "torch", "numpy", "numba")

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.cards import WARP, Card
-from idekernels.cuda import launch as geometry
-from idekernels.cuda.blending import _waves
-from idekernels.cuda.launch import Limits, MatchShape, match_shape
-from idekernels.cuda.weighing import _SWEEPS_PER_CHECK
+from idekernels.backends.cuda import launch as geometry
+from idekernels.backends.cuda.blending import _waves
+from idekernels.backends.cuda.launch import Limits, MatchShape, match_shape
+from idekernels.backends.cuda.weighing import _SWEEPS_PER_CHECK
 from idekernels.grid import PatchGrid
 
 STEPS = 4  # moves of weight between two candidates in a visit of a node: assumed

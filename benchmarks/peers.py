@@ -46,8 +46,8 @@ class Pairs(Workload):
         return [next(self._read("test"))[0]]
 
     def _read(self, part: str) -> Iterator[tuple[Any, Any]]:
-        from idemodel.faces.images import read_grey
-        from idemodel.faces.pairs import list_pairs
+        from idemodel.files.images import read_grey
+        from idemodel.files.pairs import list_pairs
 
         for pair in list_pairs(self.data / part):
             yield read_grey(pair.photo), read_grey(pair.sketch)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.machine import describe, one_line, replace_section
 from idecli.main import run
-from idemodel.faces.pairs import images_by_stem
+from idemodel.files.pairs import images_by_stem
 
 DATA = Path("../shared/data/cuhk_student")
 METRICS = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "vif": "VIF", "gmsd": "GMSD", "scoot": "Scoot"}

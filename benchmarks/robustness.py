@@ -17,9 +17,9 @@ from benchmarks.alterations import ALTERATIONS, altered
 from benchmarks.machine import describe, one_line, replace_section
 from benchmarks.results import DATA, count_photos, do
 from idekernels import open_bank
-from idemodel.faces.images import read_colour, read_grey, write_image
 from idemodel.faces.normalise import Normaliser
-from idemodel.faces.pairs import images_by_stem
+from idemodel.files.images import read_colour, read_grey, write_image
+from idemodel.files.pairs import images_by_stem
 from idemodel.metrics import METRICS
 
 SCORES = ("ssim", "fsim", "scoot")

@@ -22,9 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from idekernels.cuda import catalogue, matching
-from idekernels.cuda.catalogue import CudaEntry, Entry
-from idekernels.cuda.launch import WARP
+from idekernels.backends.cuda import catalogue, matching
+from idekernels.backends.cuda.catalogue import CudaEntry, Entry
+from idekernels.backends.cuda.launch import WARP
 
 ARCHITECTURES = (75, 80, 89, 90)
 TRIED = (1, 2, 3, 4, 5, 6, 8)  # patches a warp of matching

@@ -1,5 +1,5 @@
 """``python -m idecli``: the command, for launchers such as torchrun that start modules."""
 
-from idecli.main import main
+from .main import main
 
 main()

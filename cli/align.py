@@ -9,15 +9,16 @@ from typing import Any
 
 import click
 
-from idecli.batch import Batch, Image
-from idecli.console import note, say
-from idecli.options import PATH, Size
 from idekernels.errors import InputError
 from idemodel.faces.align_report import AlignReport
 from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.eye_table import read_eyes
-from idemodel.faces.images import read_colour, write_image
 from idemodel.faces.photos import Aligned, Aligner, AlignSettings
+from idemodel.files.images import read_colour, write_image
+
+from .batch import Batch, Image
+from .console import note, say
+from .options import PATH, Size
 
 
 class FaceChoice(click.ParamType):

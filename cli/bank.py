@@ -9,12 +9,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from idecli.console import progress, say
-from idecli.options import DIRECTION, PATH, Plane
 from idekernels.bank import PHOTO_TO_SKETCH, BankSettings
 from idekernels.errors import InputError
-from idemodel.faces.images import read_colour, read_grey
-from idemodel.faces.pairs import PairFiles, list_pairs
+from idemodel.files.images import read_colour, read_grey
+from idemodel.files.pairs import PairFiles, list_pairs
+
+from .console import progress, say
+from .options import DIRECTION, PATH, Plane
 
 
 @click.group()
@@ -86,7 +87,7 @@ def build(
 @click.argument("bank_file", metavar="BANK.h5", type=PATH)
 def info(bank_file: Path) -> None:
     """Show what BANK.h5 holds and how it was made."""
-    from idekernels.bank_file import FileBank
+    from idekernels.bank.file import FileBank
 
     with FileBank(bank_file) as found:
         settings, grid = found.settings, found.grid()

@@ -11,10 +11,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from idecli.console import complain, progress
 from idekernels.errors import InputError
-from idemodel.faces.images import write_image
-from idemodel.faces.pairs import images_by_stem
+from idemodel.files.images import write_image
+from idemodel.files.pairs import images_by_stem
+
+from .console import complain, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 

@@ -9,12 +9,13 @@ from typing import Any
 import click
 import numpy as np
 
-from idecli.batch import Batch, Image, number_in_bank, split_banks
-from idecli.console import err, note, say
-from idecli.normalise import normalise_option, normaliser
-from idecli.options import PATH, Bytes, PhotoOptions, direction_check, kernel_options, photo_options
 from idekernels.bank import PLURALS
 from idemodel.faces.photos import PhotoReader
+
+from .batch import Batch, Image, number_in_bank, split_banks
+from .console import err, note, say
+from .normalise import normalise_option, normaliser
+from .options import PATH, Bytes, PhotoOptions, direction_check, kernel_options, photo_options
 
 
 @click.command()

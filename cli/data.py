@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from idecli.console import complain, progress, say
-from idecli.options import PATH, Size
 from idekernels.errors import InputError
+
+from .console import complain, progress, say
+from .options import PATH, Size
 
 
 @click.group()
@@ -26,8 +27,8 @@ def data() -> None:
 @click.option("--overwrite", is_flag=True, help="Write over pairs that are there already.")
 def phantom(out: Path, pairs: int, size: tuple[int, int], seed: int, start: int, overwrite: bool) -> None:
     """Draw faces that never were, as photos and an artist's sketches, into the pairs folder OUT."""
-    from idemodel.faces.images import write_image
-    from idemodel.faces.phantom import phantom_pairs
+    from idemodel.files.images import write_image
+    from idemodel.phantom import phantom_pairs
 
     drawn = phantom_pairs(pairs, height=size[0], width=size[1], seed=seed, start=start)
     if not overwrite and any(next((out / side).glob("*"), None) for side in ("photo", "sketch")):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from idecli.console import err, note, progress, say
-from idecli.options import PATH
 from idekernels.errors import InputError
+
+from .console import err, note, progress, say
+from .options import PATH
 
 
 @click.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from idecli.console import say
+from .console import say
 
 _PACKAGES = (
     "idesketch", "numpy", "numba", "llvmlite", "h5py", "scipy", "scikit-image", "pillow", "torch", "safetensors",
@@ -75,7 +75,7 @@ def _detectors() -> dict[str, str]:
 
 
 def _folders() -> dict[str, str]:
-    from idekernels.cpu.jit import cache_folder
+    from idekernels.backends.cpu.jit import cache_folder
 
     found, temporary = cache_folder(), Path(tempfile.gettempdir())
     return {

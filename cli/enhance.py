@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from idecli.batch import Batch, Image, check_size
-from idecli.console import err, note, say
-from idecli.options import PATH
 from idekernels.bank import PLURALS, kinds
 from idekernels.errors import InputError
-from idemodel.faces.images import read_colour, read_grey
-from idemodel.faces.pairs import images_by_stem
+from idemodel.files.images import read_colour, read_grey
+from idemodel.files.pairs import images_by_stem
+
+from .batch import Batch, Image, check_size
+from .console import err, note, say
+from .options import PATH
 
 
 @click.command()
@@ -36,8 +37,8 @@ def enhance(
     The fine sketch has the coarse one's size, or with --size double twice the rows and columns.
     """
     with err.status("Loading the model"):
-        from idemodel.enhance import Enhancer
-        from idemodel.pixels import as_images, as_planes
+        from idemodel.files.tensors import as_images, as_planes
+        from idemodel.generator.enhance import Enhancer
 
         enhancer = Enhancer.open(model, device)
     if enhancer.needs_photo and photos is None:
@@ -60,7 +61,7 @@ def enhance(
         if file.stem not in faces:
             raise InputError(f"{file}: no image of that name in {photos}")
         photo = read_grey(faces[file.stem])
-        check_size(photo, faces[file.stem], *image.shape[:2], whose="its coarse sketch")
+        check_size(photo, faces[file.stem], image.shape[0], image.shape[1], whose="its coarse sketch")
         return image, photo
 
     def make(_: Sequence[Path], images: Sequence[tuple[Image, Image | None]]) -> Iterable[Image]:

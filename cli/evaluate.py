@@ -8,12 +8,13 @@ from pathlib import Path
 
 import click
 
-from idecli.console import note, progress, say
 from idekernels.errors import InputError
-from idemodel.evaluate import Evaluation, Settings, evaluate
+from idemodel.evaluation.report import IMAGES, write_evaluation
+from idemodel.evaluation.scoring import Evaluation, Settings, evaluate
+from idemodel.evaluation.tables import as_json, output_folder, write_csv, write_json
 from idemodel.metrics import DESCRIPTIONS, NETWORK_METRICS, SET_METRICS, NetworkMetric, SetMetric
-from idemodel.report import IMAGES, write_evaluation
-from idemodel.scores import as_json, output_folder, write_csv, write_json
+
+from .console import note, progress, say
 
 _WITH_WEIGHTS: tuple[NetworkMetric | SetMetric, ...] = (*NETWORK_METRICS.values(), *SET_METRICS.values())
 _WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in _WITH_WEIGHTS)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from idecli.console import err, say
-from idecli.options import PATH
+from .console import err, say
+from .options import PATH
 
 
 @click.command()
@@ -16,8 +16,8 @@ from idecli.options import PATH
 def export(model: Path, onnx: Path) -> None:
     """Write a MODEL as ONNX: any batch, any size from 16x16 up. Needs the extra: pip install 'idesketch[export]'."""
     with err.status("Exporting"):
-        from idemodel.enhance import Enhancer
-        from idemodel.export import export_onnx
+        from idemodel.generator.enhance import Enhancer
+        from idemodel.generator.export import export_onnx
 
         export_onnx(Enhancer.open(model, "cpu"), onnx)
     say(f"{onnx}: written")

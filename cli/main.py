@@ -9,21 +9,21 @@ from typing import Any
 
 import click
 
-from idecli.console import complain, note
+from .console import complain, note
 
 _COMMANDS = {  # name -> module:attribute; a module is imported when its command is called
-    "doctor": "idecli.doctor:doctor",
-    "demo": "idecli.demo:demo",
-    "data": "idecli.data:data",
-    "align": "idecli.align:align",
-    "bank": "idecli.bank:bank",
-    "coarse": "idecli.coarse:coarse",
-    "train": "idecli.train:train_command",
-    "enhance": "idecli.enhance:enhance",
-    "synth": "idecli.synth:synth",
-    "export": "idecli.export:export",
-    "evaluate": "idecli.evaluate:evaluate_command",
-    "recognise": "idecli.recognise:recognise_command",
+    "doctor": ".doctor:doctor",
+    "demo": ".demo:demo",
+    "data": ".data:data",
+    "align": ".align:align",
+    "bank": ".bank:bank",
+    "coarse": ".coarse:coarse",
+    "train": ".train:train_command",
+    "enhance": ".enhance:enhance",
+    "synth": ".synth:synth",
+    "export": ".export:export",
+    "evaluate": ".evaluate:evaluate_command",
+    "recognise": ".recognise:recognise_command",
 }
 
 
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         if name not in _COMMANDS:
             return None
         module, _, attribute = _COMMANDS[name].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        command: click.Command = getattr(importlib.import_module(module, __package__), attribute)
         return command
 
 

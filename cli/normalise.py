@@ -9,12 +9,13 @@ from typing import Any
 
 import click
 
-from idecli.batch import Image
-from idecli.console import note
-from idecli.options import Command
 from idekernels.bank import PHOTO_TO_SKETCH
 from idekernels.errors import InputError
 from idemodel.faces.normalise import METHODS, Normaliser, can_normalise, require_grey
+
+from .batch import Image
+from .console import note
+from .options import Command
 
 
 def normalise_option(command: Command) -> Command:

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
-from idecli.console import progress, say
-from idemodel.recognition import Protocol, as_json, read_people, recognise, write_csv
-from idemodel.report import write_recognition
-from idemodel.scores import output_folder, write_json
+from idemodel.evaluation.recognition import Protocol, as_json, read_people, recognise, write_csv
+from idemodel.evaluation.report import write_recognition
+from idemodel.evaluation.tables import output_folder, write_json
+
+from .console import progress, say
 
 
 @click.command("recognise", short_help="Recognise artists' sketches among synthesised ones.")

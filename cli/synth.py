@@ -10,14 +10,15 @@ from typing import Any
 import click
 import numpy as np
 
-from idecli.batch import Batch, Image, number_in_bank, split_banks
-from idecli.coarse import load_kernels
-from idecli.console import err, note, say
-from idecli.normalise import normalise_option, normaliser
-from idecli.options import PATH, Bytes, PhotoOptions, direction_check, kernel_changes, photo_options
 from idekernels.bank import PLURALS
-from idemodel.faces.images import write_image
 from idemodel.faces.photos import Photo, PhotoReader, put_back
+from idemodel.files.images import write_image
+
+from .batch import Batch, Image, number_in_bank, split_banks
+from .coarse import load_kernels
+from .console import err, note, say
+from .normalise import normalise_option, normaliser
+from .options import PATH, Bytes, PhotoOptions, direction_check, kernel_changes, photo_options
 
 _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one image or folder of images"
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from idecli.console import err, note, say
-from idecli.options import PATH, Bytes, direction_check
+from .console import err, note, say
+from .options import PATH, Bytes, direction_check
 
 if TYPE_CHECKING:
-    from idemodel.recipe import Recipe
-    from idemodel.train import Watch
+    from idemodel.training.loop import Watch
+    from idemodel.training.recipe import Recipe
 
 
 @click.command("train")
@@ -51,8 +51,8 @@ def train_command(
     nothing had happened. For several processes: torchrun --nproc-per-node=2 -m idecli train ...
     """
     with err.status("Loading"):
-        from idemodel.devices import torch_device
-        from idemodel.train import Run, Stopped, train
+        from idemodel.generator.devices import torch_device
+        from idemodel.training.loop import Run, Stopped, train
 
     recipe_, seed_ = _chosen(out, recipe, seed, resume)
     if steps:
@@ -72,7 +72,7 @@ def train_command(
 
 def _chosen(out: Path, recipe: str | None, seed: int | None, resume: bool) -> tuple[Recipe, int]:
     """Recipe and seed: those given, those of the run that goes on, or compact and 0."""
-    from idemodel.recipe import RECIPES, read_recipe
+    from idemodel.training.recipe import RECIPES, read_recipe
     from idemodel.training.run_folder import RunFolder
 
     old, old_seed = RunFolder(out).recipe_and_seed() if resume else (RECIPES["compact"], 0)
@@ -94,7 +94,7 @@ def _progress() -> Progress:
 
 
 def _watch(bar: Progress) -> Watch:
-    from idemodel.train import Watch
+    from idemodel.training.loop import Watch
 
     tasks: dict[str, TaskID] = {}
 

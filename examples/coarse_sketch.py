@@ -1,7 +1,7 @@
 # %% [markdown]
 # # A photo to a coarse sketch, one kernel at a time
 #
-# Faces that never were (`idemodel.faces.phantom`), a bank in memory, and every arrow of stage 1 called alone; at the
+# Faces that never were (`idemodel.phantom`), a bank in memory, and every arrow of stage 1 called alone; at the
 # end the same in one call. Run it as a script, `python examples/coarse_sketch.py [FOLDER] [--size 250x200]`, or cell
 # by cell in an editor that knows `# %%`.
 
@@ -26,9 +26,9 @@ from idekernels import (
     propagate,
     weigh,
 )
-from idemodel.contact_sheet import contact_sheet
-from idemodel.faces.images import write_image
-from idemodel.faces.phantom import phantom_pairs
+from idemodel.files.contact_sheet import contact_sheet
+from idemodel.files.images import write_image
+from idemodel.phantom import phantom_pairs
 
 parser = argparse.ArgumentParser()
 parser.add_argument("folder", nargs="?", type=Path)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from idekernels.bank import BankSettings, JoinedBank, PatchBank
-    from idekernels.bank_file import open_bank, verify, write_bank
+    from idekernels.bank.file import open_bank, verify, write_bank
     from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
     from idekernels.errors import BankError, InputError
     from idekernels.grid import PatchGrid
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "bank": ("BankSettings", "JoinedBank", "PatchBank"),
-    "bank_file": ("open_bank", "verify", "write_bank"),
+    "bank.file": ("open_bank", "verify", "write_bank"),
     "errors": ("BankError", "InputError"),
     "grid": ("PatchGrid",),
     "operations": (

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.arguments import namespace, on_device
+from idekernels.backends.reference import project_to_simplex
 from idekernels.grid import PatchGrid
-from idekernels.reference import project_to_simplex
 
 Array = NDArray[Any]
 

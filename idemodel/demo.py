@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels import BankSettings, CoarseSettings, coarse_sketch, open_bank, prepare, write_bank
-from idekernels.atomic import replace_when_done
-from idemodel.contact_sheet import contact_sheet
-from idemodel.faces.images import write_image
-from idemodel.faces.phantom import PhantomPair, phantom_pairs
+from idekernels.files.atomic import replace_when_done
+from idemodel.files.contact_sheet import contact_sheet
+from idemodel.files.images import write_image
+from idemodel.generator.weights import PHANTOM
 from idemodel.metrics.ssim import ssim
+from idemodel.phantom import PhantomPair, phantom_pairs
 from idemodel.sketcher import Sketcher
-from idemodel.weights import PHANTOM
 
 METHODS = ("mean", "mwf", "fine")  # two coarse ones, and stage 2 on top of the second
 SSIM_VARIANT = "SSIM on 8-bit grey: Gaussian window 11, sigma 1.5, population covariance, data range 255"
@@ -98,7 +98,7 @@ def _show(
     ]
     sheet, page = out / "contact-sheet.png", out / "index.html"
     write_image(sheet, contact_sheet(columns))
-    templates = jinja2.Environment(loader=jinja2.PackageLoader("idemodel"), autoescape=True)
+    templates = jinja2.Environment(loader=jinja2.PackageLoader("idemodel.evaluation"), autoescape=True)
     html = templates.get_template("demo.html.jinja").render(
         title="idesketch demo",
         sheet="data:image/png;base64," + base64.b64encode(sheet.read_bytes()).decode(),

@@ -19,9 +19,9 @@ from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idekernels.results import PreparedBank
-from idemodel.devices import torch_threads_kept
-from idemodel.enhance import Enhancer
-from idemodel.pixels import as_images
+from idemodel.files.tensors import as_images
+from idemodel.generator.devices import torch_threads_kept
+from idemodel.generator.enhance import Enhancer
 
 Photo = NDArray[np.uint8]
 BankLike = PatchBank | PreparedBank | str | os.PathLike[str]
@@ -58,7 +58,7 @@ class Sketcher:
     backend, memory : str, int, optional
         Of stage 1, see :func:`idekernels.prepare`.
     device : str
-        Of stage 2, see :func:`idemodel.devices.torch_device`.
+        Of stage 2, see :func:`idemodel.generator.devices.torch_device`.
 
     Raises
     ------

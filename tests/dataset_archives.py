@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from idemodel.faces.phantom import phantom_pairs
+from idemodel.phantom import phantom_pairs
 
 SHIFT = (60, 90)  # columns and rows by which an original frame is larger at the left and the top
 SCALE = 2  # and how much larger its pixels are

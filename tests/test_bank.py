@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from idekernels import BankError, BankSettings, InputError, JoinedBank, match, open_bank, verify, write_bank
-from idekernels.bank_file import FORMAT, VERSION
-from idekernels.patient_file import PatientFile
-from idemodel.faces.images import write_image
+from idekernels.bank.file import FORMAT, VERSION
+from idekernels.files.patient import PatientFile
+from idemodel.files.images import write_image
 
 SETTINGS = BankSettings(6, 3, 2, ("intensity", "lbp"), (2, 1))
 
@@ -220,7 +220,7 @@ def test_leftovers_are_found_whatever_the_name_of_the_bank(tmp_path):
 _FLIPS = """
     import json, sys
     from idekernels import BankError
-    from idekernels.bank_file import FileBank
+    from idekernels.bank.file import FileBank
 
     path, whole = sys.argv[1], open(sys.argv[1], "rb").read()
     sys.path.insert(0, sys.argv[3])

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from test_grid import grids
 from test_tables import random_patches
 
-from idekernels import PatchGrid, blend, compose, reference
-from idekernels.cpu.blending import seam
+from idekernels import PatchGrid, blend, compose
+from idekernels.backends import reference
+from idekernels.backends.cpu.blending import seam
 from idekernels.operations import BLENDINGS, blend_window
 
 BACKENDS = ("cpu", "reference")

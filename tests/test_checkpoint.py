@@ -16,9 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from idekernels.errors import InputError
-from idemodel.checkpoint import load_generator, load_reference, read_header, save_generator
-from idemodel.enhance import Enhancer
-from idemodel.network import MLAConfig, MLANet
+from idemodel.generator.checkpoint import load_generator, load_reference, read_header, save_generator
+from idemodel.generator.enhance import Enhancer
+from idemodel.generator.network import MLAConfig, MLANet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

@@ -17,8 +17,8 @@ from PIL import Image
 
 from idecli.main import idesketch, run
 from idekernels import coarse_sketch, open_bank
-from idemodel.faces.images import read_colour, read_grey
 from idemodel.faces.normalise import Normaliser
+from idemodel.files.images import read_colour, read_grey
 
 SIZE = "60x48"
 KERNEL = ["--patch", "8", "--overlap", "4", "--radius", "2"]

@@ -12,8 +12,8 @@ from PIL import Image
 from idecli.main import run
 from idemodel.faces import detectors
 from idemodel.faces.alignment import Similarity, standard_eyes, warp
-from idemodel.faces.images import read_colour, read_grey, write_image
-from idemodel.faces.phantom import phantom_pairs
+from idemodel.files.images import read_colour, read_grey, write_image
+from idemodel.phantom import phantom_pairs
 
 PHANTOMS = [pair.photo for pair in phantom_pairs(2, seed=11)]
 MOVE = Similarity(1.3 * np.exp(0.15j), 150 + 60j)
@@ -209,8 +209,8 @@ def test_coarse_without_a_detector_names_the_extra(
 
 @pytest.mark.usefixtures("sees")
 def test_synth_puts_the_sketch_back(photos: Path, bank: Path, tmp_path: Path) -> None:
-    from idemodel.checkpoint import save_generator
-    from idemodel.network import MLANet
+    from idemodel.generator.checkpoint import save_generator
+    from idemodel.generator.network import MLANet
 
     model = tmp_path / "model.safetensors"
     save_generator(model, MLANet(1, 4, 1))

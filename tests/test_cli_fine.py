@@ -17,10 +17,10 @@ import torch
 from PIL import Image
 
 from idecli.main import run
-from idemodel.checkpoint import load_generator, save_generator
-from idemodel.faces.images import read_colour, read_grey
 from idemodel.faces.normalise import Normaliser
-from idemodel.network import MLANet
+from idemodel.files.images import read_colour, read_grey
+from idemodel.generator.checkpoint import load_generator, save_generator
+from idemodel.generator.network import MLANet
 from idemodel.sketcher import Sketcher
 from idemodel.training.trainer import Trainer
 

@@ -11,7 +11,7 @@ from idekernels import BankSettings, CoarseSettings, InputError, PatchBank, coar
 from idekernels.coarse import METHODS
 from idekernels.operations import BLENDINGS
 from idekernels.warm import warm_up
-from idemodel.faces.phantom import phantom_pairs
+from idemodel.phantom import phantom_pairs
 
 SETTINGS = BankSettings(8, 4, 3)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from idekernels import backends
-from idekernels.cuda import device as devices
+from idekernels.backends.cuda import device as devices
 from idekernels.errors import InputError
 from tests.emulator.device import EmulatedDevice
 
@@ -134,7 +134,7 @@ class Memory(np.ndarray):
 
 
 def late_cupy(early_copies: bool, early_compute: bool) -> Any:
-    """What :class:`idekernels.cuda.device._CupyStaging` uses of CuPy."""
+    """What :class:`idekernels.backends.cuda.device._CupyStaging` uses of CuPy."""
     compute = Stream(early_compute)
     cuda = SimpleNamespace(
         Stream=lambda non_blocking: Stream(early_copies),

@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from idekernels import BankSettings, PatchBank, match, prepare
-from idekernels.cuda import device as devices
-from idekernels.cuda import launch, matching
+from idekernels.backends.cuda import device as devices
+from idekernels.backends.cuda import launch, matching
 from idekernels.errors import InputError
 from idekernels.representations import REPRESENTATIONS
-from idemodel.faces.phantom import phantom_pairs
+from idemodel.phantom import phantom_pairs
 from tests.emulator import fakecupy, host
 from tests.emulator.device import EmulatedDevice
 

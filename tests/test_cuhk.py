@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from idecli.main import run
-from idemodel.faces.images import read_grey
+from idemodel.files.images import read_grey
 from idemodel.metrics import ssim
 
 PROTOTYPE = 0.609  # intensity, K 15, local weights, feathered

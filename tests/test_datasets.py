@@ -15,8 +15,8 @@ from idecli.main import run
 from idemodel.datasets import LAYOUTS
 from idemodel.datasets.cufs import EXPECTED, official_key
 from idemodel.datasets.cufsf import shot
-from idemodel.faces.images import read_colour, read_grey
-from idemodel.faces.pairs import list_pairs
+from idemodel.files.images import read_colour, read_grey
+from idemodel.files.pairs import list_pairs
 
 
 def bring(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

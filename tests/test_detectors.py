@@ -9,11 +9,11 @@ import pytest
 
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import DETECTORS, Detector
-from idemodel.faces.images import read_colour
-from idemodel.faces.pairs import images_by_stem
-from idemodel.faces.phantom import phantom_pairs
 from idemodel.faces.photos import Aligner, AlignSettings
 from idemodel.faces.search import find_faces
+from idemodel.files.images import read_colour
+from idemodel.files.pairs import images_by_stem
+from idemodel.phantom import phantom_pairs
 
 PHANTOMS = [pair.photo for pair in phantom_pairs(3, seed=11)]
 

@@ -15,10 +15,10 @@ from PIL import Image
 from idecli.main import run
 from idekernels import BankError, BankSettings, JoinedBank, PatchBank, coarse_sketch, open_bank, verify, write_bank
 from idekernels.bank import SKETCH_TO_PHOTO
-from idemodel.checkpoint import read_header
-from idemodel.faces.images import read_colour, read_grey
-from idemodel.faces.phantom import phantom_pairs
-from idemodel.training.pairs import read_faces
+from idemodel.files.images import read_colour, read_grey
+from idemodel.generator.checkpoint import read_header
+from idemodel.phantom import phantom_pairs
+from idemodel.training.data import read_faces
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

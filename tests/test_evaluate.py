@@ -15,9 +15,9 @@ from test_metrics_networks import inception_file, lpips_files  # noqa: F401  fix
 
 from idecli.main import run
 from idekernels.errors import InputError
-from idemodel.evaluate import Settings, evaluate
+from idemodel.evaluation.scoring import Settings, evaluate
+from idemodel.evaluation.tables import as_json, write_csv, write_json
 from idemodel.metrics import METRICS, frechet_distance, load_inception, load_lpips
-from idemodel.scores import as_json, write_csv, write_json
 
 SHAPE = (176, 164)
 
@@ -328,7 +328,8 @@ def test_a_network_that_gives_no_number_is_an_error(folders, tmp_path):
 
 def test_importing_loads_no_torch():
     code = (
-        "import sys, idemodel, idemodel.evaluate, idemodel.report, idecli.evaluate, idecli.recognise\n"
+        "import sys, idemodel, idemodel.evaluation.scoring, idemodel.evaluation.report\n"
+        "import idecli.evaluate, idecli.recognise\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'torchmetrics', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

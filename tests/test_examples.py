@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from idemodel.faces.images import read_colour
+from idemodel.files.images import read_colour
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from idekernels.errors import InputError
-from idemodel.enhance import Enhancer
-from idemodel.export import export_onnx
-from idemodel.network import MLANet
+from idemodel.generator.enhance import Enhancer
+from idemodel.generator.export import export_onnx
+from idemodel.generator.network import MLANet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

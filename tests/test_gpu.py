@@ -12,8 +12,8 @@ import idekernels as ide
 from idekernels import backends
 from idekernels.coarse import METHODS, CoarseSettings, coarse_sketch
 from idekernels.workloads import Workload
-from idemodel.enhance import Enhancer
-from idemodel.network import MLAConfig, MLANet
+from idemodel.generator.enhance import Enhancer
+from idemodel.generator.network import MLAConfig, MLANet
 
 _MISSING = backends.why_missing("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(_MISSING is not None, reason=str(_MISSING))]

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from idekernels import InputError
-from idemodel.faces.images import MAX_PIXELS, read_colour, read_grey, write_image
-from idemodel.faces.pairs import images_by_stem, list_pairs
+from idemodel.files.images import MAX_PIXELS, read_colour, read_grey, write_image
+from idemodel.files.pairs import images_by_stem, list_pairs
 
 RNG = np.random.default_rng(0)
 COLOUR = RNG.integers(0, 256, (9, 7, 3), dtype=np.uint8)

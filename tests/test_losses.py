@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from idekernels.errors import InputError
-from idemodel import losses
 from idemodel.metrics import ssim
+from idemodel.training import losses
 
 NARROW = (4, 6, 8, 10, 12)
 CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)  # of torchvision's vgg19.features

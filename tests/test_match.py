@@ -161,7 +161,9 @@ def test_however_the_rows_are_shared_out_none_is_lost(chunks, monkeypatch):
     bank = random_bank(rng, 33, 40, 7, levels=3)
     query = rng.integers(0, 3, (2, 1, 40, 7), dtype=np.uint8) * 127
     grid = PatchGrid(40, 7, 4, 2)
-    monkeypatch.setattr(importlib.import_module("idekernels.cpu.matching"), "_chunks", lambda photos, rows: chunks)
+    monkeypatch.setattr(
+        importlib.import_module("idekernels.backends.cpu.matching"), "_chunks", lambda photos, rows: chunks
+    )
 
     assert grid.shape[0] == 19
     assert_same(match(query, bank, grid, radius=2, k=3, backend="cpu"), naive_match(query, bank, grid, 2, 3))
@@ -368,7 +370,7 @@ def test_impossible_bank_settings_are_refused(settings_, kind, says):
 
 _CELLS = """
 import numba, numpy as np
-from idekernels.cpu import simd
+from idekernels.backends.cpu import simd
 
 @numba.njit
 def squares(block, query, height, width, out):

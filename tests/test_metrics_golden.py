@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from idemodel.faces.images import read_grey
+from idemodel.files.images import read_grey
 from idemodel.metrics import METRICS
 
 TOLERANCE = {"scoot": 1e-5}

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from idekernels import CoarseSketch
-from idemodel.network import MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
+from idemodel.generator.network import MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
 
 SMALL = {"features": 8, "modules": 2}
 

@@ -16,11 +16,11 @@ from idekernels import BankSettings, PatchBank, coarse_sketch, prepare
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idemodel.faces.background import background_mask
-from idemodel.faces.images import read_colour, read_grey
 from idemodel.faces.normalise import METHODS, Normaliser, measure
-from idemodel.faces.pairs import images_by_stem
-from idemodel.faces.phantom import PhantomPair, phantom_pairs
+from idemodel.files.images import read_colour, read_grey
+from idemodel.files.pairs import images_by_stem
 from idemodel.metrics import ssim
+from idemodel.phantom import PhantomPair, phantom_pairs
 
 HEIGHT, WIDTH = 125, 100
 LEVELS = 4.0  # grey levels that a restored face may be off, median over its quantiles

@@ -63,10 +63,10 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"idekernels", "idemodel", "idecli"}
     for kept in (
-        "idekernels/cpu/simd.py",
+        "idekernels/backends/cpu/simd.py",
         "idekernels/py.typed",
-        "idemodel/templates/demo.html.jinja",
-        "idemodel/weights/phantom.safetensors",
+        "idemodel/evaluation/templates/demo.html.jinja",
+        "idemodel/generator/weights/phantom.safetensors",
         "idecli/main.py",
     ):
         assert kept in names

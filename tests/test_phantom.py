@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from idemodel.faces.phantom import PhantomPair, phantom_pairs
+from idemodel.phantom import PhantomPair, phantom_pairs
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_sketch_belongs_to_its_photo(pairs):
 
 def test_importing_loads_no_torch():
     heavy = "torch", "numba", "click"
-    code = f"import sys, idemodel.faces.phantom; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys, idemodel.phantom; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

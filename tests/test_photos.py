@@ -12,10 +12,10 @@ from idemodel.faces import detectors
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import Sighting, any_detector, open_detector
 from idemodel.faces.eye_table import EyeTable
-from idemodel.faces.images import write_image
-from idemodel.faces.phantom import phantom_pairs
 from idemodel.faces.photos import Aligner, AlignSettings, Photo, PhotoReader, is_standard, put_back
 from idemodel.faces.search import Face, find_faces
+from idemodel.files.images import write_image
+from idemodel.phantom import phantom_pairs
 
 FILE = Path("photo.png")
 PHANTOM = next(phantom_pairs(1)).photo

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from idekernels import PatchGrid, cpu, propagate, reference
+from idekernels import PatchGrid, propagate
+from idekernels.backends import cpu, reference
 
 BACKENDS = ("cpu", "reference")
 

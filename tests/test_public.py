@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import idekernels
-from idekernels import backends, coarse, cuda, operations
+from idekernels import backends, coarse, operations
+from idekernels.backends import cuda
 from idekernels.coarse import CoarseSettings, coarse_sketch
 from idekernels.operations import prepare
 
@@ -42,8 +43,8 @@ def test_importing_loads_nothing_heavy():
          ("numba", "h5py", "scipy", "torch", "cupy")),
         ("idekernels.open_bank", ("numba", "scipy", "torch", "cupy")),
         ("idekernels.coarse_sketch; idekernels.PatchBank", ("numba", "h5py", "scipy", "torch", "cupy")),
-        ("from idekernels import reference", ("numba", "h5py", "scipy", "torch", "cupy")),
-        ("from idekernels import cpu", ("h5py", "torch", "cupy", "click", "PIL")),
+        ("from idekernels.backends import reference", ("numba", "h5py", "scipy", "torch", "cupy")),
+        ("from idekernels.backends import cpu", ("h5py", "torch", "cupy", "click", "PIL")),
     ],
 )  # fmt: skip
 def test_each_name_loads_only_what_it_needs(use, spared):
@@ -134,7 +135,7 @@ def test_backends_are_chosen_by_name_and_never_replaced(monkeypatch):
     assert [backends.resolve(name) for name in ("cpu", "reference")] == ["cpu", "reference"]
     with pytest.raises(idekernels.InputError, match="no backend called 'tpu'; there are auto, reference, cpu, cuda"):
         backends.resolve("tpu")
-    monkeypatch.setitem(sys.modules, "idekernels.cpu", None)
+    monkeypatch.setitem(sys.modules, "idekernels.backends.cpu", None)
     for name in ("cpu", "auto"):
         with pytest.raises(idekernels.InputError, match="the backend 'cpu' cannot run here"):
             backends.resolve(name)
@@ -150,7 +151,7 @@ _MATCH = """
     images = np.random.default_rng(0).integers(0, 256, (3, 9, 9), dtype=np.uint8)
     bank = idekernels.PatchBank.from_images(images, images, settings=idekernels.BankSettings(4, 2, 1))
     print(idekernels.match(images[1:2, None], bank, k=1).image.ravel().tolist())
-    from idekernels.cpu.jit import cache_folder
+    from idekernels.backends.cpu.jit import cache_folder
     print(cache_folder())
 """
 
@@ -205,8 +206,13 @@ def test_imports_point_down_only(package, barred):
 
 
 def test_the_reference_knows_none_of_the_fast_code():
-    assert imports_of(ROOT / "idekernels" / "reference.py") == {"__future__", "typing", "numpy", "idekernels"}
-    assert "cpu" not in (ROOT / "idekernels" / "reference.py").read_text(encoding="utf-8")
+    assert imports_of(ROOT / "idekernels" / "backends" / "reference.py") == {
+        "__future__",
+        "typing",
+        "numpy",
+        "idekernels",
+    }
+    assert "cpu" not in (ROOT / "idekernels" / "backends" / "reference.py").read_text(encoding="utf-8")
 
 
 def test_every_module_says_what_it_owns():

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from idekernels.errors import InputError
-from idemodel.checkpoint import read_header
-from idemodel.recipe import COMPACT, PAPER, RECIPES, Recipe, read_recipe
-from idemodel.weights import PHANTOM
+from idemodel.generator.checkpoint import read_header
+from idemodel.generator.weights import PHANTOM
+from idemodel.training.recipe import COMPACT, PAPER, RECIPES, Recipe, read_recipe
 
 
 def test_paper_is_the_published_configuration() -> None:

@@ -14,7 +14,7 @@ from scipy.linalg import subspace_angles
 from test_metrics_all import smooth_image
 
 from idecli.main import run
-from idemodel.recognition import Protocol, fit_null_space_lda, rank_one, read_people, recognise
+from idemodel.evaluation.recognition import Protocol, fit_null_space_lda, rank_one, read_people, recognise
 
 
 def classes_of(people, each, dimensions, seed, noise=0.3):

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from test_metrics_all import smooth_image
 
-from idemodel.charts import BAND, MAX_DOTS, WIDTH, curve, distribution, nice_ticks
-from idemodel.evaluate import Settings, evaluate
-from idemodel.recognition import Recognition
-from idemodel.report import choose_rows, write_evaluation, write_recognition
+from idemodel.evaluation.charts import BAND, MAX_DOTS, WIDTH, curve, distribution, nice_ticks
+from idemodel.evaluation.recognition import Recognition
+from idemodel.evaluation.report import choose_rows, write_evaluation, write_recognition
+from idemodel.evaluation.scoring import Settings, evaluate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")

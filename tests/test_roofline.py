@@ -12,7 +12,7 @@ from benchmarks import roofline
 from benchmarks.cards import CARDS, Card, blocks_of, occupancy, pipe, pipes_of
 from benchmarks.launches import Launch, Passes, Setting, launches, matching, usual_shape
 from benchmarks.toolchain import Compiled, Region, _regions, _sections
-from idekernels.cuda import catalogue
+from idekernels.backends.cuda import catalogue
 
 T4, A100, H100 = CARDS
 ROW_OF_MATCH = Region({"IDP.4A.U8.U8": 12, "VABSDIFF4.U8": 12, "LDS": 9}, around=1)

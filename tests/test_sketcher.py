@@ -20,12 +20,12 @@ from idekernels import BankSettings, CoarseSettings, PatchBank, coarse_sketch, o
 from idekernels.bank import SKETCH_TO_PHOTO
 from idekernels.errors import InputError
 from idemodel import sketcher as sketcher_module
-from idemodel.checkpoint import save_generator
-from idemodel.enhance import Enhancer
-from idemodel.faces.phantom import phantom_pairs
-from idemodel.network import MLANet
-from idemodel.recipe import COMPACT
+from idemodel.generator.checkpoint import save_generator
+from idemodel.generator.enhance import Enhancer
+from idemodel.generator.network import MLANet
+from idemodel.phantom import phantom_pairs
 from idemodel.sketcher import Sketcher
+from idemodel.training.recipe import COMPACT
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -122,7 +122,7 @@ def test_many_images_go_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     enhancer = Enhancer(generator(), device="cpu")
     coarse, photo = torch.rand(2, 5, 1, 40, 32)
     whole = enhancer.enhance(coarse, photo)
-    monkeypatch.setattr("idemodel.enhance._PIXELS_AT_ONCE", 2 * 40 * 32)
+    monkeypatch.setattr("idemodel.generator.enhance._PIXELS_AT_ONCE", 2 * 40 * 32)
     torch.testing.assert_close(enhancer.enhance(coarse, photo), whole, atol=1e-5, rtol=0)
 
 
@@ -324,7 +324,7 @@ THREADS = """
 import sys
 import torch
 torch.set_num_threads(1)
-from idemodel.faces.phantom import phantom_pairs
+from idemodel.phantom import phantom_pairs
 from idemodel.sketcher import Sketcher
 photo = next(phantom_pairs(1, height=64, width=48, seed=2, start=10)).photo
 with Sketcher(sys.argv[1], sys.argv[2]) as sketcher:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from idemodel.statistics import bootstrap_interval, compare, summarise
+from idemodel.evaluation.statistics import bootstrap_interval, compare, summarise
 
 
 def test_interval_approaches_the_normal_one():

@@ -25,14 +25,11 @@ from torch.nn import functional
 from idekernels import BankSettings, PatchBank, coarse_sketch, open_bank, prepare, write_bank
 from idekernels.coarse import CoarseSettings
 from idekernels.errors import InputError
-from idemodel.checkpoint import load_generator, read_header
-from idemodel.faces.images import write_image
-from idemodel.losses import load_perceptual
-from idemodel.network import MLAConfig
-from idemodel.recipe import COMPACT, PAPER, LossWeights, Recipe
-from idemodel.train import Run, Stopped, Trained, Watch, train
+from idemodel.files.images import write_image
+from idemodel.generator.checkpoint import load_generator, read_header
+from idemodel.generator.network import MLAConfig
 from idemodel.training import run_folder
-from idemodel.training.pairs import (
+from idemodel.training.data import (
     Faces,
     TrainingPairs,
     bank_digest,
@@ -40,6 +37,9 @@ from idemodel.training.pairs import (
     coarse_cache_key,
     read_faces,
 )
+from idemodel.training.loop import Run, Stopped, Trained, Watch, train
+from idemodel.training.losses import load_perceptual
+from idemodel.training.recipe import COMPACT, PAPER, LossWeights, Recipe
 from idemodel.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -135,7 +135,7 @@ import sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-from idemodel.train import Run, Watch, train
+from idemodel.training.loop import Run, Watch, train
 from test_train import TINY
 
 torch.set_num_threads(1)
@@ -344,7 +344,7 @@ def papers_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
             write_image(tmp_path / "pairs" / side / f"{number}.png", image)
     write_bank(tmp_path / "bank.h5", zip("012", photos, sketches, strict=True), BankSettings(16, 4, radius=1))
     torch.save(vgg_tensors(NARROW), tmp_path / "vgg19.pth")
-    monkeypatch.setattr("idemodel.train.load_perceptual", partial(load_perceptual, widths=NARROW))
+    monkeypatch.setattr("idemodel.training.loop.load_perceptual", partial(load_perceptual, widths=NARROW))
     few = {"features": 4, "modules": 1, "discriminator_features": 2, "batch": 2, "steps": 3}
     recipe = replace(PAPER, **few, coarse=CoarseSettings("mean", k=2))  # type: ignore[arg-type]
     return Run(tmp_path / "pairs", (tmp_path / "bank.h5",), tmp_path / "run", recipe, vgg19=tmp_path / "vgg19.pth")

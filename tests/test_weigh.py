@@ -10,8 +10,8 @@ from scipy.optimize import minimize
 from test_tables import overlap_columns, random_patches
 
 from idekernels import PatchGrid, compatibility, evidence, weigh, weigh_multi
+from idekernels.backends.reference import project_to_simplex
 from idekernels.operations import WEIGHINGS, Compatibility, Weights
-from idekernels.reference import project_to_simplex
 
 BACKENDS = ("cpu", "reference")
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from idekernels.errors import InputError
 from idemodel.datasets.archives import MAX_MEMBERS, copy_limited, is_archive, stem, uncompressed, unpack
-from idemodel.faces.images import SUFFIXES
+from idemodel.files.images import SUFFIXES
 
 PICTURES = (*SUFFIXES, ".ppm", ".pgm")
 POINTS = (".dat", ".3pts", ".pts", ".pos", ".5pts")

@@ -12,15 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from idekernels.atomic import replace_when_done
 from idekernels.errors import InputError
+from idekernels.files.atomic import replace_when_done
 from idemodel.datasets.listing import BROKEN, SPLITS, Pair
 from idemodel.datasets.matching import SIDES
 from idemodel.datasets.planning import Plan
 from idemodel.datasets.points import read_points
 from idemodel.datasets.sources import Member
 from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, standard_eyes, warp
-from idemodel.faces.images import read_colour, write_image
+from idemodel.files.images import read_colour, write_image
 
 TABLE = "import.csv"
 COLUMNS = ("name", "group", "split", "photo", "sketch", "size", "status", "reason")

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from idekernels.atomic import replace_when_done
 from idekernels.errors import InputError
+from idekernels.files.atomic import replace_when_done
 from idemodel.faces.alignment import corners
 from idemodel.faces.eye_table import HEADER
-from idemodel.faces.images import write_image
 from idemodel.faces.photos import Aligned
 from idemodel.faces.search import Face
+from idemodel.files.images import write_image
 
 Image = NDArray[np.uint8]
 

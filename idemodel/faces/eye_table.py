@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from idekernels.errors import InputError
-from idekernels.regular_file import regular_file
+from idekernels.files.regular import regular_file
 from idemodel.faces.alignment import Eyes
 
 HEADER = ("file", "left_x", "left_y", "right_x", "right_y")

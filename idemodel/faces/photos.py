@@ -13,8 +13,8 @@ from idekernels.errors import InputError
 from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, paste_back, standard_eyes, warp
 from idemodel.faces.detectors import Detector, any_detector, open_detector
 from idemodel.faces.eye_table import EyeTable
-from idemodel.faces.images import MAX_PIXELS, read_colour
 from idemodel.faces.search import Face, find_faces
+from idemodel.files.images import MAX_PIXELS, read_colour
 
 Image = NDArray[np.uint8]
 

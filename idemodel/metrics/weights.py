@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from idekernels.errors import InputError
-from idekernels.regular_file import regular_file
+from idekernels.files.regular import regular_file
 from idemodel.metrics.arguments import shape_text
 from idemodel.metrics.pickles import check_pickles
 

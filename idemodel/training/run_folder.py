@@ -18,13 +18,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from idekernels import arguments
-from idekernels.atomic import replace_when_done
 from idekernels.errors import InputError, in_short
-from idekernels.regular_file import regular_file
-from idemodel.checkpoint import save_generator
+from idekernels.files.atomic import replace_when_done
+from idekernels.files.regular import regular_file
+from idemodel.generator.checkpoint import save_generator
+from idemodel.generator.network import MLANet
 from idemodel.metrics.weights import open_tensors
-from idemodel.network import MLANet
-from idemodel.recipe import Recipe
+from idemodel.training.recipe import Recipe
 from idemodel.training.trainer import Trainer
 
 try:

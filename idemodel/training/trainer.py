@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from idemodel import losses
-from idemodel.network import Judgement, MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
-from idemodel.recipe import Recipe
-from idemodel.training.pairs import Batch
+from idemodel.generator.network import Judgement, MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
+from idemodel.training import losses
+from idemodel.training.data import Batch
+from idemodel.training.recipe import Recipe
 
 _JUDGES: Mapping[str, Callable[[int, int], PatchDiscriminator | VGGDiscriminator]] = MappingProxyType(
     {"vgg": VGGDiscriminator, "patch": PatchDiscriminator}

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from idekernels.representations import intensity
-from idemodel.contact_sheet import contact_sheet
-from idemodel.inputs import fitted, generator_input
+from idemodel.files.contact_sheet import contact_sheet
+from idemodel.files.tensors import as_images, as_planes
+from idemodel.generator.inputs import fitted, generator_input
+from idemodel.generator.network import MLAConfig, MLANet
 from idemodel.metrics.table import METRICS
-from idemodel.network import MLAConfig, MLANet
-from idemodel.pixels import as_images, as_planes
-from idemodel.training.pairs import Faces
+from idemodel.training.data import Faces
 
 SCORES = ("ssim", "fsim", "scoot")  # their mean chooses the best generator
 _SHOWN = 6  # faces of a sample grid

@@ -17,7 +17,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """The emulated device, with blocks of few threads: the simulator gives every thread one of the system's."""
-    from idekernels.cuda import blending, device, launch, residency, weighing
+    from idekernels.backends.cuda import blending, device, launch, residency, weighing
     from tests.emulator.device import EmulatedDevice
 
     monkeypatch.setattr(launch, "warps_for", lambda k: k)

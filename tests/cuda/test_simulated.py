@@ -23,8 +23,8 @@ from idekernels import (
     weigh,
     weigh_multi,
 )
+from idekernels.backends.cuda import blending, launch, tables
 from idekernels.coarse import METHODS
-from idekernels.cuda import blending, launch, tables
 from idekernels.results import Compatibility
 from tests.emulator import fakecupy, host
 from tests.emulator.device import EmulatedDevice

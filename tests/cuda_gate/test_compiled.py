@@ -12,8 +12,8 @@ from cuda.bindings import nvrtc
 from numba import cuda, types
 
 from benchmarks.toolchain import ARCHITECTURES, Compiled, assemble, compile_entry, cuda_ptx, numba_ptx, tool
-from idekernels.cuda import catalogue
-from idekernels.cuda.catalogue import CudaEntry, Entry
+from idekernels.backends.cuda import catalogue
+from idekernels.backends.cuda.catalogue import CudaEntry, Entry
 
 SETTINGS = (
     {"k": 10},

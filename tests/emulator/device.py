@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from idekernels.cuda.launch import Limits
+from idekernels.backends.cuda.launch import Limits
 from tests.emulator import fakecupy
 from tests.emulator.host import HostModule
 
@@ -17,7 +17,7 @@ sys.modules.setdefault("fakecupy", fakecupy)  # where idekernels.arguments.names
 
 
 class EmulatedDevice:
-    """What :class:`idekernels.cuda.device.CupyDevice` is, where there is no device."""
+    """What :class:`idekernels.backends.cuda.device.CupyDevice` is, where there is no device."""
 
     xp = fakecupy
     limits = Limits("emulated", (8, 0), 4, 2**30)

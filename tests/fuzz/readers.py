@@ -10,7 +10,7 @@ from tests.fuzz.reader import Reader
 
 
 def _image(path: Path) -> Any:
-    from idemodel.faces.images import read_colour, read_grey
+    from idemodel.files.images import read_colour, read_grey
 
     read_colour(path)
     return read_grey(path)
@@ -19,7 +19,7 @@ def _image(path: Path) -> Any:
 def _pairs(path: Path) -> Any:
     """The file is a photo of a pairs folder."""
     from idekernels import PatchBank
-    from idemodel.training.pairs import read_faces
+    from idemodel.training.data import read_faces
 
     sketch = seeds.picture("L")
     _beside(path, "sketch/a.png", "photo/b.png", "sketch/b.png")
@@ -35,7 +35,7 @@ def sketch_array(image: Any) -> Any:
 
 def _people(path: Path) -> Any:
     """The file is a photo of somebody to be recognised."""
-    from idemodel.recognition import read_people
+    from idemodel.evaluation.recognition import read_people
 
     _beside(path, "sketch/a.png", "photo/b.png", "sketch/b.png")
     return read_people(str(path.parent.parent))
@@ -43,7 +43,7 @@ def _people(path: Path) -> Any:
 
 def _evaluated(path: Path) -> Any:
     """The file is a synthesised sketch."""
-    from idemodel.evaluate import Settings, evaluate
+    from idemodel.evaluation.scoring import Settings, evaluate
 
     _beside(path, "truth/a.png")
     settings = Settings(metrics=("ssim",), workers=1)
@@ -67,13 +67,13 @@ def _bank(path: Path) -> Any:
 
 
 def _model(path: Path) -> Any:
-    from idemodel.enhance import Enhancer
+    from idemodel.generator.enhance import Enhancer
 
     return Enhancer.open(path, "cpu")
 
 
 def _perceptual(path: Path) -> Any:
-    from idemodel.losses import load_perceptual
+    from idemodel.training.losses import load_perceptual
 
     return load_perceptual(path, widths=seeds.WIDTHS)
 
@@ -91,7 +91,7 @@ def _inception(path: Path) -> Any:
 
 
 def _recipe(path: Path) -> Any:
-    from idemodel.recipe import read_recipe
+    from idemodel.training.recipe import read_recipe
 
     return read_recipe(path)
 
@@ -116,7 +116,7 @@ def _state(path: Path) -> Any:
 
 
 def _cache(path: Path) -> Any:
-    from idemodel.training.pairs import read_cached
+    from idemodel.training.data import read_cached
 
     return read_cached(path, (2, 1, seeds.ROWS, seeds.COLUMNS))
 

@@ -153,8 +153,8 @@ def lookup3(data: bytes) -> int:
 @cache
 def models() -> tuple[bytes, ...]:
     """A generator that sees the coarse sketch alone, and one that sees the photo too, weight norm folded."""
-    from idemodel.checkpoint import save_generator
-    from idemodel.network import MLANet
+    from idemodel.generator.checkpoint import save_generator
+    from idemodel.generator.network import MLANet
 
     nets = (MLANet(1, 4, 1), MLANet(1, 4, 1, guide=8).fold_weight_norm())
     recipe = {"name": "tiny", "coarse": {"k": 3}}
@@ -181,7 +181,7 @@ def references() -> tuple[bytes, ...]:
     """The authors' checkpoint as torch writes it now, and as it did before 1.6."""
     import torch
 
-    from idemodel.network import MLANet
+    from idemodel.generator.network import MLANet
 
     tensors = OrderedDict((f"generator.{name}", value) for name, value in MLANet(3, 4, 1).state_dict().items())
     return _pickled({"state_dict": tensors, "epoch": torch.tensor(3)})
@@ -204,7 +204,7 @@ def vgg19_safetensors() -> tuple[bytes, ...]:
 def _vgg19_tensors() -> dict[str, Any]:
     import torch
 
-    from idemodel.losses import vgg19_features
+    from idemodel.training.losses import vgg19_features
 
     shapes = vgg19_features(WIDTHS).state_dict()
     return {f"features.{name}": torch.full(value.shape, 0.1) for name, value in shapes.items()}
@@ -245,7 +245,7 @@ def recipes() -> list[bytes]:
 
 def tiny_recipe() -> Any:
     """A recipe whose networks are as small as they can be."""
-    from idemodel.recipe import COMPACT
+    from idemodel.training.recipe import COMPACT
 
     return replace(COMPACT, features=4, modules=1, discriminator_features=4, inputs="coarse")
 
@@ -273,7 +273,7 @@ def logs() -> list[bytes]:
 @cache
 def trainer() -> Any:
     """A trainer of the tiny recipe."""
-    from idemodel.network import MLAConfig
+    from idemodel.generator.network import MLAConfig
     from idemodel.training.trainer import Trainer
 
     return Trainer(tiny_recipe(), MLAConfig(1, 4, 1), 0)
@@ -285,7 +285,7 @@ def states() -> tuple[bytes, ...]:
 
     import torch
 
-    from idemodel.training.pairs import Batch
+    from idemodel.training.data import Batch
     from idemodel.training.run_folder import RunFolder, Standing
 
     def write(path: Path) -> None:

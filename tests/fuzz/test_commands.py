@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from idecli.main import run
-from idekernels.atomic import replace_when_done
+from idekernels.files.atomic import replace_when_done
 from tests.fuzz import seeds
 
 

@@ -26,7 +26,7 @@ from tests.fuzz.readers import find
 
 def bank(change: Callable[[h5py.File], None], compressed: bool = False) -> bytes:
     """A bank after a change, its digest made anew: whoever changes a file can do so."""
-    from idekernels import bank_file
+    from idekernels.bank import file as bank_file
 
     def write(path: Path) -> None:
         path.write_bytes(seeds.banks()[compressed])
@@ -188,7 +188,7 @@ def test_a_header_that_is_too_long_is_refused_unread(length: int, worker: Worker
 
 
 def test_a_checkpoint_in_half_precision_costs_five_times_its_size(tmp_path: Path) -> None:
-    from idemodel.network import MLANet
+    from idemodel.generator.network import MLANet
 
     path = tmp_path / "model.pth"
     tensors = MLANet(3, 128, 8).half().state_dict()

@@ -91,7 +91,7 @@ def test_files_of_any_length_are_read_or_refused(reader: Reader, worker: Worker,
 def test_a_files_name_never_reaches_a_terminal_raw(name: str, tmp_path: Path) -> None:
     from idecli.console import one_line
     from idekernels.errors import InputError
-    from idemodel.faces.images import read_colour
+    from idemodel.files.images import read_colour
 
     path = tmp_path / name
     path.write_bytes(b"no image")

@@ -1,0 +1,223 @@
+"""The device that kernels run on: CuPy owns memory and streams, Numba's kernels use the same stream; no kernels here.
+
+Tests put another device in its place (:func:`use`), one that emulates; nothing else in this package knows CuPy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache, lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+
+from idekernels.backends.cuda.launch import STATIC_SHARED, Limits
+
+TOOLKITS = {12: "idesketch[cuda12]", 13: "idesketch[cuda13]"}
+_INSTALL = "pip install 'idesketch[cuda12]' (CUDA 12) or 'idesketch[cuda13]' (CUDA 13)"
+
+
+class Module(Protocol):
+    """Compiled CUDA C++: kernels by name."""
+
+    def launch(self, kernel: str, grid: tuple[int, int, int], threads: int, arguments: tuple[Any, ...]) -> None:
+        """Queue a kernel on the current stream; array arguments are the device's, integers NumPy scalars."""
+
+
+class Staging(Protocol):
+    """Two buffers that a bank's blocks go through, so that one is filled while the other is computed with."""
+
+    def upload(self, block: Any) -> Any:
+        """A block (n, ...) of host memory as a device array, ready for what is queued next on the current stream."""
+
+
+class Device(Protocol):
+    """Memory, streams and compiled kernels."""
+
+    xp: Any  # cupy, or a module that works alike
+    limits: Limits
+
+    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
+        """A Numba kernel: ``jit(kernel)(blocks, threads, *arguments)`` queues it on the current stream."""
+
+    def view(self, array: Any) -> Any:
+        """An array as Numba's kernels take it: for launches in a loop, which would look at it anew each time."""
+
+    def module(self, source: str, options: tuple[str, ...]) -> Module:
+        """Compile CUDA C++."""
+
+    def staging(self, shape: tuple[int, ...]) -> Staging:
+        """Buffers for blocks of uint8; MemoryError where they do not fit."""
+
+    def free(self) -> int:
+        """Bytes that could be allocated."""
+
+
+_current: list[Device] = []
+
+
+def current() -> Device:
+    """The device in use; the first call finds it.
+
+    Raises
+    ------
+    ImportError
+        It cannot be had; the message says why and what to install.
+    """
+    if not _current:
+        reason = why_missing()
+        if reason:
+            raise ImportError(reason)
+        _current.append(CupyDevice())
+    return _current[-1]
+
+
+@contextlib.contextmanager
+def use(device: Device) -> Iterator[None]:
+    """Work on another device for a while."""
+    _current.append(device)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def why_missing() -> str | None:
+    """Why no CUDA device can be used, with the remedy; None if one can."""
+    return None if _current else _reason()
+
+
+@cache
+def _reason() -> str | None:
+    """Looked for once a process."""
+    try:
+        import cupy
+    except ImportError as error:
+        return f"CuPy is missing ({error}): {_INSTALL}"
+    try:
+        from numba import cuda
+    except ImportError as error:
+        return f"numba-cuda is missing ({error}): {_INSTALL}"
+    toolkit = cupy.cuda.runtime.runtimeGetVersion() // 1000
+    install = f"pip install '{TOOLKITS[toolkit]}'" if toolkit in TOOLKITS else _INSTALL
+    try:
+        driver = cupy.cuda.runtime.driverGetVersion()
+        count = cupy.cuda.runtime.getDeviceCount()
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        return f"no NVIDIA driver answers ({error}): install one that knows CUDA {toolkit}"
+    if driver == 0:
+        return f"no NVIDIA driver is installed: install one that knows CUDA {toolkit}"
+    if driver // 1000 < toolkit:
+        other = TOOLKITS.get(driver // 1000)
+        remedy = f"pip uninstall cupy-cuda{toolkit}x and pip install '{other}'" if other else "a newer driver"
+        return f"the driver knows CUDA {driver // 1000}, CuPy is for CUDA {toolkit}: {remedy}"
+    if count == 0:
+        return "the NVIDIA driver sees no device"
+    if not cuda.is_available():
+        return f"Numba finds no CUDA {toolkit} toolkit: {install}"
+    return None
+
+
+class CupyDevice:
+    """CuPy's current device and current stream."""
+
+    def __init__(self) -> None:
+        import cupy
+
+        self.xp = cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
+        self.limits = Limits(
+            properties["name"].decode(),
+            (properties["major"], properties["minor"]),
+            properties["multiProcessorCount"],
+            properties["totalGlobalMem"],
+            min(STATIC_SHARED, properties["sharedMemPerBlock"]),
+        )
+        self._jitted: dict[Callable[..., None], Any] = {}
+        self._streams: dict[int, Any] = {}  # by address: Numba keeps a launch's configuration by its stream object
+
+    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
+        """A Numba kernel on CuPy's current stream; CuPy arrays are handed over as they are, without a wait."""
+        from numba import cuda
+
+        if kernel not in self._jitted:
+            self._jitted[kernel] = cuda.jit(kernel)
+        compiled, stream = self._jitted[kernel], self._stream()
+
+        def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
+            compiled[blocks, threads, stream](*map(self.view, arguments))
+
+        return launch
+
+    def view(self, array: Any) -> Any:
+        """A CuPy array as Numba's, sharing memory; anything else as it is."""
+        from numba import cuda
+
+        return cuda.as_cuda_array(array, sync=False) if isinstance(array, self.xp.ndarray) else array
+
+    def _stream(self) -> Any:
+        """CuPy's current stream as Numba's."""
+        from numba import cuda
+
+        address = self.xp.cuda.get_current_stream().ptr
+        if address not in self._streams:
+            self._streams[address] = cuda.external_stream(address) if address else cuda.default_stream()
+        return self._streams[address]
+
+    def module(self, source: str, options: tuple[str, ...]) -> Module:
+        """Compile with NVRTC; CuPy keeps the result on disk."""
+        return _CupyModule(self._compiled(source, options))
+
+    @lru_cache(maxsize=64)  # noqa: B019 - there is one device for the life of the process
+    def _compiled(self, source: str, options: tuple[str, ...]) -> Any:
+        return self.xp.RawModule(code=source, options=options, backend="nvrtc")
+
+    def staging(self, shape: tuple[int, ...]) -> Staging:
+        """Pinned buffers and a stream of their own for the copies."""
+        return _CupyStaging(self.xp, shape)
+
+    def free(self) -> int:
+        """What the driver has, and what CuPy's pool keeps unused."""
+        available, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(available + self.xp.get_default_memory_pool().free_bytes())
+
+
+class _CupyModule:
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def launch(self, kernel: str, grid: tuple[int, int, int], threads: int, arguments: tuple[Any, ...]) -> None:
+        """Queue it on CuPy's current stream."""
+        self._module.get_function(kernel)(grid, (threads, 1, 1), arguments)
+
+
+class _CupyStaging:
+    """Copies run on a stream of their own: block n + 1 is read and copied while block n is computed with."""
+
+    def __init__(self, cupy: Any, shape: tuple[int, ...]) -> None:
+        self._cupy, self._turn = cupy, 0
+        self._copies = cupy.cuda.Stream(non_blocking=True)
+        size = int(np.prod(shape))
+        self._pinned = [cupy.cuda.alloc_pinned_memory(size) for _ in range(2)]
+        self._host = [np.frombuffer(memory, np.uint8, size).reshape(shape) for memory in self._pinned]
+        self._device = [cupy.empty(shape, np.uint8) for _ in range(2)]
+        self._copied = [cupy.cuda.Event(disable_timing=True) for _ in range(2)]
+        self._used: list[Any] = [None, None]
+
+    def upload(self, block: Any) -> Any:
+        """Copy through the buffer whose turn it is, once what was queued with its last content is done."""
+        turn = self._turn
+        compute = self._cupy.cuda.get_current_stream()
+        previous = self._used[1 - turn] = self._cupy.cuda.Event(disable_timing=True)
+        previous.record(compute)  # everything queued so far, which is all that uses the other buffer
+        if self._used[turn] is not None:
+            self._copied[turn].synchronize()  # the pinned memory has been read
+            self._copies.wait_event(self._used[turn])  # the device memory has been used
+        self._host[turn][: len(block)] = block
+        arriving = self._device[turn][: len(block)]
+        arriving.set(self._host[turn][: len(block)], stream=self._copies)
+        self._copied[turn].record(self._copies)
+        compute.wait_event(self._copied[turn])
+        self._turn = 1 - turn
+        return arriving

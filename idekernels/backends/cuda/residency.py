@@ -1,0 +1,155 @@
+"""A bank on the device: kept there, or streamed through it in blocks of images; patches cut out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from idekernels.backends.cuda import device as devices
+from idekernels.bank import PatchBank
+from idekernels.errors import InputError
+
+Block = tuple[int, int, Any]
+
+_SHARE = 0.6  # of the free memory that a bank may take; the rest is for tables and for the networks of stage 2
+_THREADS = 128
+
+
+@dataclass
+class Prepared:
+    """A bank and its place: ``resident`` on the device, or read block by block within ``budget`` bytes."""
+
+    bank: PatchBank
+    device: devices.Device
+    budget: int
+    _kept: dict[str, Any] = field(default_factory=dict)  # sides of a resident bank
+    _buffers: dict[str, tuple[devices.Staging, int]] = field(default_factory=dict)  # a streamed one's, and their images
+
+    @property
+    def pitch(self) -> int:
+        """Bytes of an image row on the device: whole words."""
+        return -(-self.bank.width // 4) * 4
+
+    @property
+    def resident(self) -> bool:
+        """Whether all of it stays on the device."""
+        return self._whole <= self.budget
+
+    def blocks(self, side: str) -> Iterator[Block]:
+        """Yield (first image, images, (n, planes, H, pitch) uint8 on the device), ``side`` "source" or "target"."""
+        if self._stays(side):
+            yield 0, self.bank.images, self._kept[side]
+            return
+        if side not in self._buffers:
+            self._buffers[side] = self._staging(side)
+        staging, images = self._buffers[side]
+        for first in range(0, self.bank.images, images):
+            count = min(images, self.bank.images - first)
+            yield first, count, staging.upload(self._padded(side, first, first + count))
+
+    def padded(self, planes: Any) -> Any:
+        """Device planes (..., H, W) with rows of whole words."""
+        if self.pitch == self.bank.width:
+            return planes
+        wider = self.device.xp.zeros((*planes.shape[:-1], self.pitch), np.uint8)
+        wider[..., : self.bank.width] = planes
+        return wider
+
+    def _stays(self, side: str) -> bool:
+        """Whether a side is on the device; a bank that finds no room there after all is streamed from then on."""
+        if self.resident and side not in self._kept:
+            try:
+                self._kept[side] = self.device.xp.asarray(self._padded(side, 0, self.bank.images))
+            except MemoryError:
+                self._kept.clear()
+                self.budget = min(self.device.free() // 2, self._whole - 1)
+        return side in self._kept
+
+    @property
+    def _whole(self) -> int:
+        return self.bank.images * (self._size("source") + self._size("target"))
+
+    def _size(self, side: str) -> int:
+        """Bytes of one image on the device."""
+        planes = {"source": self.bank.planes, "target": self.bank.channels}[side]
+        return planes * self.bank.height * self.pitch
+
+    def _staging(self, side: str) -> tuple[devices.Staging, int]:
+        """Buffers for as many images as there is memory for, halving the number until they fit."""
+        most = 2**32 // (self.bank.height * self.bank.width) - 1  # places within a block are 32-bit
+        size = self._size(side)
+        images = max(1, min(self.bank.images, most, self.budget // (4 * size)))  # two buffers a side
+        while True:
+            staging = self._allocated((images, size // (self.bank.height * self.pitch), self.bank.height, self.pitch))
+            if staging:
+                return staging, images
+            if images == 1:
+                raise InputError(
+                    f"the device has no room for two {side} images of the bank: {2 * size} bytes asked for, "
+                    f"{self.device.free()} free; take fewer photos at once, or the backend cpu"
+                )
+            images = -(-images // 2)
+
+    def _allocated(self, shape: tuple[int, ...]) -> devices.Staging | None:
+        try:
+            return self.device.staging(shape)
+        except MemoryError:
+            return None
+
+    def _padded(self, side: str, start: int, stop: int) -> Any:
+        planes = getattr(self.bank, side)(start, stop)
+        rest = self.pitch - self.bank.width
+        return np.pad(planes, ((0, 0), (0, 0), (0, 0), (0, rest))) if rest else planes
+
+
+def prepare(bank: PatchBank, memory: int | None) -> Prepared:
+    """Keep the bank on the device if it fits into ``memory`` bytes (None: a share of what is free), else stream it."""
+    device = devices.current()
+    return Prepared(bank, device, int(_SHARE * device.free()) if memory is None else memory)
+
+
+def upload(array: Any) -> Any:
+    """Host memory to the device."""
+    return devices.current().xp.asarray(array)
+
+
+def free_memory() -> int:
+    """Bytes of the device that nobody uses."""
+    return devices.current().free()
+
+
+def gather(place: Any, prepared: Prepared, patch: int) -> tuple[Any, Any]:
+    """Cut the candidates' source and target patches; see :func:`idekernels.operations.gather`."""
+    bank, device = prepared.bank, prepared.device
+    flat = place.reshape(-1)
+    cut = []
+    for side, planes in (("source", bank.planes), ("target", bank.channels)):
+        out = device.xp.zeros((*place.shape, planes, patch, patch), np.uint8)
+        copy = device.jit(gather_kernel(bank.height, bank.width, planes, patch))
+        for first, _, block in prepared.blocks(side):
+            copy((flat.size, 1, 1), (_THREADS, 1, 1), block, flat, first, out.reshape(flat.size, planes, patch, patch))
+        cut.append(out)
+    return cut[0], cut[1]
+
+
+@lru_cache(maxsize=64)
+def gather_kernel(height: int, width: int, planes: int, patch: int) -> Any:
+    """Copy patches out of images that start with number ``first``; one block a candidate, others' are left alone."""
+    pixels = patch * patch
+
+    def gather(images, place, first, out):  # type: ignore[no-untyped-def]
+        candidate = cuda.blockIdx.x
+        image = place[candidate] // (height * width) - first
+        if image < 0 or image >= images.shape[0]:
+            return
+        y, x = place[candidate] // width % height, place[candidate] % width
+        for cell in range(cuda.threadIdx.x, planes * pixels, cuda.blockDim.x):
+            plane, row, column = cell // pixels, cell // patch % patch, cell % patch
+            out[candidate, plane, row, column] = images[image, plane, y + row, x + column]
+
+    return gather

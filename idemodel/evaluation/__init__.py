@@ -1,0 +1,1 @@
+"""Sketches judged: scores, recognition, statistics, and the reports that show them."""

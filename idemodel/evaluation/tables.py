@@ -1,0 +1,133 @@
+"""An evaluation as files: JSON for programs, CSV for spreadsheets; no figure is computed here."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from idekernels.files.atomic import replace_when_done
+from idemodel.evaluation.scoring import Evaluation
+from idemodel.evaluation.statistics import LEVEL, RESAMPLES, SEED
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as plain dictionaries and lists, all numbers finite.
+
+    ``summary``: metric -> mean, std, ci95 (metrics of the whole set: value). ``images``: one entry an image,
+    name and scores. ``settings``: what was compared and how. With further methods also ``methods``: name ->
+    summary and images, the first included; and ``comparison``: other -> metric -> difference (first - other),
+    ci95, wins, ties, losses.
+    """
+    first, *others = evaluation.methods
+    content: dict[str, Any] = {
+        "summary": _summary(evaluation, first),
+        "images": _images(evaluation, first),
+        "settings": _settings(evaluation),
+    }
+    if others:
+        content["methods"] = {
+            method: {"summary": _summary(evaluation, method), "images": _images(evaluation, method)}
+            for method in evaluation.methods
+        }
+        content["comparison"] = {
+            other: {metric: asdict(compared) for metric, compared in evaluation.comparison(other).items()}
+            for other in others
+        }
+    return content
+
+
+def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write JSON that any reader takes: ASCII, no NaN, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        A number is not finite.
+    OSError
+        The folder is missing or read-only, or the disk is full.
+    """
+    text = json.dumps(content, indent=1, allow_nan=False)
+    with replace_when_done(path) as partial:
+        partial.write_text(text + "\n", encoding="ascii")
+
+
+def write_csv(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
+    """Write one line for each method and image: method, name, a column for each metric."""
+    header = ["method", "name", *(metric.name for metric in evaluation.metrics)]
+    lines = [
+        [method, name, *map(float, row)]
+        for method in evaluation.methods
+        for name, row in zip(evaluation.names, evaluation.scores[method], strict=True)
+    ]
+    write_table(path, header, lines)
+
+
+def write_table(path: str | os.PathLike[str], header: list[str], lines: list[list[Any]]) -> None:
+    """Write a CSV file (UTF-8; what UTF-8 cannot hold is escaped), whole or not at all."""
+    with (
+        replace_when_done(path) as partial,
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(lines)
+
+
+def tool_version() -> str:
+    """The installed version of idesketch, or ``unknown`` where it runs from a folder."""
+    try:
+        return metadata.version("idesketch")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _summary(evaluation: Evaluation, method: str) -> dict[str, Any]:
+    summary: dict[str, Any] = {name: asdict(value) for name, value in evaluation.summary(method).items()}
+    return summary | {name: {"value": value} for name, value in evaluation.set_scores[method].items()}
+
+
+def _images(evaluation: Evaluation, method: str) -> list[dict[str, Any]]:
+    names = [metric.name for metric in evaluation.metrics]
+    return [
+        {"name": name, **dict(zip(names, map(float, row), strict=True))}
+        for name, row in zip(evaluation.names, evaluation.scores[method], strict=True)
+    ]
+
+
+def _settings(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "tool": f"idesketch {tool_version()}",
+        "methods": {name: str(folder) for name, folder in evaluation.folders.items()},
+        "truth": str(evaluation.truth),
+        "images": len(evaluation.names),
+        "metrics": {
+            metric.name: {"higher_is_better": metric.higher_is_better, "source": metric.source}
+            for metric in (*evaluation.metrics, *evaluation.set_metrics)
+        },
+        "weights": {key: str(path) for key, path in evaluation.weights.items()},
+        "grey": "ITU-R 601 luma, transparency over white",
+        "resized": list(evaluation.resized),
+        "without_partner": [
+            {"name": name, "missing_in": [str(folder) for folder in folders]} for name, folders in evaluation.alone
+        ],
+        "unreadable": list(evaluation.unreadable),
+        "interval": {"kind": "percentile bootstrap", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
+    }
+
+
+def output_folder(path: str | os.PathLike[str]) -> Path:
+    """Make the folder for a report's files; it may exist.
+
+    Raises
+    ------
+    OSError
+        A file stands there, or the folder cannot be made.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,130 @@
+"""Stage 2 at work: coarse sketches to fine ones by a trained generator, in batches; trains nothing, reads no images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from idekernels.bank import PHOTO_TO_SKETCH
+from idekernels.coarse import CoarseSketch
+from idemodel.generator.checkpoint import load_generator, load_reference, read_header
+from idemodel.generator.devices import torch_device
+from idemodel.generator.inputs import fitted, generator_input
+from idemodel.generator.network import MINIMUM, MLANet
+
+REFERENCE_SUFFIXES = (".pth", ".pt")
+_PIXELS_AT_ONCE = 2**21  # of the generator's input, over the batch: bounds its memory to some GiB at 64 features
+
+
+class Enhancer:
+    """A generator ready for inference: weight norm folded, on its device.
+
+    Parameters
+    ----------
+    network : MLANet
+        Is taken over: folded, moved, its gradients switched off.
+    recipe : mapping, optional
+        What the generator was trained by.
+    device : str
+        See :func:`idemodel.generator.devices.torch_device`.
+    direction : str
+        What the generator was trained for, of :data:`idekernels.bank.DIRECTIONS`.
+
+    Raises
+    ------
+    InputError
+        No such device.
+    """
+
+    def __init__(
+        self,
+        network: MLANet,
+        recipe: Mapping[str, Any] | None = None,
+        device: str = "auto",
+        direction: str = PHOTO_TO_SKETCH,
+    ) -> None:
+        self.device = torch_device(device)
+        self.network = network.fold_weight_norm().to(self.device).eval().requires_grad_(False)
+        self.recipe = MappingProxyType(dict(recipe or {}))
+        self.direction = direction
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], device: str = "auto") -> Enhancer:
+        """Read a model file: one of idesketch (.safetensors) or the authors' checkpoint (.pth).
+
+        Raises
+        ------
+        InputError
+            The file is missing, damaged or something else, or there is no such device.
+        """
+        file = Path(path)
+        if file.suffix.lower() in REFERENCE_SUFFIXES:
+            return cls(load_reference(file), device=device)
+        header = read_header(file)
+        return cls(load_generator(file), header.recipe, device, header.direction)
+
+    @property
+    def needs_photo(self) -> bool:
+        """Whether the generator sees beside the coarse sketch what it was made from."""
+        return self.network.config.guide > 0
+
+    def enhance(self, coarse: CoarseSketch | Tensor, photo: Tensor | None = None, size: str = "source") -> Tensor:
+        """Make fine sketches.
+
+        Parameters
+        ----------
+        coarse : CoarseSketch or (B, C, H, W) Tensor in [0, 1]
+            Grey or of the generator's channels; a CoarseSketch goes by DLPack, its memory is shared.
+        photo : (B, 1, H, W) Tensor in [0, 1], optional
+            What the coarse sketch was made from (for sketch-to-photo a sketch), grey; needed where
+            :attr:`needs_photo`, ignored elsewhere.
+        size : {"source", "double"}
+            The fine sketch has the coarse one's rows and columns, or twice as many.
+
+        Returns
+        -------
+        (B, channels, H, W) or (B, channels, 2 H, 2 W) float32 Tensor in [0, 1], on the enhancer's device
+
+        Raises
+        ------
+        ValueError
+            Shapes that do not fit, a missing photo, an unknown size, or sketches that are too small: the generator
+            needs 16 x 16, which is 31 x 31 of the source size.
+        """
+        images = coarse if isinstance(coarse, Tensor) else self._shared(coarse)
+        if images.ndim != 4:
+            raise ValueError(f"coarse sketches must be (B, C, H, W), not {tuple(images.shape)}")
+        height, width = images.shape[2:]
+        self.check_size(height, width, size)
+        at_once = max(1, _PIXELS_AT_ONCE // (height * width))
+        photos = (None,) * len(images.split(at_once)) if photo is None else photo.split(at_once)
+        made = [self._enhanced(some, seen, size) for some, seen in zip(images.split(at_once), photos, strict=True)]
+        return made[0] if len(made) == 1 else torch.cat(made)
+
+    def check_size(self, height: int, width: int, size: str = "source") -> None:
+        """ValueError where a coarse sketch is too small for the generator."""
+        least = MINIMUM if size == "double" else 2 * MINIMUM - 1
+        if min(height, width) < least:
+            raise ValueError(f"a coarse sketch of {height} x {width} is too small: {least} x {least} at least")
+
+    def _shared(self, coarse: CoarseSketch) -> Tensor:
+        """Stage 1's sketches as a tensor on their own memory; copied to the host where torch knows the host alone."""
+        return torch.from_dlpack(coarse if torch.cuda.is_available() else coarse.host())
+
+    @torch.no_grad()
+    def _enhanced(self, coarse: Tensor, photo: Tensor | None, size: str) -> Tensor:
+        config, height, width = self.network.config, *coarse.shape[2:]
+        inputs = generator_input(
+            coarse.to(self.device),
+            photo.to(self.device) if photo is not None and self.needs_photo else None,
+            channels=config.channels,
+            guide=config.guide,
+            size=size,
+        )
+        return fitted(self.network(inputs), height, width, size)

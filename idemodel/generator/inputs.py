@@ -1,0 +1,88 @@
+"""What the generator sees: coarse sketch and photo to its input tensor, and its output back to a size; no weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from idekernels import arguments
+
+SIZES = ("source", "double")
+_PHASES = 4  # pixels of the doubled image that one pixel of the generator's input stands for
+
+
+def guide_channels(inputs: str, channels: int) -> int:
+    """Input channels behind the coarse sketch's: the doubled size's coarse sketch and grey photo, four phases each."""
+    return {"coarse": 0, "coarse+photo": _PHASES * (channels + 1)}[inputs]
+
+
+def generator_input(
+    coarse: Tensor, photo: Tensor | None = None, *, channels: int, guide: int = 0, size: str = "source"
+) -> Tensor:
+    """Make the generator's input, whose doubling has the wanted size.
+
+    ``source``: the coarse sketch is halved by an antialiased bicubic filter (a = -0.5, as Pillow's and MATLAB's), so
+    that the fine sketch has the coarse one's size; odd sides first repeat their last row or column, which
+    :func:`fitted` takes off again. ``double``: the coarse sketch goes in whole. With a guide, coarse sketch and photo
+    of the fine sketch's size follow with nothing lost: every 2 x 2 pixels become four channels.
+
+    Parameters
+    ----------
+    coarse : (B, 1 or channels, H, W) floating point in [0, 1]
+    photo : (B, 1, H, W), optional
+        What the coarse sketch was made from (for sketch-to-photo a sketch), grey, in [0, 1]; needed where there is a
+        guide.
+    channels, guide : int
+        Of :class:`idemodel.generator.network.MLAConfig`.
+    size : {"source", "double"}
+
+    Returns
+    -------
+    (B, channels + guide, h, w) Tensor
+        h, w = ceil(H / 2), ceil(W / 2) for ``source``, H, W for ``double``. Without a guide and with ``double`` it
+        shares the coarse sketch's memory.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, a missing photo, or an unknown size.
+    """
+    arguments.choice("size", size, SIZES)
+    if coarse.ndim != 4 or coarse.shape[1] not in (1, channels):
+        raise ValueError(f"the coarse sketch must be (B, {channels}, H, W), not {tuple(coarse.shape)}")
+    whole = coarse.expand(-1, channels, -1, -1)
+    if not guide:
+        return _halved(_even(whole)) if size == "source" else whole
+    if photo is None:
+        raise ValueError("this generator was trained on coarse sketch and photo: give it the photo as well")
+    if photo.shape != (coarse.shape[0], 1, *coarse.shape[2:]):
+        raise ValueError(f"the photo must be {(coarse.shape[0], 1, *coarse.shape[2:])}, not {tuple(photo.shape)}")
+    if size == "source":
+        whole, photo = _even(whole), _even(photo)
+        base = _halved(whole)
+    else:
+        base, whole, photo = whole, _doubled(whole), _doubled(photo)
+    return torch.cat((base, functional.pixel_unshuffle(whole, 2), functional.pixel_unshuffle(photo, 2)), dim=1)
+
+
+def fitted(fine: Tensor, height: int, width: int, size: str = "source") -> Tensor:
+    """Cut a fine sketch to the coarse one's rows and columns (``source``) or to twice as many, and to [0, 1]."""
+    times = {"source": 1, "double": 2}[size]
+    return fine[..., : times * height, : times * width].clamp(0.0, 1.0)
+
+
+def _even(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    if height % 2 == 0 and width % 2 == 0:
+        return images
+    return functional.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+def _halved(images: Tensor) -> Tensor:
+    half = functional.interpolate(images, scale_factor=0.5, mode="bicubic", align_corners=False, antialias=True)
+    return half.clamp(0.0, 1.0)
+
+
+def _doubled(images: Tensor) -> Tensor:
+    return functional.interpolate(images, scale_factor=2.0, mode="bicubic", align_corners=False).clamp(0.0, 1.0)

@@ -1,0 +1,212 @@
+"""The terms of a training loss, each a mean that needs no tuning for size or batch; which are used a recipe says.
+
+Images are (B, C, H, W) floating point in [0, 1], C = 1 or 3; each term is a scalar tensor that can be differentiated.
+The paper's terms (Peng et al., KBS 2022) come first, then those of the compact recipe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from idemodel.metrics.weights import read_weights, take
+
+WANTED = (
+    "torchvision's vgg19 (vgg19-dcbb9e9d.pth, or the same as .safetensors), with 'features.0.weight' to "
+    "'features.34.bias'"
+)
+VGG19_WIDTHS = (64, 128, 256, 512, 512)  # channels of the five stages
+_VGG19_COUNTS = (2, 2, 4, 4, 4)  # convolutions of the five stages
+_VGG19_MINIMUM = 16  # one pixel is left after four poolings
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, R G B
+
+_SSIM_WINDOW, _SSIM_SIGMA = 11, 1.5
+_SSIM_C1, _SSIM_C2 = 0.01**2, 0.03**2  # of the range 1
+
+
+def pixel_loss(fine: Tensor, truth: Tensor) -> Tensor:
+    """L1: mean of |fine - truth|; in [0, 1] for images. ValueError for unequal shapes."""
+    _check_pair(fine, truth)
+    return (fine - truth).abs().mean()
+
+
+class PerceptualLoss(nn.Module):
+    """L1 between VGG19 features of ImageNet-normalised images: conv5_4 before its ReLU (``features[34]``).
+
+    As in Wang et al., "ESRGAN", ECCV workshops 2018, and in the paper with weight 1. Made by
+    :func:`load_perceptual`; its own weights take no gradient. Grey is expanded to three channels.
+    """
+
+    def __init__(self, features: nn.Sequential) -> None:
+        super().__init__()
+        self.features = features.eval().requires_grad_(False)
+        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(1, 3, 1, 1), persistent=False)
+        self.mean: Tensor
+        self.deviation: Tensor
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the weights: the same for the same weights in another kind of file."""
+        digest = hashlib.sha256()
+        for value in self.features.state_dict().values():
+            digest.update(value.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+    def forward(self, fine: Tensor, truth: Tensor) -> Tensor:
+        """The loss of images (B, 1 or 3, H, W) in [0, 1] of at least 16 x 16; the truth takes no gradient.
+
+        Raises
+        ------
+        ValueError
+            Unequal shapes, a number of channels other than 1 or 3, or an image that is too small.
+        """
+        _check_pair(fine, truth, _VGG19_MINIMUM)
+        if fine.shape[1] not in (1, 3):
+            raise ValueError(f"the perceptual loss takes 1 or 3 channels, not {fine.shape[1]}")
+        with torch.no_grad():
+            expected = self._of(truth)
+        return (self._of(fine) - expected).abs().mean()
+
+    def _of(self, images: Tensor) -> Tensor:
+        features: Tensor = self.features((images.expand(-1, 3, -1, -1) - self.mean) / self.deviation)
+        return features
+
+
+def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -> PerceptualLoss:
+    """Load VGG19 from a file and give the perceptual loss.
+
+    Parameters
+    ----------
+    path
+        A ``.pth`` or ``.safetensors`` file with the tensors ``features.N.weight`` and ``features.N.bias`` of
+        torchvision's ``vgg19``, N up to 34; other names (the classifier) are ignored. Nothing is downloaded.
+    widths
+        Channels of the five stages; others than VGG19's are for tests.
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable, or holds something else; the message says which file is wanted.
+    """
+    file = Path(path)
+    features = vgg19_features(widths)
+    shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
+    tensors = take(read_weights(file, WANTED), shapes, file, WANTED)
+    features.load_state_dict({name.removeprefix("features."): value for name, value in tensors.items()}, assign=True)
+    return PerceptualLoss(features)
+
+
+def vgg19_features(widths: Sequence[int]) -> nn.Sequential:
+    """Layers 0 to 34 of VGG19 without memory for weights (on "meta"), numbered as torchvision's ``features``."""
+    layers: list[nn.Module] = []
+    before = 3
+    with torch.device("meta"):
+        for width, count in zip(widths, _VGG19_COUNTS, strict=True):
+            for _ in range(count):
+                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True)]
+                before = width
+            layers.append(nn.MaxPool2d(2, 2))
+    return nn.Sequential(*layers[:-2])  # without the last ReLU and pooling
+
+
+def generator_loss(fake_logits: Tensor) -> Tensor:
+    """Vanilla GAN, the generator's side: mean of -log sigmoid(logit), the fine sketches taken for real.
+
+    The non-saturating loss of Goodfellow et al., NIPS 2014, on logits of any shape.
+    """
+    return functional.softplus(-fake_logits).mean()
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """Vanilla GAN, the discriminator's side: mean of -log sigmoid(real) plus mean of -log(1 - sigmoid(fake))."""
+    return functional.softplus(-real_logits).mean() + functional.softplus(fake_logits).mean()
+
+
+def gradient_loss(fine: Tensor, truth: Tensor) -> Tensor:
+    """Gradient difference: mean |dx fine - dx truth| + mean |dy fine - dy truth|, forward differences.
+
+    After Mathieu, Couprie and LeCun, ICLR 2016, with exponent 1; signed, unlike theirs, so that a line that is light
+    where it should be dark is no match. In [0, 4].
+
+    Raises
+    ------
+    ValueError
+        Unequal shapes, or fewer than 2 rows or columns.
+    """
+    _check_pair(fine, truth, 2)
+    difference = fine - truth
+    down = difference[..., 1:, :] - difference[..., :-1, :]
+    across = difference[..., 1:] - difference[..., :-1]
+    return down.abs().mean() + across.abs().mean()
+
+
+def structural_similarity(fine: Tensor, truth: Tensor) -> Tensor:
+    """SSIM of every image, (B,) in [-1, 1], the mean over its channels.
+
+    The variant of :func:`idemodel.metrics.ssim` on the range 1: Gaussian window of 11 x 11 with sigma 1.5, population
+    covariance, K1 = 0.01, K2 = 0.03, mean over the pixels whose window lies inside the image.
+
+    Raises
+    ------
+    ValueError
+        Unequal shapes, or fewer than 11 rows or columns.
+    """
+    _check_pair(fine, truth, _SSIM_WINDOW)
+    batch, channels = fine.shape[:2]
+    mean_x, mean_y, square_x, square_y, product = (
+        _blurred(image) for image in (fine, truth, fine * fine, truth * truth, fine * truth)
+    )
+    variances = square_x - mean_x * mean_x + square_y - mean_y * mean_y
+    covariance = product - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x * mean_x + mean_y * mean_y + _SSIM_C1)
+    structure = (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)
+    return (luminance * structure).view(batch, channels, -1).mean(dim=(1, 2))
+
+
+def ssim_loss(fine: Tensor, truth: Tensor) -> Tensor:
+    """1 - SSIM, the mean over the batch; in [0, 2], 0 for identical images. ValueError as the similarity."""
+    return 1.0 - structural_similarity(fine, truth).mean()
+
+
+def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean over a discriminator's layers of the L1 between its activations; those of the real images take no gradient.
+
+    After Wang et al., "pix2pixHD", CVPR 2018. ``fake`` and ``real`` are the ``layers`` of two
+    :class:`idemodel.generator.network.Judgement` of equally many images of one size.
+
+    Raises
+    ------
+    ValueError
+        No layers, or layers of unequal number or shapes.
+    """
+    if not fake or len(fake) != len(real):
+        raise ValueError(f"feature matching takes equally many layers, at least one, not {len(fake)} and {len(real)}")
+    for one, other in zip(fake, real, strict=True):
+        if one.shape != other.shape:
+            raise ValueError(f"layers of {tuple(one.shape)} and {tuple(other.shape)} cannot be matched")
+    terms = [(one - other.detach()).abs().mean() for one, other in zip(fake, real, strict=True)]
+    return torch.stack(terms).mean()
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Gaussian mean of every window that lies inside, (B * C, 1, H - 10, W - 10)."""
+    reach = _SSIM_WINDOW // 2
+    weights = [math.exp(-((x / _SSIM_SIGMA) ** 2) / 2) for x in range(-reach, reach + 1)]
+    window = torch.tensor(weights, dtype=images.dtype, device=images.device) / sum(weights)
+    planes = images.reshape(-1, 1, *images.shape[2:])
+    return functional.conv2d(functional.conv2d(planes, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+
+def _check_pair(fine: Tensor, truth: Tensor, minimum: int = 1) -> None:
+    if fine.shape != truth.shape or fine.ndim != 4:
+        raise ValueError(f"images must be (B, C, H, W) of one shape, not {tuple(fine.shape)} and {tuple(truth.shape)}")
+    height, width = fine.shape[2:]
+    if min(height, width) < minimum:
+        raise ValueError(f"an image of {height} x {width} is too small: at least {minimum} x {minimum} is needed")

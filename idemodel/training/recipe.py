@@ -1,0 +1,242 @@
+"""What a training run is told: the network's size, its losses and schedule, as frozen dataclasses and as TOML."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from idekernels import arguments
+from idekernels.coarse import CoarseSettings
+from idekernels.errors import InputError, in_short
+from idekernels.files.regular import regular_file
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+INPUTS = ("coarse", "coarse+photo")
+DISCRIMINATORS = ("vgg", "patch")
+_MOST = MappingProxyType(  # so that a slip of the pen asks for no network or batch that no machine holds
+    {
+        "features": 1024,
+        "modules": 64,
+        "discriminator_features": 1024,
+        "batch": 4096,
+        "steps": 10**9,
+        "validate_every": 10**9,
+        "save_every": 10**9,
+    }
+)
+LARGEST = 2**13  # bytes of a recipe file; past it a hostile one takes the TOML reader gigabytes
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """What each term of the generator's loss is multiplied by; 0 leaves the term out. Defaults: the paper's.
+
+    See :mod:`idemodel.training.losses` for the terms: ``pixel`` L1, ``perceptual`` VGG19, ``adversarial`` the vanilla
+    GAN's, ``gradient`` differences of neighbours, ``ssim`` 1 - SSIM, ``features`` the matching of the discriminator's
+    activations.
+    """
+
+    pixel: float = 0.01
+    perceptual: float = 1.0
+    adversarial: float = 0.005
+    gradient: float = 0.0
+    ssim: float = 0.0
+    features: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            arguments.real(f"losses.{name}", value, 0.0)
+        if not any(asdict(self).values()):
+            raise ValueError("losses: every weight is 0, nothing would be learned")
+
+    @property
+    def judged(self) -> bool:
+        """Whether a discriminator takes part."""
+        return self.adversarial > 0 or self.features > 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a generator is trained. The defaults are the paper's (Peng et al., KBS 2022, and its released settings).
+
+    Parameters
+    ----------
+    name : str
+        For people.
+    inputs : {"coarse", "coarse+photo"}
+        What the generator sees; with the photo, both also at full resolution (see :mod:`idemodel.generator.inputs`).
+    channels : {0, 1, 3}
+        Of the coarse and fine sketch; 0 takes the bank's, 3 expands grey.
+    features, modules : int
+        The generator's size, see :class:`idemodel.generator.network.MLAConfig`; it always doubles.
+    discriminator : {"vgg", "patch"}
+        ``vgg`` judges crops of 128 only.
+    discriminator_features : int
+    losses : LossWeights
+    steps : int
+    batch : int
+        Crops a step, of one process.
+    crop, stride : int
+        Side of the target's crops in pixels, and the distance of the places where they may begin; both even.
+    flips, transposes : bool
+        Mirror crops left to right; transpose them. With both, crops are mirrored top to bottom as well: all eight
+        orientations, as the released training has them.
+    rate : float
+        Of Adam, for generator and discriminator.
+    betas : (float, float)
+        Of Adam.
+    halvings : tuple of int
+        Steps after which the rate is halved.
+    average : float
+        Decay of the running mean of the generator's weights, which is what is validated and kept; 0 for none.
+    validation : int
+        Pairs kept out of training to choose the best generator by; 0 for none.
+    validate_every, save_every : int
+        Steps.
+    coarse : CoarseSettings
+        How stage 1 makes the generator's input.
+    """
+
+    name: str = "paper"
+    inputs: str = "coarse"
+    channels: int = 3
+    features: int = 64
+    modules: int = 8
+    discriminator: str = "vgg"
+    discriminator_features: int = 64
+    losses: LossWeights = field(default_factory=LossWeights)
+    steps: int = 300_000
+    batch: int = 20
+    crop: int = 128
+    stride: int = 64
+    flips: bool = True
+    transposes: bool = True
+    rate: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    halvings: tuple[int, ...] = (50_000, 100_000, 200_000)
+    average: float = 0.0
+    validation: int = 0
+    validate_every: int = 5_000
+    save_every: int = 1_000
+    coarse: CoarseSettings = field(default_factory=CoarseSettings)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be text, not {self.name!r}")
+        arguments.choice("inputs", self.inputs, INPUTS)
+        arguments.choice("discriminator", self.discriminator, DISCRIMINATORS)
+        if arguments.whole("channels", self.channels, 0) not in (0, 1, 3):
+            raise ValueError(f"channels must be 0 (the bank's), 1 or 3, not {self.channels}")
+        for name, most in _MOST.items():
+            arguments.whole(name, getattr(self, name), 1, most)
+        if self.features % 4:
+            raise ValueError(f"features must be a multiple of 4, not {self.features}")
+        arguments.whole("validation", self.validation, 0)
+        for name, least in (("crop", 32), ("stride", 2)):
+            if arguments.whole(name, getattr(self, name), least, 2**15) % 2:
+                raise ValueError(f"{name} must be even, not {getattr(self, name)}")
+        if self.discriminator == "vgg" and self.losses.judged and self.crop != 128:
+            raise ValueError(f"the discriminator 'vgg' takes crops of 128, not {self.crop}; 'patch' takes any")
+        for name in ("flips", "transposes"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be true or false, not {getattr(self, name)!r}")
+        if not arguments.real("rate", self.rate, 0.0):
+            raise ValueError("rate must be above 0, or nothing would be learned")
+        if len(self.betas) != 2:
+            raise ValueError(f"betas must be two numbers, not {len(self.betas)}")
+        for value in (*self.betas, self.average):
+            arguments.real("betas and average", value, 0.0, 0.999999)
+        for step in self.halvings:
+            arguments.whole("halvings", step, 1)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON and TOML hold them."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
+        """The inverse of :meth:`as_dict`; TypeError and ValueError for unknown names and bad values."""
+        return _changed(cls(), values)
+
+    def rate_at(self, step: int) -> float:
+        """Adam's rate for the step of this number, counted from 0."""
+        return self.rate * 0.5 ** sum(step >= after for after in self.halvings)
+
+
+PAPER = Recipe()
+COMPACT = Recipe(
+    name="compact",
+    inputs="coarse+photo",
+    channels=0,
+    features=32,
+    modules=2,
+    discriminator="patch",
+    discriminator_features=32,
+    losses=LossWeights(pixel=1.0, perceptual=0.0, adversarial=0.04, gradient=0.5, ssim=0.3, features=2.0),
+    steps=8_000,
+    batch=4,
+    crop=96,
+    stride=2,
+    transposes=False,
+    rate=3e-4,
+    betas=(0.5, 0.99),
+    halvings=(4_500, 6_000, 7_200),
+    average=0.998,
+    validation=6,
+    validate_every=500,
+    save_every=250,
+)
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (PAPER, COMPACT)})
+
+
+def read_recipe(path: str | Path) -> Recipe:
+    """Read a recipe from TOML: the names of :class:`Recipe`, tables ``losses`` and ``coarse``, all optional.
+
+    ``base = "compact"`` starts from that recipe, else from ``paper``.
+
+    Raises
+    ------
+    InputError
+        The file is missing or no TOML, a name is unknown, or a value does not fit.
+    """
+    file = Path(path)
+    try:
+        regular_file(file, "a recipe, a few lines of TOML", LARGEST)
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        base = arguments.choice("base", values.pop("base", PAPER.name), tuple(RECIPES))
+        return _changed(replace(RECIPES[base], name=file.stem), values)
+    except InputError:
+        raise
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{file}: is not TOML ({in_short(error)})") from None
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: {in_short(error)}") from None
+
+
+def _changed(settings: Any, values: Mapping[str, Any]) -> Any:
+    """A frozen dataclass with some fields replaced, those that are dataclasses field by field."""
+    if not isinstance(values, Mapping):
+        raise TypeError(f"settings must be a table, not {values!r}")
+    known = {entry.name for entry in fields(settings)}
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(map(str, unknown))}; known are {', '.join(sorted(known))}")
+    changes: dict[str, Any] = {}
+    for name, value in values.items():
+        old = getattr(settings, name)
+        if is_dataclass(old) and not isinstance(value, Mapping):
+            raise TypeError(f"{name} must be a table, not {value!r}")
+        if isinstance(old, tuple) and not isinstance(value, list | tuple):
+            raise TypeError(f"{name} must be a list, not {value!r}")
+        changes[name] = _changed(old, value) if is_dataclass(old) else tuple(value) if isinstance(old, tuple) else value
+    return replace(settings, **changes)

@@ -55,7 +55,7 @@ def contests(whole: Matching, yardstick: Path | None = None) -> Iterator[Contest
 def _contest(title: str, work: Matching, peers: tuple[Peer, ...]) -> Contest:
     settings = ide.BankSettings(work.patch, work.overlap, work.radius)
     names = [str(number) for number in range(len(work.bank))]
-    bank = ide.prepare(ide.PatchBank(work.bank[:, None], work.bank[:, None], names, settings))
+    bank = ide.prepare(ide.MemoryBank(work.bank[:, None], work.bank[:, None], names, settings))
     query, grid = work.query[None, None], work.grid
 
     def ours() -> Any:

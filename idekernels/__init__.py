@@ -9,8 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from idekernels.bank import BankSettings, JoinedBank, PatchBank
-    from idekernels.bank.file import open_bank, verify, write_bank
+    from idekernels.bank import BankSettings, JoinedBank, MemoryBank, PatchBank
+    from idekernels.bank.file import FileBank, open_bank
+    from idekernels.bank.verify import verify
+    from idekernels.bank.writer import write_bank
     from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
     from idekernels.errors import BankError, InputError
     from idekernels.grid import PatchGrid
@@ -29,13 +31,15 @@ if TYPE_CHECKING:
     from idekernels.representations import planes_of
 
 _HOMES = {
-    "bank": ("BankSettings", "JoinedBank", "PatchBank"),
-    "bank.file": ("open_bank", "verify", "write_bank"),
+    "bank": ("BankSettings", "JoinedBank", "MemoryBank", "PatchBank"),
+    "bank.file": ("FileBank", "open_bank"),
+    "bank.verify": ("verify",),
+    "bank.writer": ("write_bank",),
     "errors": ("BankError", "InputError"),
     "grid": ("PatchGrid",),
     "operations": (
-        "blend", "compatibility", "compose", "evidence", "gather", "match", "prepare", "propagate", "weigh",
-        "weigh_multi",
+        "blend", "compatibility", "compose", "evidence", "gather", "match", "prepare", "propagate",
+        "weigh", "weigh_multi",
     ),
     "representations": ("planes_of",),
     "coarse": ("CoarseSettings", "CoarseSketch", "coarse_sketch"),
@@ -47,8 +51,10 @@ __all__ = [
     "BankSettings",
     "CoarseSettings",
     "CoarseSketch",
+    "FileBank",
     "InputError",
     "JoinedBank",
+    "MemoryBank",
     "PatchBank",
     "PatchGrid",
     "blend",

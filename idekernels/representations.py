@@ -41,7 +41,7 @@ def difference_of_gaussians(image: Plane) -> Plane:
     from scipy.ndimage import gaussian_filter
 
     grey = intensity(image).astype(np.float64)
-    return _to_bytes(128.0 + 3.0 * (gaussian_filter(grey, 1.0) - gaussian_filter(grey, 4.0)))
+    return to_bytes(128.0 + 3.0 * (gaussian_filter(grey, 1.0) - gaussian_filter(grey, 4.0)))
 
 
 def centre_surround(image: Plane) -> Plane:
@@ -55,14 +55,14 @@ def centre_surround(image: Plane) -> Plane:
     grey = intensity(image).astype(np.float64)
     mean = gaussian_filter(grey, 5.0)
     spread = np.sqrt(np.maximum(gaussian_filter(grey**2, 5.0) - mean**2, 0.0))
-    return _to_bytes(128.0 + 40.0 * (grey - mean) / (spread + 8.0))
+    return to_bytes(128.0 + 40.0 * (grey - mean) / (spread + 8.0))
 
 
 def gradient(image: Plane) -> Plane:
     """Gradient magnitude, 4 * |grad G_1 * I|, clipped: contours without their sign; grey levels a pixel times four."""
     from scipy.ndimage import gaussian_gradient_magnitude
 
-    return _to_bytes(4.0 * gaussian_gradient_magnitude(intensity(image).astype(np.float64), 1.0))
+    return to_bytes(4.0 * gaussian_gradient_magnitude(intensity(image).astype(np.float64), 1.0))
 
 
 def texture(image: Plane) -> Plane:
@@ -102,6 +102,21 @@ def planes_of(image: Plane, names: Sequence[str]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.stack([REPRESENTATIONS[name](image) for name in names]))
 
 
+def as_planes(image: Plane) -> NDArray[np.uint8]:
+    """The channels of one image, (H, W) or (H, W, 3), as planes: (C, H, W), C-contiguous.
+
+    Raises
+    ------
+    ValueError
+        An image of another shape.
+    """
+    if image.ndim == 2:
+        return np.ascontiguousarray(image[None])
+    if image.ndim == 3 and image.shape[2] == 3:
+        return np.ascontiguousarray(np.moveaxis(image, 2, 0))
+    raise ValueError(f"an image must be (H, W) or (H, W, 3), not {image.shape}")
+
+
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError unless there is at least one name and all are representations."""
     unknown = [name for name in names if name not in REPRESENTATIONS]
@@ -109,5 +124,6 @@ def check_names(names: Sequence[str]) -> None:
         raise ValueError(f"unknown representation {', '.join(unknown)!r}; there are {', '.join(REPRESENTATIONS)}")
 
 
-def _to_bytes(levels: NDArray[Any]) -> Plane:
+def to_bytes(levels: NDArray[Any]) -> Plane:
+    """Levels rounded to the nearest integer (halves to even) and clipped to 0 .. 255."""
     return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from idekernels.bank import BankSettings, PatchBank
+from idekernels.bank import BankSettings, MemoryBank, PatchBank
 from idekernels.coarse import CoarseSettings, coarse_sketch
 
 
@@ -28,4 +28,4 @@ def _noise(images: int, size: tuple[int, int, int], channels: int, settings: Ban
     numbers = np.random.default_rng(0)
     source = numbers.integers(0, 256, (images, *size), dtype=np.uint8)
     target = numbers.integers(0, 256, (images, channels, *size[1:]), dtype=np.uint8)
-    return PatchBank(source, target, [str(number) for number in range(images)], settings)
+    return MemoryBank(source, target, [str(number) for number in range(images)], settings)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from idekernels.bank import BankSettings, PatchBank
 from idekernels.grid import PatchGrid
+from idekernels.representations import to_bytes
 
 Image = NDArray[np.uint8]
 
@@ -74,7 +75,7 @@ class Workload:
         own = 12.0 * _texture(random, size, 4.0)
         photo = self._common + own + 5.0 * _texture(random, size, 1.0) + random.normal(0.0, 2.0, size)
         sketch = 60.0 + 0.8 * (self._common + own) + 10.0 * _texture(random, size, 0.7)
-        return _to_bytes(photo), _to_bytes(sketch)
+        return to_bytes(photo), to_bytes(sketch)
 
     @cached_property
     def _common(self) -> NDArray[np.float64]:
@@ -104,7 +105,3 @@ def _texture(random: np.random.Generator, size: tuple[int, int], sigma: float) -
 
 def _positions(anchors: NDArray[np.int32], last: int, radius: int) -> int:
     return int((np.minimum(anchors + radius, last) - np.maximum(anchors - radius, 0) + 1).sum())
-
-
-def _to_bytes(levels: NDArray[np.float64]) -> Image:
-    return np.clip(np.rint(levels), 0, 255).astype(np.uint8)

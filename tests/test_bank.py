@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from idekernels import BankError, BankSettings, InputError, JoinedBank, match, open_bank, verify, write_bank
-from idekernels.bank.file import FORMAT, VERSION
+from idekernels.bank.header import FORMAT, VERSION
 from idekernels.files.patient import PatientFile
 from idemodel.files.images import write_image
 

@@ -7,7 +7,17 @@ import sys
 import numpy as np
 import pytest
 
-from idekernels import BankSettings, CoarseSettings, InputError, PatchBank, coarse_sketch, match, operations, prepare
+from idekernels import (
+    BankSettings,
+    CoarseSettings,
+    InputError,
+    MemoryBank,
+    PatchBank,
+    coarse_sketch,
+    match,
+    operations,
+    prepare,
+)
 from idekernels.coarse import METHODS
 from idekernels.operations import BLENDINGS
 from idekernels.warm import warm_up
@@ -284,7 +294,7 @@ def test_warming_up_works_for_every_method(method):
 
 def test_warming_up_for_a_bank_takes_its_sizes(bank):
     warm_up(CoarseSettings(k=64), "cpu", bank)
-    colour = PatchBank(bank.source(0, 2), np.repeat(bank.target(0, 2), 3, axis=1), ["a", "b"], SETTINGS)
+    colour = MemoryBank(bank.source(0, 2), np.repeat(bank.target(0, 2), 3, axis=1), ["a", "b"], SETTINGS)
     warm_up(CoarseSettings(), "cpu", colour)
 
 

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.lib.stride_tricks import sliding_window_view
 
-from idekernels import BankError, BankSettings, JoinedBank, PatchBank, PatchGrid, gather, match, open_bank, prepare
+from idekernels import (
+    BankError,
+    BankSettings,
+    JoinedBank,
+    MemoryBank,
+    PatchBank,
+    PatchGrid,
+    gather,
+    match,
+    open_bank,
+    prepare,
+)
 from idekernels import write_bank as write_bank_file
 from idekernels.representations import REPRESENTATIONS
 
@@ -25,7 +36,7 @@ def random_bank(rng, images, height, width, *, weights=(1,), channels=1, levels=
     source = (rng.integers(0, levels, (images, len(weights), height, width)) * (255 // max(1, levels - 1))).clip(0, 255)
     target = rng.integers(0, 256, (images, channels, height, width), dtype=np.uint8)
     chosen = BankSettings(patch, overlap, radius, names, tuple(weights))
-    return PatchBank(source.astype(np.uint8), target, [f"{i:03d}" for i in range(images)], chosen)
+    return MemoryBank(source.astype(np.uint8), target, [f"{i:03d}" for i in range(images)], chosen)
 
 
 def naive_match(query, bank, grid, radius, k, exclude=None):
@@ -215,7 +226,7 @@ def test_shards_equal_the_joined_bank(sizes, memory):
     whole = random_bank(rng, 40, 9, 8, levels=3, channels=3, patch=3, overlap=1, radius=2)
     ends = np.cumsum(sizes)
     shards = [
-        PatchBank(whole.source(end - size, end), whole.target(end - size, end), whole.names[end - size : end],
+        MemoryBank(whole.source(end - size, end), whole.target(end - size, end), whole.names[end - size : end],
                   whole.settings)
         for size, end in zip(sizes, ends, strict=True)
     ]  # fmt: skip
@@ -231,10 +242,10 @@ def test_shards_equal_the_joined_bank(sizes, memory):
 def test_shards_that_do_not_fit_are_refused():
     rng = np.random.default_rng(11)
     bank = random_bank(rng, 2, 9, 8)
-    renamed = PatchBank(bank.source(0, 2), bank.target(0, 2), ["a", "b"], bank.settings)
-    wider = PatchBank(random_bank(rng, 2, 9, 9).source(0, 2), random_bank(rng, 2, 9, 9).target(0, 2), ["a", "b"],
+    renamed = MemoryBank(bank.source(0, 2), bank.target(0, 2), ["a", "b"], bank.settings)
+    wider = MemoryBank(random_bank(rng, 2, 9, 9).source(0, 2), random_bank(rng, 2, 9, 9).target(0, 2), ["a", "b"],
                       bank.settings)  # fmt: skip
-    other = PatchBank(bank.source(0, 2), bank.target(0, 2), ["a", "b"], BankSettings(2, 1, 0))
+    other = MemoryBank(bank.source(0, 2), bank.target(0, 2), ["a", "b"], BankSettings(2, 1, 0))
 
     assert JoinedBank([bank, renamed]).images == 4
     for shards, says in [((bank, bank), "share pair '000'"), ((bank, wider), "width"), ((bank, other), "settings")]:
@@ -244,7 +255,7 @@ def test_shards_that_do_not_fit_are_refused():
         JoinedBank([])
 
 
-class _FailsOnce(PatchBank):
+class _FailsOnce(MemoryBank):
     """A bank whose second block cannot be read the first time."""
 
     failures = 1
@@ -271,11 +282,11 @@ def test_a_failed_read_leaves_no_half_bank_behind():
 def test_distances_are_exact_up_to_the_largest_allowed(backend):
     """Weight 660 on 10 x 10 pixels can reach 4,291,650,000, just below 2^32; 661 cannot be held."""
     black, white = np.zeros((1, 1, 10, 10), np.uint8), np.full((1, 1, 10, 10), 255, np.uint8)
-    fits = PatchBank(black, black, ["a"], BankSettings(10, 5, 0, weights=(660,)))
+    fits = MemoryBank(black, black, ["a"], BankSettings(10, 5, 0, weights=(660,)))
     found = match(white, fits, k=1, backend=backend)
     assert found.distance.item() == 660 * 100 * 255**2
 
-    over = PatchBank(black, black, ["a"], BankSettings(10, 5, 0, weights=(661,)))
+    over = MemoryBank(black, black, ["a"], BankSettings(10, 5, 0, weights=(661,)))
     with pytest.raises(ValueError, match=r"past 2\^32; take smaller patches or weights"):
         match(white, over, k=1, backend=backend)
 

@@ -55,9 +55,10 @@ def test_each_name_loads_only_what_it_needs(use, spared):
 def test_public_names_are_these():
     """A name that is added or taken away is a decision, not an accident."""
     assert sorted(idekernels.__all__) == [
-        "BankError", "BankSettings", "CoarseSettings", "CoarseSketch", "InputError", "JoinedBank", "PatchBank",
-        "PatchGrid", "blend", "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match", "open_bank",
-        "planes_of", "prepare", "propagate", "verify", "weigh", "weigh_multi", "write_bank",
+        "BankError", "BankSettings", "CoarseSettings", "CoarseSketch", "FileBank", "InputError", "JoinedBank",
+        "MemoryBank", "PatchBank", "PatchGrid", "blend", "coarse_sketch", "compatibility", "compose", "evidence",
+        "gather", "match", "open_bank", "planes_of", "prepare", "propagate", "verify", "weigh", "weigh_multi",
+        "write_bank",
     ]  # fmt: skip
 
 

@@ -1,25 +1,22 @@
-"""The patch bank: pairs of images whose patches are matched and copied, in memory, joined, or read from a file."""
+"""The patch bank: pairs of images whose patches are matched and copied, in memory, joined, or read from a file.
 
-from idekernels.bank.base import (
-    DIRECTIONS,
-    PHOTO_TO_SKETCH,
-    PLURALS,
-    SKETCH_TO_PHOTO,
-    BankSettings,
-    JoinedBank,
-    PatchBank,
-    as_planes,
-    kinds,
-)
+The file's side is not imported here, because it needs h5py: ``bank.file`` (reading), ``bank.writer``, ``bank.verify``.
+"""
+
+from idekernels.bank.base import BankHead, PatchBank
+from idekernels.bank.joined import JoinedBank
+from idekernels.bank.memory import MemoryBank
+from idekernels.bank.settings import DIRECTIONS, PHOTO_TO_SKETCH, PLURALS, SKETCH_TO_PHOTO, BankSettings, kinds
 
 __all__ = [
     "DIRECTIONS",
     "PHOTO_TO_SKETCH",
     "PLURALS",
     "SKETCH_TO_PHOTO",
+    "BankHead",
     "BankSettings",
     "JoinedBank",
+    "MemoryBank",
     "PatchBank",
-    "as_planes",
     "kinds",
 ]

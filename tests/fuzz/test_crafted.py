@@ -26,7 +26,7 @@ from tests.fuzz.readers import find
 
 def bank(change: Callable[[h5py.File], None], compressed: bool = False) -> bytes:
     """A bank after a change, its digest made anew: whoever changes a file can do so."""
-    from idekernels.bank import file as bank_file
+    from idekernels.bank.header import digest
 
     def write(path: Path) -> None:
         path.write_bytes(seeds.banks()[compressed])
@@ -35,7 +35,7 @@ def bank(change: Callable[[h5py.File], None], compressed: bool = False) -> bytes
             try:
                 names = json.loads(bytes(file["names"][()]))
                 shapes = (file[side].shape for side in ("source", "target"))
-                file.attrs["digest"] = bank_file._digest(file.attrs, names, file["hashes"][()], *shapes)
+                file.attrs["digest"] = digest(file.attrs, names, file["hashes"][()], *shapes)
             except (KeyError, ValueError, TypeError, OSError, AttributeError, RecursionError):
                 return  # what cannot be read needs no digest
 

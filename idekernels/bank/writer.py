@@ -1,0 +1,133 @@
+"""Writing a bank's file: pair by pair into a temporary file that replaces the old one when it is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from idekernels.bank.header import pair_hash, write_header
+from idekernels.bank.settings import BankSettings
+from idekernels.errors import InputError
+from idekernels.files.atomic import replace_when_done
+from idekernels.files.patient import PatientFile
+from idekernels.representations import as_planes, planes_of
+
+_Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
+_Sides = dict[str, NDArray[np.uint8]]  # the planes of one pair, under "source" and "target"
+
+
+def write_bank(
+    path: str | os.PathLike[str],
+    pairs: Iterable[_Pair],
+    settings: BankSettings | None = None,
+    *,
+    compress: bool = False,
+) -> None:
+    """Write ``(name, photo, sketch)`` pairs, one at a time, to a bank that replaces ``path`` when it is complete.
+
+    The settings' direction says which of photo and sketch becomes the source and which the target.
+
+    Parameters
+    ----------
+    path : path
+        The file; what stood there stays until the new bank is complete and flushed to the disk.
+    pairs : iterable of (str, (H, W[, 3]) uint8, (H, W[, 3]) uint8)
+        All of one size, at least one, no name twice.
+    settings : BankSettings, optional
+    compress : bool
+        Zstandard through hdf5plugin (extra ``compress``): smaller and slower to read.
+
+    Raises
+    ------
+    InputError
+        No pairs, a pair of another size, a name twice or not UTF-8, or hdf5plugin missing.
+    OSError
+        The folder is missing or read-only, or the disk is full.
+    """
+    settings = settings or BankSettings()
+    filters = _zstandard() if compress else {}
+    with (
+        replace_when_done(path) as partial,
+        closing(PatientFile(partial)) as disk,
+        h5py.File(disk, "w", libver="latest") as file,
+    ):
+        hashes = _write_pairs(file, _until_full(pairs, disk), settings, filters)
+        table = np.frombuffer(b"".join(hashes.values()), np.uint8).reshape(-1, 32)
+        write_header(file, list(hashes), table, settings)
+
+
+def _write_pairs(
+    file: h5py.File, pairs: Iterable[_Pair], settings: BankSettings, filters: dict[str, Any]
+) -> dict[str, bytes]:
+    """Write the planes of all pairs; their hashes, by name, in order."""
+    hashes: dict[str, bytes] = {}
+    for name, photo, sketch in pairs:
+        _check_pair(name, photo, sketch, hashes)
+        queried, copied = settings.ordered(photo, sketch)
+        sides = {"source": planes_of(queried, settings.representations), "target": as_planes(copied)}
+        if not hashes:
+            _create(file, sides, filters)
+        _append(file, name, sides, len(hashes))
+        hashes[name] = pair_hash(sides["source"], sides["target"])
+    if not hashes:
+        raise InputError("no pairs to build a bank from")
+    return hashes
+
+
+def _check_pair(name: str, photo: NDArray[np.uint8], sketch: NDArray[np.uint8], earlier: dict[str, bytes]) -> None:
+    if name in earlier:
+        raise InputError(f"pair {name!r} comes twice")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"pair {name!r}: the name is not UTF-8; rename the files") from None
+    if photo.shape[:2] != sketch.shape[:2]:
+        raise InputError(
+            f"pair {name!r}: the photo is {photo.shape[0]} x {photo.shape[1]} (rows x columns), the sketch "
+            f"{sketch.shape[0]} x {sketch.shape[1]}; align or scale them to one size"
+        )
+
+
+def _create(file: h5py.File, sides: _Sides, filters: dict[str, Any]) -> None:
+    """Make the data sets for planes of this shape: one image a chunk, growing."""
+    for side, planes in sides.items():
+        shape = planes.shape
+        file.create_dataset(
+            side, (0, *shape), np.uint8, chunks=(1, *shape), maxshape=(None, *shape), fletcher32=True, **filters
+        )
+
+
+def _append(file: h5py.File, name: str, sides: _Sides, number: int) -> None:
+    """Write one pair's planes as pair ``number``."""
+    for side, planes in sides.items():
+        data = file[side]
+        if data.shape[1:] != planes.shape:
+            raise InputError(
+                f"pair {name!r}: {side} is {planes.shape[1]} x {planes.shape[2]} with {planes.shape[0]} planes, the"
+                f" bank's are {data.shape[2]} x {data.shape[3]} with {data.shape[1]}; bring all pairs to one size"
+            )
+        data.resize(number + 1, axis=0)
+        data[number] = planes
+
+
+def _until_full(pairs: Iterable[_Pair], disk: PatientFile) -> Iterator[_Pair]:
+    """Yield the pairs; raise what the disk said of the last one before the next is made."""
+    for pair in pairs:
+        disk.check()
+        yield pair
+
+
+def _zstandard() -> dict[str, Any]:
+    try:
+        import hdf5plugin
+    except ImportError:
+        raise InputError(
+            "a compressed bank needs hdf5plugin; install it with: pip install 'idesketch[compress]'"
+        ) from None
+    return dict(hdf5plugin.Zstd())

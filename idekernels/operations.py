@@ -7,12 +7,14 @@ candidates' target patches on the overlap with a neighbour (of that edge).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idekernels import arguments, backends, multi
+from idekernels import arguments, backends, merging, multi
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
 from idekernels.multi import least_scale
@@ -54,6 +56,7 @@ def match(
     radius: int | None = None,
     k: int = 10,
     exclude: Any = None,
+    partial: bool = False,
     backend: str = "auto",
 ) -> Candidates:
     """Find every query patch's K nearest bank patches in a search window.
@@ -75,6 +78,9 @@ def match(
         Candidates a node, 1 to 256.
     exclude : int array (B,) or (B, X), optional
         Images that a photo must not use (-1 for none), for leave-one-out.
+    partial : bool
+        For shards of a bank, whose results are merged: where a node has fewer than K positions, end its list with
+        image, row and column -1 and distance 2^32 - 1 instead of refusing K. :func:`merge` alone takes such lists.
     backend : str
         Used where ``bank`` is not prepared.
 
@@ -96,12 +102,68 @@ def match(
     planes = arguments.query(query, source, grid)
     barred = arguments.excluded(exclude, len(planes), source.images)
     arguments.exact_distance(source, grid.patch)
-    arguments.enough_positions(source, grid, radius, k, barred)
+    if not partial:
+        arguments.enough_positions(source, grid, radius, k, barred)
     place, distance = module.match(module.upload(planes), prepared.handle, grid, radius, k, barred)
     xp = arguments.namespace(place)
     image, pixel = xp.divmod(place, source.height * source.width)
     row, column = xp.divmod(pixel, source.width)
+    if partial:
+        absent = distance == merging.MISSING
+        image, row, column = (xp.where(absent, -1, axis) for axis in (image, row, column))
     return Candidates(image.astype(np.int32), row.astype(np.int32), column.astype(np.int32), distance)
+
+
+def merge(
+    parts: Sequence[Candidates], starts: Sequence[int], k: int | None = None, *, partial: bool = False
+) -> Candidates:
+    """Merge the candidates found in shards of a bank to the K nearest of all.
+
+    Each shard is matched alone, wherever it is, with one query, grid and radius; what is found is, bit for bit, what
+    :func:`match` finds in the joined bank. Equal distances go to the lowest (image, row, column). Where a shard may
+    have fewer than K positions, because it is small or its images are excluded, match it with ``partial=True``.
+
+    Parameters
+    ----------
+    parts : sequence of Candidates
+        One a shard, (B, N, K_s) of the same photos and nodes, ascending as :func:`match` gives them, with images
+        counted from 0 in the shard; rows and columns below 2^16, images of the joined bank below 2^31. NumPy's
+        arrays, or all a device's; the values of those are not checked.
+    starts : sequence of int
+        The number of each shard's first image in the joined bank, as :attr:`idekernels.JoinedBank.starts`.
+    k : int, optional
+        Candidates a node, 1 to 256; the largest K_s by default.
+    partial : bool
+        Give lists that end with missing candidates, to be merged again, instead of refusing K.
+
+    Returns
+    -------
+    Candidates
+        (B, N, K), with images counted in the joined bank.
+
+    Raises
+    ------
+    TypeError
+        A wrong dtype, or NumPy's arrays beside a device's.
+    ValueError
+        No parts, wrong shapes or ranges, shards that overlap; K above the number of candidates of a node; a part with
+        fewer than K entries that may not list all that belongs here.
+    """
+    begins = merging.check_parts(parts, starts)
+    most = max(part.distance.shape[2] for part in parts)
+    k = most if k is None else arguments.whole("k", k, 1, 256)
+    photos, nodes = parts[0].distance.shape[:2]
+    xp = arguments.namespace(parts[0].distance)
+    place, distance = merging.empty((photos, nodes, k), xp)
+    for part, begin in zip(parts, begins, strict=True):  # one after the other: memory for two lists, not for all
+        theirs, apart = merging.listed(part, begin, k)
+        place, distance = merging.nearest(xp.stack([place, theirs]), xp.stack([distance, apart]), k)
+    if not arguments.on_device(distance):
+        merging.check_complete(parts, begins, place, distance)
+        fewest = int((distance != merging.MISSING).sum(axis=2).min())
+        if fewest < k and not partial:
+            raise ValueError(f"k is {k}, but a node has only {fewest} candidates in all parts; take a smaller k")
+    return replace(parts[0], **merging.unlisted(place, distance))
 
 
 def gather(

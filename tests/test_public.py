@@ -57,7 +57,7 @@ def test_public_names_are_these():
     assert sorted(idekernels.__all__) == [
         "BankError", "BankSettings", "CoarseSettings", "CoarseSketch", "FileBank", "InputError", "JoinedBank",
         "MemoryBank", "PatchBank", "PatchGrid", "blend", "coarse_sketch", "compatibility", "compose", "evidence",
-        "gather", "match", "open_bank", "planes_of", "prepare", "propagate", "verify", "weigh", "weigh_multi",
+        "gather", "match", "merge", "open_bank", "planes_of", "prepare", "propagate", "verify", "weigh", "weigh_multi",
         "write_bank",
     ]  # fmt: skip
 

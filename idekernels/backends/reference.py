@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from idekernels import merging
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
 
@@ -33,28 +34,34 @@ def match(
     query: Array, prepared: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: Array
 ) -> tuple[Array, Array]:
     """K nearest patches by comparing with every position in the window, one image after the other."""
-    photos, patch, area = len(query), grid.patch, grid.height * grid.width
-    place = np.empty((photos, grid.nodes, k), np.int64)
-    distance = np.empty((photos, grid.nodes, k), np.uint32)
-    for photo in range(photos):
-        allowed = [image for image in range(prepared.images) if image not in exclude[photo]]
-        for node, (y, x) in enumerate(grid.anchors):
-            mine = query[photo, :, y : y + patch, x : x + patch].astype(np.int64)
-            top, bottom = max(0, y - radius), min(grid.height - patch, y + radius) + patch
-            left, right = max(0, x - radius), min(grid.width - patch, x + radius) + patch
-            found: list[tuple[int, int]] = []
-            for image in allowed:
-                window = prepared.source(image, image + 1)[0, :, top:bottom, left:right].astype(np.int64)
-                patches = np.lib.stride_tricks.sliding_window_view(window, (patch, patch), axis=(1, 2))
-                squares = ((patches - mine[:, None, None]) ** 2).sum(axis=(3, 4))
-                total = np.tensordot(np.array(prepared.weights), squares, axes=1)
-                found += [
-                    (int(total[r, c]), image * area + (top + r) * grid.width + left + c)
-                    for r, c in np.ndindex(total.shape)
-                ]
-                found = sorted(found)[:k]
-            distance[photo, node], place[photo, node] = np.array(found).T
+    place, distance = merging.empty((len(query), grid.nodes, k))
+    for image in range(prepared.images):
+        planes = prepared.source(image, image + 1)[0].astype(np.int64)
+        listed = merging.empty(place.shape)
+        for photo in np.flatnonzero((exclude != image).all(axis=1)):
+            for node in range(grid.nodes):
+                pixel, apart = _nearest_in(planes, query[photo], prepared.weights, grid, node, radius, k)
+                listed[0][photo, node, : len(pixel)] = image * grid.height * grid.width + pixel
+                listed[1][photo, node, : len(pixel)] = apart
+        place, distance = merging.nearest(np.stack([place, listed[0]]), np.stack([distance, listed[1]]), k)
     return place, distance
+
+
+def _nearest_in(
+    planes: Array, query: Array, weights: tuple[int, ...], grid: PatchGrid, node: int, radius: int, k: int
+) -> tuple[Array, Array]:
+    """The k nearest positions of one image for one node, fewer where there are no more: row * W + column, distance."""
+    patch, (y, x) = grid.patch, grid.anchors[node]
+    mine = query[:, y : y + patch, x : x + patch].astype(np.int64)
+    top, bottom = max(0, y - radius), min(grid.height - patch, y + radius) + patch
+    left, right = max(0, x - radius), min(grid.width - patch, x + radius) + patch
+    window = planes[:, top:bottom, left:right]
+    patches = np.lib.stride_tricks.sliding_window_view(window, (patch, patch), axis=(1, 2))
+    squares = ((patches - mine[:, None, None]) ** 2).sum(axis=(3, 4))
+    total = np.tensordot(np.array(weights), squares, axes=1)
+    order = np.argsort(total, axis=None, kind="stable")[:k]  # stable: a tie goes to the lower row, then column
+    row, column = np.divmod(order, total.shape[1])
+    return (top + row) * grid.width + left + column, total.ravel()[order]
 
 
 def gather(place: Array, prepared: PatchBank, patch: int) -> tuple[Array, Array]:

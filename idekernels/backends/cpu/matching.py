@@ -191,6 +191,8 @@ def _keep_nearest(strips, runs, across, radius, shape, first, barred, total, dis
                     _insert(nearest, where, total[lane], ((first + lane) * height + y) * width + left + dx)
 
 
+# Not idekernels.merging: the list that grows here is what lets _keep_nearest skip patches farther than its K-th, and
+# blocks of images share it, so there are no lists to merge afterwards.
 @compiled()
 def _insert(nearest, where, distance, place):
     """Put one patch into the ascending list of the K nearest; a tie goes to the lower place."""

@@ -109,8 +109,8 @@ def excluded(value: Any, photos: int, images: int) -> NDArray[np.int64]:
 def enough_positions(bank: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: NDArray[np.int64]) -> None:
     """K must not exceed the positions that the most cornered patch has in the images left to its photo."""
     images = bank.images - max(len(np.unique(ids[ids >= 0])) for ids in exclude)
-    positions = images * _fewest(grid.rows, grid.height - grid.patch, radius)
-    positions *= _fewest(grid.columns, grid.width - grid.patch, radius)
+    down, across = grid.positions(radius)
+    positions = images * int(down.min()) * int(across.min())
     if k > positions:
         raise ValueError(
             f"k is {k}, but a corner patch has only {positions} positions in {images} images at radius {radius}; "
@@ -133,7 +133,3 @@ def exact_products(patch: int, planes: int) -> None:
     worst = patch * patch * planes * PEAK
     if worst >= 2**31:
         raise ValueError(f"patch {patch} with {planes} planes could reach a product of {worst}, past 2^31")
-
-
-def _fewest(anchors: NDArray[np.int32], last: int, radius: int) -> int:
-    return int((np.minimum(anchors + radius, last) - np.maximum(anchors - radius, 0) + 1).min())

@@ -82,6 +82,16 @@ class PatchGrid:
         rows, columns = np.meshgrid(self.rows, self.columns, indexing="ij")
         return np.stack([rows.ravel(), columns.ravel()], axis=1)
 
+    def positions(self, radius: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """How many places a patch has within ``radius`` pixels of each anchor: down (R,) and across (C,) int32.
+
+        A node has the product of its row's and its column's: the candidates of one image. They stay inside the image,
+        so there are fewer at a border.
+        """
+        lasts = ((self.rows, self.height - self.patch), (self.columns, self.width - self.patch))
+        down, across = (np.minimum(at + radius, last) - np.maximum(at - radius, 0) + 1 for at, last in lasts)
+        return down, across
+
     @cached_property
     def edges(self) -> NDArray[np.int32]:
         """4-neighbour edges: (E, 2) int32 of nodes (i, j), i before j; all across first, then all down."""

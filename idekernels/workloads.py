@@ -1,7 +1,7 @@
 """Work to measure kernels on: seeded synthetic pairs of a stated size, the same everywhere; times and prints nothing.
 
-The images are smooth textures with noise that share a common structure, as aligned faces do, so that the nearest
-patches are really near, some more than others. They are no faces; how a sketch looks is judged elsewhere.
+The images are smooth textures with noise that share a common structure, as aligned faces do: the nearest patches are
+much nearer than others, by amounts that vary. They are no faces, so nobody need look at a sketch made of them.
 """
 
 from __future__ import annotations
@@ -55,9 +55,8 @@ class Workload:
     @property
     def patch_pairs(self) -> int:
         """How many pairs of patches the matching of one photo compares: positions of all windows, in all images."""
-        down = _positions(self.grid.rows, self.height - self.settings.patch, self.settings.radius)
-        across = _positions(self.grid.columns, self.width - self.settings.patch, self.settings.radius)
-        return self.pairs * down * across
+        down, across = self.grid.positions(self.settings.radius)
+        return self.pairs * int(down.sum()) * int(across.sum())
 
     def bank(self) -> PatchBank:
         """The bank, in memory."""
@@ -101,7 +100,3 @@ def _texture(random: np.random.Generator, size: tuple[int, int], sigma: float) -
 
     blurred: Any = gaussian_filter(random.standard_normal(size), sigma)
     return np.asarray((blurred - blurred.mean()) / blurred.std())
-
-
-def _positions(anchors: NDArray[np.int32], last: int, radius: int) -> int:
-    return int((np.minimum(anchors + radius, last) - np.maximum(anchors - radius, 0) + 1).sum())

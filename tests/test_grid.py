@@ -43,6 +43,16 @@ def test_every_pixel_is_covered_and_no_patch_leaves_the_image(grid):
 
 
 @settings(max_examples=60, deadline=None)
+@given(grids(), st.integers(0, 30))
+def test_positions_are_those_of_the_window_that_stay_inside(grid, radius):
+    down, across = grid.positions(radius)
+    for counts, anchors, length in ((down, grid.rows, grid.height), (across, grid.columns, grid.width)):
+        inside = range(length - grid.patch + 1)
+        assert counts.tolist() == [sum(abs(at - place) <= radius for place in inside) for at in anchors.tolist()]
+        assert counts.dtype == np.int32
+
+
+@settings(max_examples=60, deadline=None)
 @given(grids())
 def test_anchors_step_evenly_and_the_last_is_clamped(grid):
     rows = naive_anchors(grid.height, grid.patch, grid.step)

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.bank.base import PatchBank
+from idekernels.bank.compression import check_frame, is_compressed
 from idekernels.bank.header import pair_hash, read_header
 from idekernels.bank.joined import JoinedBank
-from idekernels.bank.layout import ZSTANDARD, check_frame, new_enough
+from idekernels.bank.layout import new_enough
 from idekernels.errors import BankError, in_short
 from idekernels.files.regular import regular_file
 
@@ -75,7 +76,7 @@ class FileBank(PatchBank):
         try:
             with _damage(self.path):
                 header = read_header(self._file, self.path)
-                self._compressed = tuple(_is_compressed(self._file[side], self.path) for side in ("source", "target"))
+                self._compressed = tuple(is_compressed(self._file[side], self.path) for side in ("source", "target"))
                 self.size = int(self._file.id.get_filesize())
         except BaseException:
             self._file.close()
@@ -159,17 +160,3 @@ def _damage(path: Path) -> Iterator[None]:
         raise
     except _DAMAGE as error:
         raise BankError(f"{path}: damaged ({in_short(error)}); build the bank anew") from error
-
-
-def _is_compressed(data: h5py.Dataset, path: Path) -> bool:
-    """Whether data are compressed with Zstandard; that is read by hdf5plugin, which registers itself when imported."""
-    properties = data.id.get_create_plist()
-    codes = [properties.get_filter(i)[0] for i in range(properties.get_nfilters())]
-    if ZSTANDARD in codes and not h5py.h5z.filter_avail(ZSTANDARD):
-        try:
-            import hdf5plugin  # noqa: F401
-        except ImportError:
-            raise BankError(
-                f"{path}: is compressed; install the reader with: pip install 'idesketch[compress]'"
-            ) from None
-    return ZSTANDARD in codes

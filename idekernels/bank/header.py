@@ -38,7 +38,7 @@ class Header:
     """What a bank's file says of its content.
 
     head : BankHead. hashes : (n, 32) uint8, SHA-256 of each pair. created : ISO 8601 time. tool : what wrote it.
-    digest : 64 hexadecimal digits, the same for equal content alone.
+    digest : 64 hexadecimal digits; two banks of one digest have equal content.
     """
 
     head: BankHead

@@ -1,4 +1,4 @@
-"""What a bank's file may ask of its reader before a byte is read: no other files, no bombs, no strange types."""
+"""Checks of what a bank's file claims before its data are read: links to other files, sizes, filters and types."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import h5py
 import numpy as np
 
+from idekernels.bank.compression import ZSTANDARD, filters_of
+
 LARGEST_NAMES = 2**24  # bytes of the names' JSON
 LARGEST_PAIR = 2**30  # bytes of one pair's source planes
-ZSTANDARD = 32015  # the filter number that the HDF Group registered
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _LARGEST_ATTRIBUTE = 2**16  # bytes
-_FRAME = (0xFD2FB528).to_bytes(4, "little")  # how a Zstandard frame begins
 _SIDES = ("source", "target")
 
 
@@ -48,34 +48,6 @@ def check_layout(file: h5py.File, size: int) -> None:
         raise ValueError("the names are too long")
 
 
-def check_frame(data: h5py.Dataset, number: int) -> None:
-    """Check that a compressed image becomes as large as it should: Zstandard's decoder believes what the frame says.
-
-    Raises
-    ------
-    ValueError
-        It claims another size, or none.
-    """
-    _, stored = data.id.read_direct_chunk((number,) + (0,) * (data.ndim - 1))
-    expected = math.prod(data.chunks)
-    if claimed_size(stored[:18]) != expected:
-        raise ValueError(f"image {number} claims another size than the bank's")
-
-
-def claimed_size(frame: bytes) -> int | None:
-    """The size that a Zstandard frame's header gives for its content, None where it gives none (RFC 8878, 3.1.1.1)."""
-    if frame[:4] != _FRAME or len(frame) < 6:
-        return None
-    descriptor = frame[4]
-    single = bool(descriptor & 0x20)
-    width = (int(single), 2, 4, 8)[descriptor >> 6]
-    start = 5 + (not single) + (0, 1, 2, 4)[descriptor & 3]
-    field = frame[start : start + width]
-    if not width or len(field) < width:
-        return None
-    return int.from_bytes(field, "little") + (256 if width == 2 else 0)
-
-
 def _own(file: h5py.File, name: str) -> h5py.Dataset:
     """A data set that stands in this very file."""
     if file.get(name, getclass=True, getlink=True) is not h5py.HardLink:
@@ -90,7 +62,7 @@ def _check_data(data: h5py.Dataset, filters: set[int], size: int) -> None:
     properties: Any = data.id.get_create_plist()
     if data.is_virtual or properties.get_external_count():
         raise ValueError(f"{data.name} keeps its data in other files")
-    used = {properties.get_filter(i)[0] for i in range(properties.get_nfilters())}
+    used = filters_of(data)
     if not used <= filters:
         raise ValueError(f"{data.name} is packed in a way that no bank is")
     if math.prod(data.chunks or data.shape[1:]) > LARGEST_PAIR or math.prod(data.shape[1:]) > LARGEST_PAIR:

@@ -21,7 +21,7 @@ def verify(path: str | os.PathLike[str]) -> None:
         What is wrong with the bank.
     """
     code = (
-        f"import sys; sys.path[:] = {sys.path!r}\n"  # what is found here must be found there, whatever lies around
+        f"import sys; sys.path[:] = {sys.path!r}\n"  # import the same packages, whatever the working folder holds
         "from idekernels.bank.verify import verify_here; verify_here(sys.argv[1])"
     )
     result = subprocess.run([sys.executable, "-c", code, os.fspath(path)], capture_output=True, text=True, check=False)

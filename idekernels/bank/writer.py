@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from idekernels.bank.compression import zstandard
 from idekernels.bank.header import pair_hash, write_header
 from idekernels.bank.settings import BankSettings
 from idekernels.errors import InputError
@@ -51,7 +52,7 @@ def write_bank(
         The folder is missing or read-only, or the disk is full.
     """
     settings = settings or BankSettings()
-    filters = _zstandard() if compress else {}
+    filters = zstandard() if compress else {}
     with (
         replace_when_done(path) as partial,
         closing(PatientFile(partial)) as disk,
@@ -117,17 +118,7 @@ def _append(file: h5py.File, name: str, sides: _Sides, number: int) -> None:
 
 
 def _until_full(pairs: Iterable[_Pair], disk: PatientFile) -> Iterator[_Pair]:
-    """Yield the pairs; raise what the disk said of the last one before the next is made."""
+    """Yield the pairs, and raise the error of a failed write before the next pair is read."""
     for pair in pairs:
         disk.check()
         yield pair
-
-
-def _zstandard() -> dict[str, Any]:
-    try:
-        import hdf5plugin
-    except ImportError:
-        raise InputError(
-            "a compressed bank needs hdf5plugin; install it with: pip install 'idesketch[compress]'"
-        ) from None
-    return dict(hdf5plugin.Zstd())

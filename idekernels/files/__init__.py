@@ -1,1 +1,1 @@
-"""Files that cannot hurt: written whole or not at all, opened only where they are regular and of bounded size."""
+"""Safe files: written whole or not at all, opened for reading only where they are regular and of bounded size."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".partial"
-_numbers = itertools.count()  # two threads may write to one path; the last to finish wins
+_numbers = itertools.count()  # a temporary file for each thread that writes to one path; the last to finish wins
 
 
 @contextlib.contextmanager

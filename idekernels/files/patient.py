@@ -1,4 +1,4 @@
-"""A file for libhdf5 to write to: libhdf5 crashes the process when a write fails, so here none seems to fail."""
+"""A file for libhdf5 to write to, which reports a failed write later: told at once, libhdf5 crashes the process."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import os
 
 
 class PatientFile:
-    """A file object that keeps the first error of the system and drops what is written after it.
+    """A file object that keeps the first write error, reports success to libhdf5, and drops what is written after it.
 
     Give it to ``h5py.File`` in place of a path; call :meth:`check` between steps and :meth:`close` at the end: both
-    raise the error that was kept. libhdf5 itself leaves its handles half open when a disk is full, and dies later.
+    raise the error that was kept. When a write fails, libhdf5 leaves handles half open and crashes at closing them.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -27,7 +27,7 @@ class PatientFile:
         self.check()
 
     def write(self, data: bytes) -> int:
-        """Write all of ``data``, or keep the error and seem to."""
+        """Write all of ``data``; on an error keep it, and return as if all were written."""
         left = memoryview(data)
         try:
             while left and self._error is None:
@@ -37,7 +37,7 @@ class PatientFile:
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the file's length, or keep the error and seem to."""
+        """Set the file's length; on an error keep it, and return as if it were set."""
         try:
             return self._file.truncate(size)
         except OSError as error:
@@ -52,18 +52,18 @@ class PatientFile:
         return len(view)
 
     def read(self, size: int) -> bytes:
-        """As :meth:`readinto`."""
+        """``size`` bytes, as :meth:`readinto` gives them."""
         buffer = bytearray(size)
         self.readinto(buffer)
         return bytes(buffer)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of any file."""
+        """Move to an offset; the new position."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of any file."""
+        """The position, in bytes from the beginning."""
         return self._file.tell()
 
     def flush(self) -> None:
-        """Nothing is kept back: the file is unbuffered."""
+        """Do nothing: the file is unbuffered."""

@@ -1,4 +1,4 @@
-"""What may be opened for reading: regular files up to a size. A pipe or a device might never end, or never begin."""
+"""What may be opened for reading: regular files up to a size. Reading a pipe or a device may never return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The run folder: everything that a training run knows, written so that a killed run loses nothing but time."""
+"""The run folder: the files of a training run, each written whole, so that a killed run loses nothing but time."""
 
 from __future__ import annotations
 
@@ -99,6 +99,33 @@ class RunFolder:
             except BlockingIOError:
                 raise InputError(f"{self.path}: another process trains in this folder; choose another one") from None
             yield
+
+    def claim(self, content: Mapping[str, Any], *, resume: bool, writes: bool) -> None:
+        """Make the folder that of the run so described: ``recipe``, ``seed``, ``processes``, ``data`` and further ones.
+
+        A new run is described in ``run.json``; a resumed one must be the one described there, but for its number of
+        steps. ``writes`` is true in the first process alone.
+
+        Raises
+        ------
+        InputError
+            The folder holds another run, or none to resume, or one although this one is new.
+        """
+        if resume:
+            self._check_same(content)
+        elif writes and self.state.exists():
+            raise InputError(f"{self.path}: holds a run already; go on with --resume, or choose another folder")
+        if writes:
+            self.describe(content)
+
+    def _check_same(self, content: Mapping[str, Any]) -> None:
+        described = self.read_description()
+        for name in ("recipe", "seed", "processes", "data"):
+            theirs, ours = described.get(name), content[name]
+            if name == "recipe":
+                theirs, ours = ({**value, "steps": 0} if isinstance(value, dict) else value for value in (theirs, ours))
+            if theirs != ours:
+                raise InputError(f"{self.path}: its run had another {name}; resume with the same or use another folder")
 
     def describe(self, content: Mapping[str, Any]) -> None:
         """Write ``run.json``, with the versions that run."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LARGEST = 2**31  # bytes of a file; VGG19, the largest that is wanted, has 0.6 * 10^9
 LARGEST_HEADER = 2**24  # bytes of a safetensors file's JSON
 
-_DAMAGE = (  # what torch.load raises on a file that is none of its own, or was cut or altered
+_DAMAGE = (  # what torch.load raises on a file that torch did not write, or that was cut or altered
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
     ArithmeticError, AssertionError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
@@ -84,7 +84,7 @@ def filled(network: _Network, tensors: Mapping[str, torch.Tensor], prefix: str =
 
 
 def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file on the CPU, as they are; :func:`take` some.
+    """Read all tensors of a ``.safetensors``, ``.pth`` or ``.pt`` file by name, on the CPU, in their own dtype.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
 
     if path.suffix == ".safetensors":
         with open_tensors(path, wanted) as file:
-            names = file.keys()  # what is opened is no mapping
+            names = file.keys()  # safe_open gives no mapping: it cannot be iterated
             return {name: file.get_tensor(name) for name in names}
     tensors = read_pickle(path, wanted)
     if not isinstance(tensors, dict) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
@@ -112,12 +112,12 @@ def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:
 
 @contextmanager
 def open_tensors(path: Path, wanted: str) -> Iterator[Any]:
-    """A safetensors file as ``safe_open`` gives it, its tensors not yet read; errors of reading them are told, too.
+    """Open a safetensors file with ``safe_open``; tensors are read, and errors of that told, within ``with``.
 
     Raises
     ------
     InputError
-        No such file, too large, a header that is, or damaged.
+        No such file, a file or header that is too large, or a damaged one.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -144,10 +144,10 @@ def read_pickle(path: Path, wanted: str) -> Any:
     import torch
 
     regular_file(path, wanted, LARGEST)
-    content = path.read_bytes()  # so that an OSError below is the content's, not the disk's
+    content = path.read_bytes()  # an OSError of the disk is raised here; one of torch.load means damaged content
     try:
         check_pickles(content)
-        with warnings.catch_warnings():  # of foreign pickles and TorchScript, said better below
+        with warnings.catch_warnings():  # torch warns of foreign pickles and TorchScript before it refuses them
             warnings.simplefilter("ignore")
             return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except _DAMAGE as error:
@@ -157,7 +157,16 @@ def read_pickle(path: Path, wanted: str) -> Any:
 def take(
     tensors: Mapping[str, torch.Tensor], shapes: Mapping[str, torch.Size], path: Path, wanted: str
 ) -> dict[str, torch.Tensor]:
-    """The tensors called as in ``shapes``, in float32; further names do no harm.
+    """The tensors of the names in ``shapes``, in float32; further names are ignored.
+
+    Parameters
+    ----------
+    tensors
+        By name, of any floating dtype.
+    shapes
+        By name, see :func:`shapes_of`.
+    path, wanted
+        The file they come from and what should be in it, for the message.
 
     Raises
     ------

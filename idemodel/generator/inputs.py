@@ -1,4 +1,4 @@
-"""What the generator sees: coarse sketch and photo to its input tensor, and its output back to a size; no weights."""
+"""The generator's input made of coarse sketch and photo, and its output cut to size; knows no networks."""
 
 from __future__ import annotations
 
@@ -57,13 +57,7 @@ def generator_input(
     whole = coarse.expand(-1, channels, -1, -1)
     if not guide:
         return _halved(even_sided(whole)) if size == "source" else whole
-    seen = _checked_photo(photo, coarse)
-    if size == "source":
-        whole, seen = even_sided(whole), even_sided(seen)
-        base = _halved(whole)
-    else:
-        base, whole, seen = whole, _doubled(whole), _doubled(seen)
-    return torch.cat((base, functional.pixel_unshuffle(whole, 2), functional.pixel_unshuffle(seen, 2)), dim=1)
+    return _with_guide(whole, _checked_photo(photo, coarse), size)
 
 
 def fitted(fine: Tensor, height: int, width: int, size: str = "source") -> Tensor:
@@ -82,6 +76,15 @@ def even_sided(images: Tensor) -> Tensor:
     if height % 2 == 0 and width % 2 == 0:
         return images
     return functional.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+def _with_guide(whole: Tensor, photo: Tensor, size: str) -> Tensor:
+    if size == "source":
+        whole, photo = even_sided(whole), even_sided(photo)
+        base = _halved(whole)
+    else:
+        base, whole, photo = whole, _doubled(whole), _doubled(photo)
+    return torch.cat((base, functional.pixel_unshuffle(whole, 2), functional.pixel_unshuffle(photo, 2)), dim=1)
 
 
 def _checked_photo(photo: Tensor | None, coarse: Tensor) -> Tensor:

@@ -58,8 +58,7 @@ def cached_coarse_sketches(
     Returns
     -------
     list of N (C, H, W) float32 Tensors in [0, 1]
-        Backed by the cache files, which are mapped, not read; they appear one by one, so an interrupted call goes on
-        where it was.
+        Mapped from the cache files, which appear one by one: an interrupted call goes on where it was.
 
     Raises
     ------
@@ -70,13 +69,7 @@ def cached_coarse_sketches(
     sketches: list[Tensor] = []
     for first in range(0, len(faces.names), _CHUNK):
         numbers = range(first, min(first + _CHUNK, len(faces.names)))
-        file = folder / f"{first:06d}.npy"
-        shape = (len(numbers), prepared.bank.channels, prepared.bank.height, prepared.bank.width)
-        found = read_cached(file, shape)
-        if found is None:
-            _write(file, np.concatenate(list(_made(faces, prepared, settings, numbers))))
-            found = read_cached(file, shape)
-        sketches += torch.from_dlpack(found)
+        sketches += torch.from_dlpack(_cached(faces, prepared, settings, numbers, folder / f"{first:06d}.npy"))
         if advance:
             advance(len(sketches), len(faces.names))
     return sketches
@@ -102,6 +95,16 @@ def read_cached(file: Path, shape: tuple[int, ...]) -> Any:
     return cached if cached.min() >= 0.0 and cached.max() <= 1.0 else None
 
 
+def _cached(faces: Faces, prepared: PreparedBank, settings: CoarseSettings, numbers: Sequence[int], file: Path) -> Any:
+    """Coarse sketches (B, C, H, W) of the faces of these numbers, from the file, which is made where it is missing."""
+    shape = (len(numbers), prepared.bank.channels, prepared.bank.height, prepared.bank.width)
+    found = read_cached(file, shape)
+    if found is not None:
+        return found
+    _write(file, np.concatenate(list(_made(faces, prepared, settings, numbers))))
+    return read_cached(file, shape)
+
+
 def _write(file: Path, pixels: NDArray[np.float32]) -> None:
     """A cache file that appears whole or not at all; not by np.save itself, which hides a full disk's error."""
     content = io.BytesIO()
@@ -113,7 +116,7 @@ def _write(file: Path, pixels: NDArray[np.float32]) -> None:
 def _made(
     faces: Faces, prepared: PreparedBank, settings: CoarseSettings, numbers: Sequence[int]
 ) -> Iterator[NDArray[np.float32]]:
-    """Coarse sketches (B, C, H, W) of the faces of these numbers, as many at once as fit into memory."""
+    """Coarse sketches of the faces of these numbers, (B, C, H, W) at a time, B as many as fit into memory."""
     places = {name: number for number, name in enumerate(prepared.bank.names)}
     at_once = photos_at_once(prepared, settings)
     for start in range(0, len(numbers), at_once):

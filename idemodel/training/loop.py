@@ -21,7 +21,7 @@ from idemodel.training.trainer import Trainer
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM came; the run is saved and can be resumed. The message says where and how."""
+    """SIGINT or SIGTERM came; the run is saved and can be resumed. The message says after which step, and how."""
 
 
 def train(run: Run) -> Trained:

@@ -1,4 +1,4 @@
-"""The terms of a training loss, each a mean that needs no tuning for size or batch; which are used a recipe says.
+"""The terms of a training loss, each a mean over pixels and batch; the recipe says which are used, and their weights.
 
 Images are (B, C, H, W) floating point in [0, 1], C = 1 or 3; each term is a scalar tensor that can be differentiated.
 The paper's terms (Peng et al., KBS 2022) come first, then those of the compact recipe.

@@ -43,7 +43,10 @@ _LARGEST = 2**20  # bytes of run.json, of a line of the log, characters of the s
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a run is: steps done, the best validation score and its step, and all tensors of the trainer."""
+    """How far a run is: steps done, the best validation score and its step, and the trainer's tensors by name.
+
+    ``best`` and ``best_step`` are None before the first validation; ``tensors`` is empty before the first step.
+    """
 
     step: int
     best: float | None
@@ -151,7 +154,7 @@ class RunFolder:
         return content
 
     def recipe_and_seed(self) -> tuple[Recipe, int]:
-        """What the run was told; InputError where ``run.json`` is missing or damaged."""
+        """Recipe and seed of the run; InputError where ``run.json`` is missing or damaged."""
         content = self.read_description()
         try:
             return Recipe.from_dict(content["recipe"]), arguments.whole("seed", content["seed"], 0, LARGEST_SEED)
@@ -182,7 +185,7 @@ class RunFolder:
             raise InputError(f"{self.state}: is damaged ({in_short(error)}); wanted is {_STATE}") from None
 
     def restore(self, trainer: Trainer) -> Standing:
-        """Give a trainer the state as saved last; the standing has no tensors then. InputError where it is damaged."""
+        """Load the last saved state into a trainer; gives the standing without tensors. InputError if it is damaged."""
         standing = self.read_state()
         if standing.tensors:
             try:

@@ -23,7 +23,7 @@ from benchmarks.timing import in_turns, quartiles
 from idemodel.generator.checkpoint import read_header
 from idemodel.generator.inputs import guide_channels
 from idemodel.generator.network import MLAConfig, MLANet
-from idemodel.training.data import Batch
+from idemodel.training.crops import Batch
 from idemodel.training.losses import VGG19_WIDTHS, PerceptualLoss, vgg19_features
 from idemodel.training.recipe import COMPACT, PAPER, Recipe
 from idemodel.training.trainer import Trainer

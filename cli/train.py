@@ -14,8 +14,8 @@ from .console import err, note, say
 from .options import PATH, Bytes, direction_check
 
 if TYPE_CHECKING:
-    from idemodel.training.loop import Watch
     from idemodel.training.recipe import Recipe
+    from idemodel.training.run import Observer
 
 
 @click.command("train")
@@ -52,16 +52,17 @@ def train_command(
     """
     with err.status("Loading"):
         from idemodel.generator.devices import torch_device
-        from idemodel.training.loop import Run, Stopped, train
+        from idemodel.training.loop import Stopped, train
+        from idemodel.training.run import Execution, Run, TrainingData
 
     recipe_, seed_ = _chosen(out, recipe, seed, resume)
     if steps:
         recipe_ = replace(recipe_, steps=steps)
     with _progress() as bar:
-        watch, on = _watch(bar), torch_device(device)
-        run = Run(pairs, banks, out, recipe_, seed_, resume, vgg19, backend, memory, on, direction, watch)
+        execution = Execution(backend, memory, torch_device(device), seed_, resume)
+        data = TrainingData(pairs, banks, direction, vgg19)
         try:
-            done = train(run)
+            done = train(Run(data, out, recipe_, execution, _observer(bar)))
         except Stopped as stopped:
             note(str(stopped))
             raise click.exceptions.Exit(130) from None
@@ -93,8 +94,9 @@ def _progress() -> Progress:
     )
 
 
-def _watch(bar: Progress) -> Watch:
-    from idemodel.training.loop import Watch
+def _observer(bar: Progress) -> Observer:
+    """Two bars, shown once there is something to show, and a line for every validation."""
+    from idemodel.training.run import Observer
 
     tasks: dict[str, TaskID] = {}
 
@@ -113,4 +115,4 @@ def _watch(bar: Progress) -> Watch:
     def validated(step: int, scores: Mapping[str, float]) -> None:
         note(f"step {step}: " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
 
-    return Watch(coarse, stepped, validated, note)
+    return Observer(coarse, stepped, validated, note)

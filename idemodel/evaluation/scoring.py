@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from idekernels.errors import InputError
 from idemodel.evaluation.statistics import Comparison, Summary, compare, summarise
 from idemodel.files.images import read_grey
 from idemodel.files.pairs import images_by_stem
+from idemodel.generator.threads import torch_threads_kept
 from idemodel.metrics import (
     DESCRIPTIONS,
     METRICS,
@@ -144,7 +144,7 @@ def evaluate(
         raise InputError(f"{unreadable[0]}; no pair is left to score")
     _refuse_sizes([check for _, check in readable], chosen, scorers)
     _refuse_small_sets(len(readable), scorers)
-    with _kept_torch_threads():
+    with torch_threads_kept():
         scored = _in_order(scorers.score, [row for row, _ in readable], chosen.workers, progress)
     names = [row.name for row, _ in readable]
     return Evaluation(
@@ -344,17 +344,3 @@ def _single_threaded_torch() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
-
-
-@contextlib.contextmanager
-def _kept_torch_threads() -> Iterator[None]:
-    """Give torch its number of threads back afterwards."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

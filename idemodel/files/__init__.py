@@ -1,1 +1,1 @@
-"""What stands on disk beside banks and models: images, folders of pairs, contact sheets; and tensors as images."""
+"""Files other than banks: images, pairs folders, contact sheets, weights; and images as tensors."""

@@ -1,1 +1,1 @@
-"""Stage 2: the MLA-GAN generator, what goes into it, its files, and sketching with it."""
+"""Stage 2: the MLA-GAN's networks, the generator's input, its files, sketching with it, torch's devices and threads."""

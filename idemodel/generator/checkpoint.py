@@ -1,4 +1,4 @@
-"""Generators as files: own ones as safetensors with their configuration, the authors' released weights read safely."""
+"""Generators as files: idesketch's own, safetensors with a JSON header, and the authors' weights, read safely."""
 
 from __future__ import annotations
 
@@ -10,22 +10,21 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from idekernels.bank import DIRECTIONS, PHOTO_TO_SKETCH
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
+from idemodel.files.weights import filled, open_tensors, read_pickle, shapes_of, take, without_memory
 from idemodel.generator.network import MLAConfig, MLANet
-from idemodel.metrics.weights import open_tensors, read_pickle, take
 
 VERSION = 1
 WANTED = "a generator saved by idesketch (.safetensors)"
 REFERENCE_WANTED = "the MLA-GAN authors' checkpoint (.pth) with 'generator.head.0.weight_v' and so on"
 
-_KEY = "idesketch"  # of the safetensors metadata; one key, as the order of several is not fixed
-_LARGEST = 2**20  # characters of what stands there
+_KEY = "idesketch"  # of the safetensors metadata; a single one, as safetensors writes several in any order
+_LARGEST = 2**20  # characters of its JSON
 _FORMAT = "idesketch generator"
 _PREFIX = "generator."
 _MODULE = re.compile(r"generator\.body\.([0-9]{1,4})\.")
@@ -33,7 +32,19 @@ _MODULE = re.compile(r"generator\.body\.([0-9]{1,4})\.")
 
 @dataclass(frozen=True)
 class Header:
-    """What a generator's file says of itself: the network's size, by which recipe and for which direction trained."""
+    """What the file of a generator says beside its weights.
+
+    Parameters
+    ----------
+    config : MLAConfig
+        The network's size.
+    folded : bool
+        Whether the weight normalisation is folded into the weights.
+    recipe : mapping
+        What it was trained by, see :meth:`idemodel.training.recipe.Recipe.as_dict`; empty where that is not known.
+    direction : str
+        Of :data:`idekernels.bank.DIRECTIONS`, what it was trained for.
+    """
 
     config: MLAConfig
     folded: bool = False
@@ -70,17 +81,9 @@ def save_generator(
     OSError
         The folder is missing or read-only, or the disk is full; an old file is untouched.
     """
-    header = {
-        "format": _FORMAT,
-        "version": VERSION,
-        "network": asdict(network.config),
-        "folded": network.folded,
-        "recipe": dict(recipe or {}),
-        "direction": direction,
-    }
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    text = _header_text(Header(network.config, network.folded, dict(recipe or {}), direction))
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    content = save(tensors, metadata={_KEY: text})  # not save_file, which hides a full disk behind an error of its own
+    content = save(tensors, metadata={_KEY: text})  # not save_file, whose error on a full disk is no OSError
     with replace_when_done(path) as partial:
         partial.write_bytes(content)
 
@@ -96,11 +99,10 @@ def load_generator(path: str | Path) -> MLANet:
     file = Path(path)
     with open_tensors(file, WANTED) as opened:
         header = _header(opened.metadata(), file)
-        names = opened.keys()  # what is opened is no mapping
+        names = opened.keys()  # safe_open gives no mapping: it cannot be iterated
         tensors = {name: opened.get_tensor(name) for name in names}
     network = _empty(header.config, header.folded)
-    shapes = {name: value.shape for name, value in network.state_dict().items()}
-    return _filled(network, _directed(take(tensors, shapes, file, WANTED), file, WANTED))
+    return filled(network, _directed(take(tensors, shapes_of(network), file, WANTED), file, WANTED))
 
 
 def read_header(path: str | Path) -> Header:
@@ -125,20 +127,33 @@ def load_reference(path: str | Path) -> MLANet:
     file = Path(path)
     tensors = _reference_tensors(file)
     network = _empty(_reference_config(tensors, file))
-    shapes = {_PREFIX + name: value.shape for name, value in network.state_dict().items()}
+    shapes = shapes_of(network, _PREFIX)
     wanted = take(tensors, shapes, file, REFERENCE_WANTED)
     unknown = next((name for name in tensors if name not in shapes), None)
     if unknown is not None:
         raise InputError(f"{file}: {in_short(repr(unknown))} is unknown to the network; wanted is {REFERENCE_WANTED}")
-    numbers = _directed(wanted, file, REFERENCE_WANTED)
-    return _filled(network, {name.removeprefix(_PREFIX): value for name, value in numbers.items()})
+    return filled(network, _directed(wanted, file, REFERENCE_WANTED), _PREFIX)
+
+
+def _header_text(header: Header) -> str:
+    """The header as JSON, the same for the same header; TypeError or ValueError for a recipe that JSON cannot hold."""
+    content = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "network": asdict(header.config),
+        "folded": header.folded,
+        "recipe": header.recipe,
+        "direction": header.direction,
+    }
+    return json.dumps(content, sort_keys=True, allow_nan=False)
 
 
 def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
+    """The header of a safetensors file's metadata, every entry checked; InputError names what is wrong."""
     if not metadata or _KEY not in metadata:
         raise InputError(f"{path}: says nothing of a network; wanted is {WANTED}")
     try:
-        content = json.loads(metadata[_KEY][:_LARGEST])  # what is longer is cut, and so no JSON
+        content = json.loads(metadata[_KEY][:_LARGEST])  # a longer text is cut, no longer JSON, and refused
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: its header is damaged; wanted is {WANTED}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
@@ -149,7 +164,7 @@ def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
             f"{path}: has version {in_short(version)} where this program reads {VERSION}; update idesketch"
         )
     network, folded, recipe = (content.get(name) for name in ("network", "folded", "recipe"))
-    direction = content.get("direction", PHOTO_TO_SKETCH)  # files of before there were two do not say
+    direction = content.get("direction", PHOTO_TO_SKETCH)  # older files, without the entry, are all photo to sketch
     known = direction in DIRECTIONS
     if not (isinstance(network, dict) and isinstance(folded, bool) and isinstance(recipe, dict) and known):
         raise InputError(f"{path}: its header is damaged; wanted is {WANTED}")
@@ -194,21 +209,13 @@ def _reference_config(tensors: Mapping[str, Tensor], path: Path) -> MLAConfig:
 
 def _empty(config: MLAConfig, folded: bool = False) -> MLANet:
     """A network without memory for its weights."""
-    with torch.device("meta"):
-        network = MLANet(**asdict(config))
+    network = without_memory(lambda: MLANet(**asdict(config)))
     return network.fold_weight_norm() if folded else network
 
 
 def _directed(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> Mapping[str, Tensor]:
-    """The tensors; InputError where weight normalisation would divide by nothing."""
+    """The tensors as they are; InputError where weight normalisation would divide by a norm of zero."""
     for name, value in tensors.items():
         if name.endswith("weight_v") and not bool(value.flatten(1).any(dim=1).all()):
             raise InputError(f"{path}: {name} has a filter of zeros, which has no direction; wanted is {wanted}")
     return tensors
-
-
-def _filled(network: MLANet, tensors: Mapping[str, Tensor]) -> MLANet:
-    """The network with weights of its own."""
-    own = {name: tensors[name].clone(memory_format=torch.contiguous_format) for name in network.state_dict()}
-    network.load_state_dict(own, assign=True)
-    return network.eval()

@@ -1,4 +1,4 @@
-"""Stage 2 at work: coarse sketches to fine ones by a trained generator, in batches; trains nothing, reads no images."""
+"""Stage 2: coarse sketches to fine ones by a trained generator, in batches; trains nothing, reads no images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.network import MINIMUM, MLANet
 
 REFERENCE_SUFFIXES = (".pth", ".pt")
-_PIXELS_AT_ONCE = 2**21  # of the generator's input, over the batch: bounds its memory to some GiB at 64 features
+_PIXELS_AT_ONCE = 2**21  # rows x columns x photos of the generator's input: a few GiB of memory at 64 features
 
 
 class Enhancer:
@@ -71,7 +71,7 @@ class Enhancer:
 
     @property
     def needs_photo(self) -> bool:
-        """Whether the generator sees beside the coarse sketch what it was made from."""
+        """Whether :meth:`enhance` needs the photo (for sketch-to-photo the sketch) beside the coarse sketch."""
         return self.network.config.guide > 0
 
     def enhance(self, coarse: CoarseSketch | Tensor, photo: Tensor | None = None, size: str = "source") -> Tensor:

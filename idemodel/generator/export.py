@@ -1,4 +1,4 @@
-"""A generator as ONNX, equal to torch at every size; knows no training and no images."""
+"""A generator written as ONNX, for every batch and size; knows no training and no images."""
 
 from __future__ import annotations
 
@@ -33,14 +33,26 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
         The folder is missing or read-only, or the disk is full.
     """
     onnx = _onnx()
+    config = enhancer.network.config
+    model = onnx.load_model_from_string(_traced(enhancer))
+    about: dict[str, Any] = {"channels": config.channels, "guide": config.guide, "upscale": config.upscale}
+    about |= {"direction": enhancer.direction, "recipe": dict(enhancer.recipe)}
+    onnx.helper.set_model_props(model, {"idesketch": json.dumps(about, sort_keys=True)})
+    onnx.checker.check_model(model)
+    with replace_when_done(Path(path)) as partial:
+        partial.write_bytes(model.SerializeToString())
+
+
+def _traced(enhancer: Enhancer) -> bytes:
+    """The generator as ONNX with free batch, rows and columns, without metadata."""
     network, config = enhancer.network, enhancer.network.config
     example = torch.zeros(2, config.channels + config.guide, 37, 42, device=enhancer.device)
     free = {0: "batch", 2: "rows", 3: "columns"}
     content = io.BytesIO()
     with warnings.catch_warnings():
-        # torch deprecates this exporter; its successor needs onnxscript and fixes sizes that depend on one another.
+        # torch deprecates this exporter; its successor needs onnxscript and does not leave all sizes free.
         warnings.simplefilter("ignore", DeprecationWarning)
-        # the checks of shapes are Python's; they hold for the example, and runtimes check their own.
+        # tracing drops the network's own checks of shapes, and warns of it; a runtime has checks of its own.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         write: Any = torch.onnx.export  # its annotations do not know the file object that it accepts
         write(
@@ -53,13 +65,7 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
             output_names=["fine"],
             dynamic_axes={"inputs": free, "fine": free},
         )
-    model = onnx.load_model_from_string(content.getvalue())
-    about: dict[str, Any] = {"channels": config.channels, "guide": config.guide, "upscale": config.upscale}
-    about |= {"direction": enhancer.direction, "recipe": dict(enhancer.recipe)}
-    onnx.helper.set_model_props(model, {"idesketch": json.dumps(about, sort_keys=True)})
-    onnx.checker.check_model(model)
-    with replace_when_done(Path(path)) as partial:
-        partial.write_bytes(model.SerializeToString())
+    return content.getvalue()
 
 
 def _onnx() -> Any:

@@ -1,4 +1,4 @@
-"""What the generator sees: coarse sketch and photo to its input tensor, and its output back to a size; no weights."""
+"""The generator's input made of coarse sketch and photo, and its output cut to size; knows no networks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from torch.nn import functional
 from idekernels import arguments
 
 SIZES = ("source", "double")
-_PHASES = 4  # pixels of the doubled image that one pixel of the generator's input stands for
+_PHASES = 4  # pixels of the doubled image, 2 x 2, that one pixel of the generator's input covers
 
 
 def guide_channels(inputs: str, channels: int) -> int:
-    """Input channels behind the coarse sketch's: the doubled size's coarse sketch and grey photo, four phases each."""
+    """Input channels behind the coarse sketch's ``channels``, for a recipe's ``inputs``.
+
+    ``coarse``: none. ``coarse+photo``: coarse sketch and grey photo of the doubled size, four channels for each plane.
+    """
     return {"coarse": 0, "coarse+photo": _PHASES * (channels + 1)}[inputs]
 
 
@@ -53,30 +56,43 @@ def generator_input(
         raise ValueError(f"the coarse sketch must be (B, {channels}, H, W), not {tuple(coarse.shape)}")
     whole = coarse.expand(-1, channels, -1, -1)
     if not guide:
-        return _halved(_even(whole)) if size == "source" else whole
-    if photo is None:
-        raise ValueError("this generator was trained on coarse sketch and photo: give it the photo as well")
-    if photo.shape != (coarse.shape[0], 1, *coarse.shape[2:]):
-        raise ValueError(f"the photo must be {(coarse.shape[0], 1, *coarse.shape[2:])}, not {tuple(photo.shape)}")
+        return _halved(even_sided(whole)) if size == "source" else whole
+    return _with_guide(whole, _checked_photo(photo, coarse), size)
+
+
+def fitted(fine: Tensor, height: int, width: int, size: str = "source") -> Tensor:
+    """Cut fine sketches (B, C, h, w) to the coarse ones' size, and clip them to [0, 1].
+
+    ``height`` and ``width`` are the coarse sketches'; (B, C, height, width) remains for the size ``source``, twice as
+    many rows and columns for ``double``.
+    """
+    times = {"source": 1, "double": 2}[size]
+    return fine[..., : times * height, : times * width].clamp(0.0, 1.0)
+
+
+def even_sided(images: Tensor) -> Tensor:
+    """(B, C, H, W) with an odd last row or column repeated once, so that both sides are even; else as it is."""
+    height, width = images.shape[2:]
+    if height % 2 == 0 and width % 2 == 0:
+        return images
+    return functional.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
+
+
+def _with_guide(whole: Tensor, photo: Tensor, size: str) -> Tensor:
     if size == "source":
-        whole, photo = _even(whole), _even(photo)
+        whole, photo = even_sided(whole), even_sided(photo)
         base = _halved(whole)
     else:
         base, whole, photo = whole, _doubled(whole), _doubled(photo)
     return torch.cat((base, functional.pixel_unshuffle(whole, 2), functional.pixel_unshuffle(photo, 2)), dim=1)
 
 
-def fitted(fine: Tensor, height: int, width: int, size: str = "source") -> Tensor:
-    """Cut a fine sketch to the coarse one's rows and columns (``source``) or to twice as many, and to [0, 1]."""
-    times = {"source": 1, "double": 2}[size]
-    return fine[..., : times * height, : times * width].clamp(0.0, 1.0)
-
-
-def _even(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    if height % 2 == 0 and width % 2 == 0:
-        return images
-    return functional.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
+def _checked_photo(photo: Tensor | None, coarse: Tensor) -> Tensor:
+    if photo is None:
+        raise ValueError("this generator was trained on coarse sketch and photo: give it the photo as well")
+    if photo.shape != (coarse.shape[0], 1, *coarse.shape[2:]):
+        raise ValueError(f"the photo must be {(coarse.shape[0], 1, *coarse.shape[2:])}, not {tuple(photo.shape)}")
+    return photo
 
 
 def _halved(images: Tensor) -> Tensor:

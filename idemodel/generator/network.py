@@ -231,7 +231,10 @@ class _WeightNormConv2d(nn.Module):
 
 
 class Judgement(NamedTuple):
-    """What a discriminator says of B images: its logits (positive is real) and the activations that led to them."""
+    """What a discriminator gives for B images: its logits (positive is real) and its blocks' activations.
+
+    ``logits``: (B, 1) or (B, 1, h, w). ``layers``: (B, C, h, w) for every block, the largest first.
+    """
 
     logits: Tensor
     layers: list[Tensor]
@@ -337,7 +340,7 @@ def _norms(weight: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _initialise(network: nn.Module, scale: float, slope: float = 0.0) -> None:
-    """Kaiming normal weights times ``scale``, biases zero; nothing on the meta device, where there is no memory."""
+    """Kaiming normal weights times ``scale``, biases zero; on the device "meta", without memory, nothing is done."""
     if next(network.parameters()).is_meta:
         return
     for module in network.modules():

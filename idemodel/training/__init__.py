@@ -1,1 +1,1 @@
-"""The parts of a training run: its pairs, its networks in motion, its folder, its processes; joined in train.py."""
+"""Training a generator: recipe, data, coarse sketches, crops, losses, steps, records and the run's folder."""

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: losses, scores and sample grids; nothing where the extra is not installed."""
+"""TensorBoard events of a run: losses, scores and sample sheets; nothing where the extra is not installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 
 class Events:
-    """A TensorBoard event file in ``folder``, or silence."""
+    """A TensorBoard event file in ``folder``; without the package tensorboard every method does nothing.
+
+    ``first_step``: events of an older file from this step on are hidden, as a resumed run writes them again.
+    """
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         self._writer = _writer(folder, first_step)
@@ -28,7 +31,7 @@ class Events:
                 self._writer.add_scalar(f"{group}/{name}", value, step)
 
     def image(self, name: str, image: NDArray[np.uint8], step: int) -> None:
-        """Add a picture, (H, W) or (H, W, 3)."""
+        """Add a picture, (H, W) or (H, W, 3) uint8, at a step."""
         if self._writer:
             self._writer.add_image(name, image, step, dataformats="HW" if image.ndim == 2 else "HWC")
 

@@ -1,4 +1,4 @@
-"""The processes of one run, as ``torchrun`` starts them: who is who, gradients averaged, waiting for each other."""
+"""The processes of one run, as ``torchrun`` starts them: ranks, averages over them, and waiting for each other."""
 
 from __future__ import annotations
 
@@ -15,18 +15,21 @@ from idekernels.errors import InputError
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those of the run; the first one (rank 0) writes and speaks."""
+    """This process among those of the run; the first one (rank 0) writes files and tells the user.
+
+    ``rank`` counts from 0, ``size`` is the number of processes.
+    """
 
     rank: int = 0
     size: int = 1
 
     @property
     def first(self) -> bool:
-        """Whether this process writes and speaks."""
+        """Whether this process is the one that writes files and tells the user."""
         return self.rank == 0
 
     def part(self, batch: int) -> slice:
-        """Which crops of a step's ``size * batch`` are this process's."""
+        """Which of a step's ``size * batch`` crops this process takes."""
         return slice(self.rank * batch, (self.rank + 1) * batch)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -41,7 +44,7 @@ class Group:
             gradient.copy_(mean.view_as(gradient))
 
     def average(self, values: Mapping[str, Tensor]) -> dict[str, float]:
-        """Scalars as numbers, their means over the processes."""
+        """Means over the processes of scalar tensors, by name, taken in float32."""
         together = torch.stack([value.float() for value in values.values()])
         if self.size > 1:
             distributed.all_reduce(together)
@@ -49,7 +52,7 @@ class Group:
         return dict(zip(values, together.tolist(), strict=True))
 
     def any(self, here: bool) -> bool:
-        """Whether it holds in any process."""
+        """Whether ``here`` is true in any process."""
         if self.size == 1:
             return here
         flag = torch.tensor([float(here)])
@@ -57,7 +60,7 @@ class Group:
         return bool(flag.item())
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process has called this."""
         if self.size > 1:
             distributed.barrier()
 

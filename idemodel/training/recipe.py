@@ -1,4 +1,4 @@
-"""What a training run is told: the network's size, its losses and schedule, as frozen dataclasses and as TOML."""
+"""The recipe of a training run: the network's size, losses and schedule, as frozen dataclasses and as TOML."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ else:
 
 INPUTS = ("coarse", "coarse+photo")
 DISCRIMINATORS = ("vgg", "patch")
-_MOST = MappingProxyType(  # so that a slip of the pen asks for no network or batch that no machine holds
+_MOST = MappingProxyType(  # upper bounds, so that a mistyped number is refused before it fills the memory
     {
         "features": 1024,
         "modules": 64,
@@ -33,12 +33,12 @@ _MOST = MappingProxyType(  # so that a slip of the pen asks for no network or ba
         "save_every": 10**9,
     }
 )
-LARGEST = 2**13  # bytes of a recipe file; past it a hostile one takes the TOML reader gigabytes
+LARGEST = 2**13  # bytes of a recipe file; larger crafted ones can make the TOML reader take gigabytes
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each term of the generator's loss is multiplied by; 0 leaves the term out. Defaults: the paper's.
+    """Weights of the terms of the generator's loss, from 0, which leaves a term out; the defaults are the paper's.
 
     See :mod:`idemodel.training.losses` for the terms: ``pixel`` L1, ``perceptual`` VGG19, ``adversarial`` the vanilla
     GAN's, ``gradient`` differences of neighbours, ``ssim`` 1 - SSIM, ``features`` the matching of the discriminator's
@@ -71,7 +71,7 @@ class Recipe:
     Parameters
     ----------
     name : str
-        For people.
+        For messages and files alone.
     inputs : {"coarse", "coarse+photo"}
         What the generator sees; with the photo, both also at full resolution (see :mod:`idemodel.generator.inputs`).
     channels : {0, 1, 3}
@@ -81,12 +81,14 @@ class Recipe:
     discriminator : {"vgg", "patch"}
         ``vgg`` judges crops of 128 only.
     discriminator_features : int
+        Channels of the discriminator's first block.
     losses : LossWeights
     steps : int
+        In all, those before a resumed run stopped included.
     batch : int
         Crops a step, of one process.
     crop, stride : int
-        Side of the target's crops in pixels, and the distance of the places where they may begin; both even.
+        Side of the target's crops, and the distance of the places where they may begin, both in pixels and even.
     flips, transposes : bool
         Mirror crops left to right; transpose them. With both, crops are mirrored top to bottom as well: all eight
         orientations, as the released training has them.

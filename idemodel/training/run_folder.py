@@ -1,4 +1,4 @@
-"""The run folder: everything that a training run knows, written so that a killed run loses nothing but time."""
+"""The run folder: the files of a training run, each written whole, so that a killed run loses nothing but time."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from idekernels import arguments
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.regular import regular_file
+from idemodel.files.weights import open_tensors
 from idemodel.generator.checkpoint import save_generator
 from idemodel.generator.network import MLANet
-from idemodel.metrics.weights import open_tensors
 from idemodel.training.recipe import Recipe
 from idemodel.training.trainer import Trainer
 
@@ -43,7 +43,10 @@ _LARGEST = 2**20  # bytes of run.json, of a line of the log, characters of the s
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a run is: steps done, the best validation score and its step, and all tensors of the trainer."""
+    """How far a run is: steps done, the best validation score and its step, and the trainer's tensors by name.
+
+    ``best`` and ``best_step`` are None before the first validation; ``tensors`` is empty before the first step.
+    """
 
     step: int
     best: float | None
@@ -100,6 +103,33 @@ class RunFolder:
                 raise InputError(f"{self.path}: another process trains in this folder; choose another one") from None
             yield
 
+    def claim(self, content: Mapping[str, Any], *, resume: bool, writes: bool) -> None:
+        """Make the folder that of the run so described: ``recipe``, ``seed``, ``processes``, ``data`` and further ones.
+
+        A new run is described in ``run.json``; a resumed one must be the one described there, but for its number of
+        steps. ``writes`` is true in the first process alone.
+
+        Raises
+        ------
+        InputError
+            The folder holds another run, or none to resume, or one although this one is new.
+        """
+        if resume:
+            self._check_same(content)
+        elif writes and self.state.exists():
+            raise InputError(f"{self.path}: holds a run already; go on with --resume, or choose another folder")
+        if writes:
+            self.describe(content)
+
+    def _check_same(self, content: Mapping[str, Any]) -> None:
+        described = self.read_description()
+        for name in ("recipe", "seed", "processes", "data"):
+            theirs, ours = described.get(name), content[name]
+            if name == "recipe":
+                theirs, ours = ({**value, "steps": 0} if isinstance(value, dict) else value for value in (theirs, ours))
+            if theirs != ours:
+                raise InputError(f"{self.path}: its run had another {name}; resume with the same or use another folder")
+
     def describe(self, content: Mapping[str, Any]) -> None:
         """Write ``run.json``, with the versions that run."""
         text = json.dumps({"format": _FORMAT, "version": VERSION, **content, **_versions()}, indent=2)
@@ -124,7 +154,7 @@ class RunFolder:
         return content
 
     def recipe_and_seed(self) -> tuple[Recipe, int]:
-        """What the run was told; InputError where ``run.json`` is missing or damaged."""
+        """Recipe and seed of the run; InputError where ``run.json`` is missing or damaged."""
         content = self.read_description()
         try:
             return Recipe.from_dict(content["recipe"]), arguments.whole("seed", content["seed"], 0, LARGEST_SEED)
@@ -155,7 +185,7 @@ class RunFolder:
             raise InputError(f"{self.state}: is damaged ({in_short(error)}); wanted is {_STATE}") from None
 
     def restore(self, trainer: Trainer) -> Standing:
-        """Give a trainer the state as saved last; the standing has no tensors then. InputError where it is damaged."""
+        """Load the last saved state into a trainer; gives the standing without tensors. InputError if it is damaged."""
         standing = self.read_state()
         if standing.tensors:
             try:

@@ -1,4 +1,4 @@
-"""The networks in motion: one step of generator and discriminator, the running mean, and all of it as tensors."""
+"""One training step of generator and discriminator, the generator's running mean, and the state of all as tensors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from idemodel.generator.network import Judgement, MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
 from idemodel.training import losses
-from idemodel.training.data import Batch
+from idemodel.training.crops import Batch
 from idemodel.training.recipe import Recipe
 
 _JUDGES: Mapping[str, Callable[[int, int], PatchDiscriminator | VGGDiscriminator]] = MappingProxyType(
@@ -30,7 +30,19 @@ class Trainer:
     """Generator, discriminator, their optimisers and the generator's running mean.
 
     ``state()`` and ``load_state()`` carry everything that a step depends on, so that training goes on from a file as
-    if it had never stopped. ``seed`` decides the first weights.
+    if it had never stopped.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    network : MLAConfig
+        The generator's size.
+    seed : int
+        Decides the first weights; torch's own random numbers are left as they are.
+    perceptual : PerceptualLoss, optional
+        Needed where the recipe gives it a weight.
+    device : str or torch.device
+        Of all networks.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The pairs that a run keeps out of training, to choose its best generator by: sketched, scored and shown."""
+"""Validation: the pairs that a run keeps out of training are sketched, scored and shown side by side."""
 
 from __future__ import annotations
 
@@ -26,7 +26,16 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Aside:
-    """A pair kept out of training: the generator's input (1, C, h, w), coarse sketch and truth for the metrics."""
+    """A pair kept out of training.
+
+    Parameters
+    ----------
+    name : str
+    inputs : (1, C, h, w) float32 Tensor in [0, 1]
+        What the generator is given, see :func:`idemodel.generator.inputs.generator_input`.
+    coarse, truth : (H, W) or (H, W, 3) uint8
+        For the metrics and the sample sheet.
+    """
 
     name: str
     inputs: Tensor
@@ -35,7 +44,7 @@ class Aside:
 
 
 def kept_aside(faces: Faces, coarse: Sequence[Tensor], number: int, network: MLAConfig) -> Aside:
-    """The pair of that number as a generator of this size sees it."""
+    """The pair of that number as a generator of this size sees it; ``coarse`` are all N sketches, (C, H, W) each."""
     guide = as_planes(intensity(faces.source[number]))[None]
     inputs = generator_input(coarse[number][None], guide, channels=network.channels, guide=network.guide)
     return Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.target[number])
@@ -43,21 +52,21 @@ def kept_aside(faces: Faces, coarse: Sequence[Tensor], number: int, network: MLA
 
 @torch.no_grad()
 def sketched(generator: MLANet, one: Aside, device: torch.device) -> Image:
-    """The fine sketch that a generator in training makes of a pair kept aside, of the truth's size."""
+    """The fine sketch, (H, W) or (H, W, 3) uint8, that a generator in training makes of a pair kept aside."""
     fine = fitted(generator.eval()(one.inputs.to(device)), *one.truth.shape[:2])
     generator.train()
     return as_images(fine)[0]
 
 
 def scores(made: Sequence[Image], aside: Sequence[Aside]) -> dict[str, float]:
-    """Means of the metrics over the pairs kept aside, in grey, and the mean of those."""
+    """Means of the metrics over the pairs kept aside, in grey, by name, and as ``mean`` the mean of those."""
     pairs = [(intensity(image), intensity(one.truth)) for image, one in zip(made, aside, strict=True)]
     means = {name: float(np.mean([METRICS[name].function(*pair) for pair in pairs])) for name in SCORES}
     return means | {"mean": sum(means.values()) / len(SCORES)}
 
 
 def sample_sheet(step: int, fine: Sequence[Image], aside: Sequence[Aside]) -> Image:
-    """Coarse, fine and true sketches of the first few pairs, side by side."""
+    """Coarse, fine and true sketches of the first six pairs, side by side, (H', W', 3) uint8."""
     shown = aside[:_SHOWN]
     return contact_sheet(
         [

@@ -116,7 +116,7 @@ def _state(path: Path) -> Any:
 
 
 def _cache(path: Path) -> Any:
-    from idemodel.training.data import read_cached
+    from idemodel.training.coarse_cache import read_cached
 
     return read_cached(path, (2, 1, seeds.ROWS, seeds.COLUMNS))
 

@@ -285,7 +285,7 @@ def states() -> tuple[bytes, ...]:
 
     import torch
 
-    from idemodel.training.data import Batch
+    from idemodel.training.crops import Batch
     from idemodel.training.run_folder import RunFolder, Standing
 
     def write(path: Path) -> None:

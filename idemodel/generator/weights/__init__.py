@@ -1,4 +1,4 @@
-"""Weights that come with the package: one generator, trained on phantom faces alone, which belong to nobody.
+"""Weights that come with the package: one generator, trained on drawn (phantom) faces alone, so free of any rights.
 
 Made by these commands (the last one takes about a quarter of an hour on two cores)::
 

@@ -1,4 +1,4 @@
-"""What may stand in a ``.pth`` before torch sees it: tensors in plain containers, no larger than the file itself."""
+"""Checks of a ``.pth`` file before torch reads it: tensors in plain containers alone, no larger than the file."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _NAMED = re.compile(
 
 
 def check_pickles(content: bytes) -> None:
-    """Refuse what a mapping of names to tensors does not need, though ``weights_only`` lets it pass.
+    """Refuse pickles that ``torch.load(weights_only=True)`` accepts, but no mapping of names to tensors needs.
 
-    That allows ``bytearray(10**12)``, say, or archives that are small and become large.
+    Such as ``bytearray(10**12)``, which fills the memory, or a small archive that unpacks to a large one.
 
     Raises
     ------

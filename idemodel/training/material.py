@@ -1,0 +1,110 @@
+"""What a run learns from and is measured by, made from its files before the first step; takes no steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from idekernels import open_bank, prepare
+from idekernels.bank import PatchBank
+from idekernels.errors import InputError
+from idekernels.warm import warm_up
+from idemodel.generator.inputs import guide_channels
+from idemodel.generator.network import MLAConfig
+from idemodel.training.coarse_cache import cached_coarse_sketches, coarse_cache_key
+from idemodel.training.crops import TrainingPairs
+from idemodel.training.data import Faces, read_faces, split_pairs
+from idemodel.training.digests import bank_digest
+from idemodel.training.losses import WANTED as VGG19_WANTED
+from idemodel.training.losses import PerceptualLoss, load_perceptual
+from idemodel.training.parallel import Group
+from idemodel.training.run import Run
+from idemodel.training.run_folder import RunFolder
+from idemodel.training.validation import Aside, kept_aside
+
+
+@dataclass(frozen=True)
+class Material:
+    """Pairs to learn from and pairs to validate on, the size of the generator that fits them, the bank's direction."""
+
+    learned: TrainingPairs
+    aside: tuple[Aside, ...]
+    network: MLAConfig
+    direction: str
+
+
+def needed_perceptual(run: Run) -> PerceptualLoss | None:
+    """The perceptual loss, on the CPU, where the recipe gives it a weight.
+
+    Raises
+    ------
+    InputError
+        Its weights file is not given, or does not fit.
+    """
+    if not run.recipe.losses.perceptual:
+        return None
+    if run.data.vgg19 is None:
+        raise InputError(
+            f"the recipe {run.recipe.name!r} has a perceptual loss: give the weights with --vgg19 FILE, {VGG19_WANTED}"
+        )
+    return load_perceptual(run.data.vgg19)
+
+
+def prepared_material(run: Run, folder: RunFolder, group: Group, perceptual: PerceptualLoss | None) -> Material:
+    """Read faces and bank, claim the run folder for them, and make the coarse sketches or read them from its cache.
+
+    Raises
+    ------
+    InputError
+        Images, bank and recipe do not fit, or the folder holds another run.
+    OSError
+        The folder is read-only or the disk is full.
+    """
+    recipe = run.recipe
+    with open_bank(*run.data.banks, direction=run.data.direction) as bank:
+        faces = read_faces(run.data.pairs, bank)
+        network = _network(run, bank)
+        bank_hash = bank_digest(bank)
+        hashes = {"bank": bank_hash, "pairs": faces.digest}
+        if perceptual is not None:
+            hashes["vgg19"] = perceptual.digest
+        folder.claim(_described(run, group, hashes), resume=run.execution.resume, writes=group.first)
+        cache = folder.path / "coarse" / coarse_cache_key(faces, bank_hash, recipe.coarse)[:16]
+        coarse = _coarse_sketches(run, faces, bank, cache, group)
+    aside, learned = split_pairs(len(faces.names), recipe.validation, run.execution.seed)
+    pairs = TrainingPairs(faces.some(learned), [coarse[i] for i in learned], recipe, network)
+    kept = tuple(kept_aside(faces, coarse, number, network) for number in aside)
+    return Material(pairs, kept, network, bank.direction)
+
+
+def _network(run: Run, bank: PatchBank) -> MLAConfig:
+    recipe = run.recipe
+    channels = recipe.channels or bank.channels
+    if bank.channels not in (1, channels):
+        raise InputError(f"{run.data.banks[0]}: has {bank.channels} target channels, the recipe {channels}")
+    return MLAConfig(channels, recipe.features, recipe.modules, 2, guide_channels(recipe.inputs, channels))
+
+
+def _described(run: Run, group: Group, hashes: dict[str, str]) -> dict[str, object]:
+    """What ``run.json`` is to say of the run."""
+    return {
+        "recipe": run.recipe.as_dict(),
+        "seed": run.execution.seed,
+        "processes": group.size,
+        "device": run.execution.device,
+        "data": hashes,
+        "paths": {"pairs": str(run.data.pairs), "banks": [str(bank) for bank in run.data.banks]},
+    }
+
+
+def _coarse_sketches(run: Run, faces: Faces, bank: PatchBank, cache: Path, group: Group) -> list[Tensor]:
+    """The coarse sketches of all faces, (C, H, W) each: the first process makes them, then all read its files."""
+    settings, backend = run.recipe.coarse, run.execution.backend
+    if group.first:
+        warm_up(settings, backend, bank)
+        prepared = prepare(bank, backend, run.execution.memory)
+        cached_coarse_sketches(faces, prepared, settings, cache, run.observer.coarse)
+    group.wait()
+    return cached_coarse_sketches(faces, prepare(bank, backend, 0), settings, cache)

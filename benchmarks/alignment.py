@@ -23,9 +23,9 @@ from PIL import ImageFilter
 from benchmarks.machine import describe, one_line, replace_section
 from benchmarks.results import DATA
 from idekernels.errors import InputError
+from idemodel.faces.aligner import Aligner, AlignSettings
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import DETECTORS, Detector
-from idemodel.faces.photos import Aligner, AlignSettings
 from idemodel.files.images import read_colour
 from idemodel.files.pairs import images_by_stem
 

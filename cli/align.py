@@ -11,9 +11,9 @@ import click
 
 from idekernels.errors import InputError
 from idemodel.faces.align_report import AlignReport
+from idemodel.faces.aligner import Aligned, Aligner, AlignSettings
 from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.eye_table import read_eyes
-from idemodel.faces.photos import Aligned, Aligner, AlignSettings
 from idemodel.files.images import read_colour, write_image
 
 from .batch import Batch, Image

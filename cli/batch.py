@@ -102,22 +102,6 @@ def split_banks(inputs: Sequence[Path], others: int, usage: str) -> tuple[list[P
     return list(inputs[:last]), list(inputs[last:])
 
 
-def check_size(image: Image, file: Path, height: int, width: int, whose: str = "the bank") -> None:
-    """InputError where an image is of another size."""
-    if image.shape[:2] != (height, width):
-        raise InputError(
-            f"{file}: is {image.shape[0]} x {image.shape[1]} (rows x columns), {whose} {height} x {width}; "
-            "align or scale it to that size"
-        )
-
-
-def number_in_bank(file: Path, names: Sequence[str]) -> int:
-    """The bank's pair of this name, which its photo must not use."""
-    if file.stem not in names:
-        raise InputError(f"{file}: no pair {file.stem!r} in the bank to leave out; drop --leave-one-out for it")
-    return names.index(file.stem)
-
-
 def _expand(given: Iterable[Path], batch: Batch) -> Iterator[Path]:
     for path in given:
         if path.is_dir():

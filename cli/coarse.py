@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +10,22 @@ import click
 import numpy as np
 
 from idekernels.bank import PLURALS
-from idemodel.faces.photos import PhotoReader
+from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, number_in_bank, split_banks
-from .console import err, note, say
-from .normalise import normalise_option, normaliser
-from .options import PATH, Bytes, PhotoOptions, direction_check, kernel_options, photo_options
+from .batch import Batch, Image, split_banks
+from .console import note, say
+from .kernels import load_kernels
+from .options import (
+    PATH,
+    Bytes,
+    PhotoOptions,
+    direction_check,
+    kernel_options,
+    leave_one_out_option,
+    normalise_option,
+    photo_options,
+)
+from .photos import PhotoIntake
 
 
 @click.command()
@@ -25,7 +35,7 @@ from .options import PATH, Bytes, PhotoOptions, direction_check, kernel_options,
 @kernel_options
 @photo_options()
 @normalise_option
-@click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
+@leave_one_out_option
 @click.option(
     "--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference; never replaced by another."
 )
@@ -62,40 +72,19 @@ def coarse(
         if photos.todo:
             out.mkdir(parents=True, exist_ok=True)
             load_kernels(chosen, prepared)
-            reader = PhotoReader(bank.height, bank.width, photo.align, note)
-            _synthesise(photos, prepared, chosen, leave_one_out, reader, normaliser(bank, normalise))
-            if reader.aligned:
-                note(f"{reader.aligned} photos were aligned first")
+            intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
+            _synthesise(photos, intake, prepared, chosen)
+            intake.sum_up()
     say(photos.summary(out))
     return photos.exit_code
 
 
-def load_kernels(settings: Any, prepared: Any) -> None:
-    """Compile what the settings and the bank need, or load it, and say so."""
-    from idekernels.warm import warm_up
-
-    with err.status("Loading the kernels (the first run compiles them, about a minute)"):
-        warm_up(settings, prepared.backend, prepared.bank)
-
-
-def _synthesise(
-    photos: Batch,
-    prepared: Any,
-    settings: Any,
-    leave_one_out: bool,
-    reader: PhotoReader,
-    normalised: Callable[[Path, Image], Image],
-) -> None:
+def _synthesise(photos: Batch, intake: PhotoIntake, prepared: Any, settings: Any) -> None:
     from idekernels.coarse import coarse_sketch, photos_at_once
 
-    bank = prepared.bank
+    def make(_: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image]:
+        images, left_out = [photo.image for photo, _ in taken], np.array([number for _, number in taken])
+        return coarse_sketch(images, prepared, settings, exclude=left_out).images()
 
-    def read(file: Path) -> tuple[Image, int]:
-        image = normalised(file, reader.read(file).image)
-        return image, number_in_bank(file, bank.names) if leave_one_out else -1
-
-    def make(_: Sequence[Path], batch: Sequence[tuple[Image, int]]) -> Iterable[Image]:
-        images, left_out = zip(*batch, strict=True)
-        return coarse_sketch(images, prepared, settings, exclude=np.array(left_out)).images()
-
-    photos.run(f"Coarse {PLURALS[bank.settings.target_kind]}", photos_at_once(prepared, settings), read, make)
+    title = f"Coarse {PLURALS[prepared.bank.settings.target_kind]}"
+    photos.run(title, photos_at_once(prepared, settings), intake.read, make)

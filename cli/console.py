@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from idekernels.errors import InputError, printable
 
@@ -13,13 +13,17 @@ out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def progress() -> Progress:
-    """A progress bar on stderr that vanishes when done and stays silent where stderr is not a terminal."""
+def progress(*more: ProgressColumn) -> Progress:
+    """A progress bar on stderr that vanishes when done and stays silent where stderr is not a terminal.
+
+    ``more`` columns follow the usual ones.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        *more,
         console=err,
         transient=True,
         disable=not err.is_terminal,

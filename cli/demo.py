@@ -8,7 +8,8 @@ import click
 
 from idekernels.errors import InputError
 
-from .console import err, note, progress, say
+from .console import note, progress, say
+from .kernels import loading_kernels
 from .options import PATH
 
 
@@ -27,7 +28,7 @@ def demo(out: Path, pairs: int, faces: int, seed: int, backend: str, overwrite: 
     if not overwrite and out.exists() and any(out.iterdir()):
         raise InputError(f"{out}: is not empty; choose another folder with --out, or --overwrite")
     note(f"backend {resolve(backend)}")
-    with err.status("Loading the kernels (the first run compiles them, about a minute)"):
+    with loading_kernels():
         from idemodel.demo import SSIM_VARIANT, run_demo
 
         warm_up(backend=backend)

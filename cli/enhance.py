@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from idekernels.bank import PLURALS, kinds
 from idekernels.errors import InputError
-from idemodel.files.images import read_colour, read_grey
+from idemodel.files.images import read_colour, read_grey, require_size
 from idemodel.files.pairs import images_by_stem
 
-from .batch import Batch, Image, check_size
+from .batch import Batch, Image
 from .console import err, note, say
 from .options import PATH
+
+if TYPE_CHECKING:
+    from idemodel.generator.enhance import Enhancer
 
 
 @click.command()
@@ -37,7 +42,6 @@ def enhance(
     The fine sketch has the coarse one's size, or with --size double twice the rows and columns.
     """
     with err.status("Loading the model"):
-        from idemodel.files.tensors import as_images, as_planes
         from idemodel.generator.enhance import Enhancer
 
         enhancer = Enhancer.open(model, device)
@@ -46,32 +50,45 @@ def enhance(
         raise InputError(
             f"{model}: was trained on coarse {target} and {source}; give the {PLURALS[source]} with --photos FOLDER"
         )
-    faces = images_by_stem(photos) if enhancer.needs_photo and photos else {}
-    read_coarse = read_grey if enhancer.network.config.channels == 1 else read_colour
+    seen = images_by_stem(photos) if enhancer.needs_photo and photos else {}
+    work = _Work(enhancer, size, photos, seen)
     batch = Batch.find(coarse, out, overwrite)
-
-    def read(file: Path) -> tuple[Image, Image | None]:
-        image = read_coarse(file)
-        try:
-            enhancer.check_size(image.shape[0], image.shape[1], size)
-        except ValueError as error:
-            raise InputError(f"{file}: {error}") from None
-        if not enhancer.needs_photo:
-            return image, None
-        if file.stem not in faces:
-            raise InputError(f"{file}: no image of that name in {photos}")
-        photo = read_grey(faces[file.stem])
-        check_size(photo, faces[file.stem], image.shape[0], image.shape[1], whose="its coarse sketch")
-        return image, photo
-
-    def make(_: Sequence[Path], images: Sequence[tuple[Image, Image | None]]) -> Iterable[Image]:
-        for image, photo in images:
-            seen = None if photo is None else as_planes(photo)[None]
-            yield as_images(enhancer.enhance(as_planes(image)[None], seen, size))[0]
-
     note(f"device {enhancer.device}")
     if batch.todo:
         out.mkdir(parents=True, exist_ok=True)
-        batch.run("Fine sketches", 1, read, make)
+        batch.run("Fine sketches", 1, work.read, work.make)
     say(batch.summary(out))
     return batch.exit_code
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done to every coarse sketch; ``seen`` are the files in ``folder`` that the generator sees, by stem."""
+
+    enhancer: Enhancer
+    size: str
+    folder: Path | None
+    seen: Mapping[str, Path]
+
+    def read(self, file: Path) -> tuple[Image, Image | None]:
+        """A coarse sketch, and the photo of its name where the generator sees it."""
+        image = (read_grey if self.enhancer.network.config.channels == 1 else read_colour)(file)
+        try:
+            self.enhancer.check_size(image.shape[0], image.shape[1], self.size)
+        except ValueError as error:
+            raise InputError(f"{file}: {error}") from None
+        if not self.enhancer.needs_photo:
+            return image, None
+        if file.stem not in self.seen:
+            raise InputError(f"{file}: no image of that name in {self.folder}")
+        photo = read_grey(self.seen[file.stem])
+        require_size(photo, self.seen[file.stem], image.shape[:2], whose="its coarse sketch")
+        return image, photo
+
+    def make(self, _: Sequence[Path], images: Sequence[tuple[Image, Image | None]]) -> Iterable[Image]:
+        """Fine sketches, one by one."""
+        from idemodel.files.tensors import as_images, as_planes
+
+        for image, photo in images:
+            seen = None if photo is None else as_planes(photo)[None]
+            yield as_images(self.enhancer.enhance(as_planes(image)[None], seen, self.size))[0]

@@ -109,6 +109,25 @@ _ALIGN = click.option(
 _PASTE_BACK = click.option("--paste-back", is_flag=True, help="Lay the sketch over its photo, in grey, of its size.")
 
 
+def normalise_option(command: Command) -> Command:
+    """Whether and how photos are normalised."""
+    from idemodel.faces.normalise import METHODS  # not for the commands that know no photos
+
+    return click.option(
+        "--normalise",
+        type=click.Choice(list(METHODS)),
+        default="auto",
+        show_default=True,
+        help="Bring photos to the bank's light and background; auto only where they lie outside the bank's range.",
+    )(command)
+
+
+def leave_one_out_option(command: Command) -> Command:
+    """Whether photos must not use the bank's pair of their name."""
+    text = "Photos of the bank's own pairs: leave out the pair of that name."
+    return click.option("--leave-one-out", is_flag=True, help=text)(command)
+
+
 @dataclass(frozen=True)
 class PhotoOptions:
     """How photos become the bank's: ``align`` before, and ``paste_back`` of the sketch after."""

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from idekernels.bank import PLURALS
-from idemodel.faces.photos import Photo, PhotoReader, put_back
 from idemodel.files.images import write_image
+from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, number_in_bank, split_banks
-from .coarse import load_kernels
+from .batch import Batch, Image, split_banks
 from .console import err, note, say
-from .normalise import normalise_option, normaliser
-from .options import PATH, Bytes, PhotoOptions, direction_check, kernel_changes, photo_options
+from .kernels import load_kernels
+from .options import (
+    PATH,
+    Bytes,
+    PhotoOptions,
+    direction_check,
+    kernel_changes,
+    leave_one_out_option,
+    normalise_option,
+    photo_options,
+)
+from .photos import PhotoIntake
+
+if TYPE_CHECKING:
+    from idemodel.sketcher import Sketcher
 
 _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one image or folder of images"
 
@@ -32,7 +43,7 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @photo_options(paste_back=True)
 @kernel_changes
 @normalise_option
-@click.option("--leave-one-out", is_flag=True, help="Photos of the bank's own pairs: leave out the pair of that name.")
+@leave_one_out_option
 @click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
 @click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda.")
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
@@ -64,36 +75,34 @@ def synth(
     banks, (model, *given) = split_banks(inputs, 2, _USAGE)
     with err.status("Loading the model"):
         from idekernels import open_bank
-        from idekernels.coarse import photos_at_once
         from idemodel.sketcher import Sketcher
     changes = {name: value for name, value in settings.items() if value is not None}
     with open_bank(*banks, direction=direction) as bank:
         sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device)
         batch = Batch.find(given, out, overwrite)
-        normalised = normaliser(bank, normalise)
-        reader = PhotoReader(bank.height, bank.width, photo.align, note)
+        intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
-
-        def read(file: Path) -> tuple[Photo, int]:
-            taken = reader.read(file)
-            left_out = number_in_bank(file, bank.names) if leave_one_out else -1
-            return replace(taken, image=normalised(file, taken.image)), left_out
-
-        def make(targets: Sequence[Path], contents: Sequence[tuple[Photo, int]]) -> Iterable[Image]:
-            photos, left_out = zip(*contents, strict=True)
-            made = sketcher.sketch([each.image for each in photos], exclude=np.array(left_out))
-            if save_coarse:
-                for target, coarse in zip(targets, made.coarse.images(), strict=True):
-                    write_image(out / "coarse" / target.name, coarse)
-            sketches = made.images()
-            return map(put_back, photos, sketches) if photo.paste_back else sketches
-
         if batch.todo:
-            (out / "coarse" if save_coarse else out).mkdir(parents=True, exist_ok=True)
+            coarse = out / "coarse" if save_coarse else None
+            (coarse or out).mkdir(parents=True, exist_ok=True)
             load_kernels(sketcher.settings, sketcher.prepared)
-            at_once = photos_at_once(sketcher.prepared, sketcher.settings)
-            batch.run(PLURALS[bank.settings.target_kind].capitalize(), at_once, read, make)
-            if reader.aligned:
-                note(f"{reader.aligned} photos were aligned first")
+            _synthesise(batch, intake, sketcher, coarse, photo.paste_back)
+            intake.sum_up()
     say(batch.summary(out))
     return batch.exit_code
+
+
+def _synthesise(batch: Batch, intake: PhotoIntake, sketcher: Sketcher, coarse: Path | None, paste_back: bool) -> None:
+    """Sketch the photos; ``coarse`` is the folder for the coarse sketches, where they are wanted."""
+    from idekernels.coarse import photos_at_once
+
+    def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image]:
+        photos, left_out = [photo for photo, _ in taken], np.array([number for _, number in taken])
+        made = sketcher.sketch(photos, exclude=left_out)
+        if coarse:
+            for target, image in zip(targets, made.coarse.images(), strict=True):
+                write_image(coarse / target.name, image)
+        return map(PreparedPhoto.paste_back, photos, made.images()) if paste_back else made.images()
+
+    title = PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()
+    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make)

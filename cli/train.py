@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID, TextColumn
 
-from .console import err, note, say
+from .console import err, note, progress, say
 from .options import PATH, Bytes, direction_check
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def train_command(
     recipe_, seed_ = _chosen(out, recipe, seed, resume)
     if steps:
         recipe_ = replace(recipe_, steps=steps)
-    with _progress() as bar:
+    with progress(TextColumn("{task.fields[losses]}")) as bar:
         execution = Execution(backend, memory, torch_device(device), seed_, resume)
         data = TrainingData(pairs, banks, direction, vgg19)
         try:
@@ -79,19 +79,6 @@ def _chosen(out: Path, recipe: str | None, seed: int | None, resume: bool) -> tu
     old, old_seed = RunFolder(out).recipe_and_seed() if resume else (RECIPES["compact"], 0)
     chosen = old if recipe is None else RECIPES.get(recipe) or read_recipe(recipe)
     return chosen, old_seed if seed is None else seed
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[losses]}"),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
 
 
 def _observer(bar: Progress) -> Observer:

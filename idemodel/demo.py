@@ -18,10 +18,12 @@ from idemodel.files.images import write_image
 from idemodel.generator.weights import PHANTOM
 from idemodel.metrics.ssim import ssim
 from idemodel.phantom import PhantomPair, phantom_pairs
+from idemodel.preparation import PhotoPreparer, PreparationSettings
 from idemodel.sketcher import Sketcher
 
 METHODS = ("mean", "mwf", "fine")  # two coarse ones, and stage 2 on top of the second
 SSIM_VARIANT = "SSIM on 8-bit grey: Gaussian window 11, sigma 1.5, population covariance, data range 255"
+DRAWN = PreparationSettings(align="never", normalise="none")  # faces are drawn of the bank's size, in its light
 
 Advance = Callable[[str, int, int], None]
 
@@ -56,9 +58,10 @@ def run_demo(
     sketches: dict[str, NDArray[np.uint8]] = {}
     with open_bank(out / "bank.h5") as bank:
         prepared = prepare(bank, backend)
-        photos = [pair.photo for pair in strangers]
+        preparer = PhotoPreparer(bank, DRAWN)
+        photos = [preparer.prepare(pair.photo, name=pair.name) for pair in strangers]
         told("Coarse and fine sketches", 0, 2)
-        sketches["mean"] = coarse_sketch(photos, prepared, CoarseSettings("mean")).images()
+        sketches["mean"] = coarse_sketch([photo.image for photo in photos], prepared, CoarseSettings("mean")).images()
         told("Coarse and fine sketches", 1, 2)
         made = Sketcher(prepared, PHANTOM, CoarseSettings("mwf")).sketch(photos)
         sketches |= {"mwf": made.coarse.images(), "fine": made.images()}

@@ -1,4 +1,4 @@
-"""The whole way in one object: photos to coarse sketches to fine ones, in memory; knows no files but bank and model."""
+"""The whole way in one object: photos, prepared, to coarse sketches to fine ones, in memory; writes no files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idekernels.results import PreparedBank
+from idemodel.faces.alignment import Eyes
 from idemodel.files.tensors import as_images
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.threads import torch_threads_kept
+from idemodel.preparation import Once, PhotoLike, PhotoPreparer, PreparationSettings, PreparedPhoto
 
 Photo = NDArray[np.uint8]
 BankLike = PatchBank | PreparedBank | str | os.PathLike[str]
@@ -45,6 +47,13 @@ class Sketches:
 class Sketcher:
     """Photos in, sketches out; or sketches in, photos out, where bank and model are of that direction.
 
+    A photo as it was taken is prepared first::
+
+        with Sketcher("bank.h5", "model.safetensors") as sketcher:
+            photo = sketcher.prepare("me.jpg")
+            sketch = sketcher.sketch(photo).images()[0]
+            framed = photo.paste_back(sketch)
+
     Parameters
     ----------
     bank : PatchBank, PreparedBank or path
@@ -59,6 +68,8 @@ class Sketcher:
         Of stage 1, see :func:`idekernels.prepare`.
     device : str
         Of stage 2, see :func:`idemodel.generator.devices.torch_device`.
+    preparation : PreparationSettings, optional
+        Of the photos that :meth:`prepare` is given.
 
     Raises
     ------
@@ -79,6 +90,7 @@ class Sketcher:
         backend: str = "auto",
         memory: int | None = None,
         device: str = "auto",
+        preparation: PreparationSettings | None = None,
     ) -> None:
         self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device)
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
@@ -86,13 +98,29 @@ class Sketcher:
         opened = bank if isinstance(bank, PatchBank | PreparedBank) else open_bank(Path(bank))
         self.prepared = opened if isinstance(opened, PreparedBank) else prepare(opened, backend, memory)
         self._owned = None if opened is bank else self.prepared.bank
+        self._preparer = Once(lambda: PhotoPreparer(self.prepared.bank, preparation))
         try:
             self._check_fits("the model" if isinstance(model, Enhancer) else str(model))
         except InputError:
             self.close()
             raise
 
-    def sketch(self, photos: Photo | Sequence[Photo], exclude: Any = None) -> Sketches:
+    @property
+    def preparer(self) -> PhotoPreparer:
+        """What makes photos ready for the bank; made when it is first asked for.
+
+        Raises
+        ------
+        InputError
+            The bank or this machine cannot do what the settings of the preparation ask for.
+        """
+        return self._preparer()
+
+    def prepare(self, photo: PhotoLike, *, eyes: Eyes | None = None, face: int | None = None) -> PreparedPhoto:
+        """A photo made ready for :meth:`sketch`; see :meth:`idemodel.preparation.PhotoPreparer.prepare`."""
+        return self.preparer.prepare(photo, eyes=eyes, face=face)
+
+    def sketch(self, photos: Photo | PreparedPhoto | Sequence[Photo | PreparedPhoto], exclude: Any = None) -> Sketches:
         """Sketch one photo or several.
 
         Nothing but the photos' planes goes in and no file comes between: the coarse sketch reaches the generator by
@@ -100,8 +128,8 @@ class Sketcher:
 
         Parameters
         ----------
-        photos : (H, W) or (H, W, 3) uint8, or a sequence of B such
-            Of the bank's size, eyes where the bank's are.
+        photos : PreparedPhoto, or (H, W) or (H, W, 3) uint8, or a sequence of B such
+            Arrays are of the bank's size, eyes where the bank's are.
         exclude : int or int array, optional
             Bank images that a photo must not use, see :func:`idekernels.coarse_sketch`.
 
@@ -110,7 +138,8 @@ class Sketcher:
         TypeError, ValueError
             A photo of another size or dtype.
         """
-        batch = [photos] if isinstance(photos, np.ndarray) else list(photos)
+        given = [photos] if isinstance(photos, np.ndarray | PreparedPhoto) else photos
+        batch = [photo.image if isinstance(photo, PreparedPhoto) else photo for photo in given]
         with torch_threads_kept():
             coarse = coarse_sketch(batch, self.prepared, self.settings, exclude=exclude)
         return Sketches(coarse, self.enhancer.enhance(coarse, self._seen(batch), self.size))

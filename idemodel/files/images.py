@@ -1,12 +1,16 @@
-"""Image files in and out as uint8 arrays: every mode that is harmless is read right, the rest is one clear error."""
+"""Images in and out as uint8 arrays, from files or bytes: harmless modes are read right, others are one clear error."""
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import struct
 import threading
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +58,67 @@ def read_colour(path: str | os.PathLike[str], also: tuple[str, ...] = ()) -> NDA
     return np.array(_as(_read(Path(path), also), "RGB"))
 
 
+def decode_grey(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Read the content of an image file as grey levels, (H, W) uint8; ``name`` stands for the path in errors.
+
+    See :func:`read_grey` for what is accepted and raised.
+    """
+    return np.array(_as(_decode(content, name), "L"))
+
+
+def decode_colour(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Read the content of an image file as RGB, (H, W, 3) uint8; ``name`` stands for the path in errors.
+
+    See :func:`read_grey` for what is accepted and raised.
+    """
+    return np.array(_as(_decode(content, name), "RGB"))
+
+
+def as_colour(image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+    """Take an image that is an array already, with the checks of a file.
+
+    Parameters
+    ----------
+    image : (H, W) or (H, W, 3) uint8
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    (H, W, 3) uint8
+        The very array where it has three channels.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Another dtype or shape.
+    InputError
+        Over ``MAX_PIXELS``.
+    """
+    if image.dtype != np.uint8:
+        raise TypeError(f"{name}: is an array of {image.dtype}; an image is uint8")
+    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or image.size == 0:
+        raise ValueError(f"{name}: is an array of shape {image.shape}; an image is (H, W) or (H, W, 3)")
+    _refuse_large(name, image.shape[1], image.shape[0])
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+
+def require_size(
+    image: NDArray[np.uint8],
+    name: str | os.PathLike[str],
+    size: tuple[int, int],
+    *,
+    whose: str = "the bank",
+    remedy: str = "align or scale it to that size",
+) -> None:
+    """InputError where an image (H, W) or (H, W, 3) has not the ``size`` (rows, columns) of what it goes with."""
+    if image.shape[:2] != size:
+        raise InputError(
+            f"{os.fspath(name)}: is {image.shape[0]} x {image.shape[1]} (rows x columns), "
+            f"{whose} {size[0]} x {size[1]}; {remedy}"
+        )
+
+
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
     """Write ``(H, W)`` or ``(H, W, 3)`` uint8 as a PNG that appears whole or not at all.
 
@@ -74,35 +139,54 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
 
 def _read(path: Path, also: tuple[str, ...] = ()) -> Image.Image:
     regular_file(path, "an image", LARGEST)
+    return _decoded(str(path), lambda: path.open("rb"), also)
+
+
+def _decode(content: bytes, name: str) -> Image.Image:
+    if len(content) > LARGEST:
+        raise InputError(f"{name}: has {len(content)} bytes, more than the {LARGEST} that are read; wanted is an image")
+    return _decoded(name, lambda: io.BytesIO(content))
+
+
+def _decoded(name: str, opened: Callable[[], BinaryIO], also: tuple[str, ...] = ()) -> Image.Image:
     try:
         with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
             # an open file, not a path: Pillow maps a path's TIFF with the sides of a turned picture swapped
-            with path.open("rb") as file, Image.open(file, formats=(*_FORMATS, *also)) as image:
-                _refuse(path, image)
+            with opened() as file, Image.open(file, formats=(*_FORMATS, *also)) as image:
+                _refuse(name, image)
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
                 return _eight_bit(image)
     except InputError:
         raise
     except PermissionError:
-        raise InputError(f"{path}: may not be read (permission denied)") from None
+        raise InputError(f"{name}: may not be read (permission denied)") from None
     except MemoryError:
-        raise InputError(f"{path}: claims to need more memory than there is; save it anew, or scale it down") from None
+        raise InputError(f"{name}: claims to need more memory than there is; save it anew, or scale it down") from None
     except _DAMAGE as error:
-        raise InputError(f"{path}: not a readable PNG, JPEG, BMP or TIFF image ({in_short(error)})") from error
+        raise InputError(f"{name}: not a readable PNG, JPEG, BMP or TIFF image ({_reason(error)})") from error
 
 
-def _refuse(path: Path, image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
+def _reason(error: BaseException) -> str:
+    """Pillow's complaint; without the place in memory at which bytes that are no file lie."""
+    return in_short(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)) or error)
+
+
+def _refuse(name: str, image: Image.Image) -> None:
+    _refuse_large(name, image.width, image.height)
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # frames are not counted: there may be millions
+        raise InputError(f"{name}: holds several frames; save the one you mean")
+    if image.mode in ("F", "I"):
+        raise InputError(f"{name}: has {image.mode} pixels (32 bits) of unknown range; save it with 8 or 16 bits")
+
+
+def _refuse_large(name: str, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
         raise InputError(
-            f"{path}: {image.width} x {image.height} pixels are over the limit of {MAX_PIXELS // 10**6} million; "
+            f"{name}: {width} x {height} pixels are over the limit of {MAX_PIXELS // 10**6} million; "
             "scale it down first"
         )
-    if image.format != "MPO" and getattr(image, "is_animated", False):  # frames are not counted: there may be millions
-        raise InputError(f"{path}: holds several frames; save the one you mean")
-    if image.mode in ("F", "I"):
-        raise InputError(f"{path}: has {image.mode} pixels (32 bits) of unknown range; save it with 8 or 16 bits")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

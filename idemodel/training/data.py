@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
-from idemodel.files.images import read_colour, read_grey
+from idemodel.files.images import read_colour, read_grey, require_size
 from idemodel.files.pairs import list_pairs
 from idemodel.training.digests import digest_of
 
@@ -75,9 +75,5 @@ def _read(files: Iterable[Path], read: Callable[[Path], NDArray[np.uint8]], bank
 
 
 def _sized(image: NDArray[np.uint8], file: Path, bank: PatchBank) -> NDArray[np.uint8]:
-    if image.shape[:2] != (bank.height, bank.width):
-        raise InputError(
-            f"{file}: is {image.shape[0]} x {image.shape[1]} (rows x columns), the bank {bank.height} x {bank.width}; "
-            "align or scale the pair to the bank's size"
-        )
+    require_size(image, file, (bank.height, bank.width), remedy="align or scale the pair to the bank's size")
     return image

@@ -16,6 +16,16 @@ def _image(path: Path) -> Any:
     return read_grey(path)
 
 
+def _content(path: Path) -> Any:
+    """The file's bytes, as a photo that is no file."""
+    from idekernels.files.regular import regular_file
+    from idemodel.files.images import LARGEST
+    from idemodel.preparation import read_photo
+
+    regular_file(path, "an image", LARGEST)
+    return read_photo(path.read_bytes(), str(path))
+
+
 def _pairs(path: Path) -> Any:
     """The file is a photo of a pairs folder."""
     from idekernels import PatchBank
@@ -123,6 +133,7 @@ def _cache(path: Path) -> Any:
 
 READERS = (
     Reader("image", "photo.png", seeds.images, _image, 1024),
+    Reader("image as bytes", "photo.png", seeds.images, _content, 1024),
     Reader("png, checksums repaired", "photo.png", seeds.png, _image, 1024, seeds.with_good_crcs),
     Reader("pairs folder", "photo/a.png", seeds.images, _pairs, 1024),
     Reader("recognise's folder", "photo/a.png", seeds.images, _people, 1024),

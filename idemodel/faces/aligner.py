@@ -1,8 +1,8 @@
-"""From a photo as taken to an aligned one: faces found or given, chosen, judged and warped; writes no file."""
+"""From a photo's pixels to aligned faces: found or given, chosen, judged and warped; reads and writes no file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.errors import InputError
-from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, paste_back, standard_eyes, warp
-from idemodel.faces.detectors import Detector, any_detector, open_detector
-from idemodel.faces.eye_table import EyeTable
+from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, standard_eyes, warp
+from idemodel.faces.detectors import Detector, open_detector
+from idemodel.faces.eye_table import LEAST_DISTANCE, EyeTable
 from idemodel.faces.search import Face, find_faces
-from idemodel.files.images import MAX_PIXELS, read_colour
+from idemodel.files.images import MAX_PIXELS
 
 Image = NDArray[np.uint8]
 
-ALIGN_MODES = ("auto", "always", "never")
 SMALL_FACE = 60  # pixels of face width under which a warning says that detail is missing
 TURNED, PROFILE = 0.2, 0.4  # of Face.aside: from a warning, from a refusal on
 NEAR = 0.12  # eye distances within which the eyes of an aligned photo are where they should be
@@ -95,18 +94,13 @@ class Aligner:
             Given eyes outside the photo, or neither given eyes nor a detector.
         """
         given = self.table.of(file) if self.table else []
-        for eyes in given:
-            if not all(_inside(point, image, 0.0) for point in (eyes.left, eyes.right)):
-                raise InputError(
-                    f"{file}: the eyes given in {self.table.path if self.table else ''} are outside the picture of "
-                    f"{image.shape[1]} x {image.shape[0]} (columns x rows)"
-                )
         if given:
-            return [Face(eyes) for eyes in given]
+            where = f" in {self.table.path}" if self.table else ""
+            return [given_face(file, image, eyes, where) for eyes in given]
         return find_faces(image, self.detector or open_detector())
 
-    def align(self, file: Path, image: Image, faces: Sequence[Face]) -> list[Aligned]:
-        """The chosen faces, aligned.
+    def align(self, name: str | Path, image: Image, faces: Sequence[Face]) -> list[Aligned]:
+        """The chosen faces, aligned; ``name`` is what errors call the photo.
 
         Raises
         ------
@@ -116,26 +110,26 @@ class Aligner:
         """
         if not faces:
             raise InputError(
-                f"{file}: no face found (a profile, a covered or a very small face is not seen); {_GIVE_EYES}"
+                f"{name}: no face found (a profile, a covered or a very small face is not seen); {_GIVE_EYES}"
             )
-        numbers = self._chosen(file, faces)
+        numbers = self._chosen(name, faces)
         faults = {number: _fault(faces[number - 1], image) for number in numbers}
         good = [number for number in numbers if not faults[number]]
         told = [f"face {number} {faults[number]}, left out" for number in numbers if faults[number] and good]
         if not good:
-            raise InputError(f"{file}: the face {faults[numbers[0]]}; {_GIVE_EYES}")
+            raise InputError(f"{name}: the face {faults[numbers[0]]}; {_GIVE_EYES}")
         if len(faces) > 1 and self.settings.face != "all":
             order = "in the order of the table" if faces[0].score is None else "counted from the largest"
             told.append(f"{len(faces)} faces, took number {good[0]} {order}")
         return [self._aligned(image, faces[number - 1], number, told) for number in good]
 
-    def _chosen(self, file: Path, faces: Sequence[Face]) -> list[int]:
+    def _chosen(self, name: str | Path, faces: Sequence[Face]) -> list[int]:
         face = self.settings.face
         if face == "all":
             return list(range(1, len(faces) + 1))
         if isinstance(face, int):
             if not 1 <= face <= len(faces):
-                raise InputError(f"{file}: has no face {face}, only {len(faces)}")
+                raise InputError(f"{name}: has no face {face}, only {len(faces)}")
             return [face]
         return [1 + max(range(len(faces)), key=lambda index: faces[index].eyes.distance)]
 
@@ -146,113 +140,45 @@ class Aligner:
         return Aligned(made, move, number, (*told, *_warnings(face, move)))
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A photo of the size that was asked for.
-
-    image : (height, width, 3) uint8
-    file : Path
-        What it was read from. move : Similarity or None, from the file's pixels to the image's; None where they are
-        the same.
-    """
-
-    image: Image
-    file: Path
-    move: Similarity | None = None
-
-
-class PhotoReader:
-    """Reads photos for a bank, aligned where they are not.
+def given_face(name: str | Path, image: Image, eyes: Eyes, where: str = "") -> Face:
+    """The face whose eyes a person gave.
 
     Parameters
     ----------
-    height, width : int
-        Of the bank's photos.
-    mode : {"auto", "always", "never"}
-        ``auto`` leaves a photo of that size alone when its eyes are where they should be, when no usable face is
-        found in it, or when there is no detector, and aligns every other; ``never`` refuses another size.
-    tell : callable
-        Gets a line for every warning.
+    name : str or Path
+        What errors call the photo.
+    image : (H, W, 3) uint8
+    eyes : Eyes
+        In the photo's pixels.
+    where : str
+        Where they were given, for the error.
 
     Raises
     ------
     InputError
-        ``always`` without a detector.
+        They are outside the photo, one is right of the other that should be left of it, or they are too near.
     """
-
-    def __init__(self, height: int, width: int, mode: str, tell: Callable[[str], None]) -> None:
-        if mode not in ALIGN_MODES:
-            raise ValueError(f"align is one of {', '.join(ALIGN_MODES)}, not {mode!r}")
-        self.size = (height, width)
-        self.mode = mode
-        self.tell = tell
-        self.aligned = 0
-        detector = {"auto": any_detector, "always": open_detector, "never": lambda: None}[mode]()
-        self._aligner = Aligner(AlignSettings(height, width), detector)
-
-    def read(self, file: Path) -> Photo:
-        """Read one photo.
-
-        Raises
-        ------
-        InputError
-            Unreadable, of another size and not to be aligned, or no usable face in it.
-        """
-        image = read_colour(file)
-        fits = image.shape[:2] == self.size
-        if fits and (self.mode == "never" or (self.mode == "auto" and self._stays(file, image))):
-            return Photo(image, file)
-        if self.mode == "never" or self._aligner.detector is None:
-            raise InputError(self._wrong_size(file, image))
-        (made,) = self._aligner.align(file, image, self._aligner.faces(file, image))
-        for warning in made.warnings:
-            self.tell(f"{file}: {warning}")
-        self.aligned += 1
-        return Photo(made.image, file, made.move)
-
-    def _stays(self, file: Path, image: Image) -> bool:
-        detector = self._aligner.detector
-        faces = find_faces(image, detector, upright=True) if detector else []
-        usable = [face for face in faces if not _fault(face, image)]
-        return not usable or any(is_standard(face.eyes, *self.size) for face in usable)
-
-    def _wrong_size(self, file: Path, image: Image) -> str:
-        rows, columns = image.shape[:2]
-        remedy = {
-            "never": "align the photo to the bank's size, or drop --align never",
-        }.get(
-            self.mode,
-            "pip install 'idesketch[align]' finds the face and aligns it; or give its eyes to "
-            "idesketch align --eyes FILE.csv",
+    if not all(_inside(point, image, 0.0) for point in (eyes.left, eyes.right)):
+        raise InputError(
+            f"{name}: the eyes given{where} are outside the picture of "
+            f"{image.shape[1]} x {image.shape[0]} (columns x rows)"
         )
-        return f"{file}: is {rows} x {columns} (rows x columns), the bank {self.size[0]} x {self.size[1]}; {remedy}"
+    if eyes.left.real >= eyes.right.real:
+        raise InputError(f"{name}: the left eye given{where} is not left of the right one, as seen in the picture")
+    if eyes.distance < LEAST_DISTANCE:
+        raise InputError(f"{name}: the eyes given{where} are {eyes.distance:.1f} pixels apart, too near for a face")
+    return Face(eyes)
 
 
-def put_back(photo: Photo, sketch: Image) -> Image:
-    """A sketch of a photo in the photo's own frame.
+def may_stay(image: Image, detector: Detector | None) -> bool:
+    """Whether a photo (H, W, 3) uint8 of the wanted size need not be aligned.
 
-    Parameters
-    ----------
-    photo : Photo
-    sketch : (h, w) or (h, w, 3) uint8
-        Of ``photo.image``, of its size or a multiple of it.
-
-    Returns
-    -------
-    (H, W) or (H, W, 3) uint8
-        Of the file's size: see :func:`idemodel.faces.alignment.paste_back`; the sketch alone, scaled where it must be,
-        where the photo was not moved.
-
-    Raises
-    ------
-    InputError
-        The photo, which is read again (a batch of large ones would not fit the memory), cannot be read any more.
+    It need not where a face's eyes are where they should be, where no usable face is found, or without a detector.
     """
-    factor = sketch.shape[1] / photo.image.shape[1]
-    doubled = Similarity(factor, (factor - 1) * (0.5 + 0.5j))  # of pixels' areas, whose corners stay together
-    if photo.move is None:
-        return warp(sketch, doubled.inverse, photo.image.shape[0], photo.image.shape[1], "edge")
-    return paste_back(sketch, read_colour(photo.file), doubled.after(photo.move))
+    faces = find_faces(image, detector, upright=True) if detector else []
+    usable = [face for face in faces if not _fault(face, image)]
+    height, width = image.shape[:2]
+    return not usable or any(is_standard(face.eyes, height, width) for face in usable)
 
 
 def is_standard(eyes: Eyes, height: int, width: int) -> bool:

@@ -1,0 +1,49 @@
+"""The photos of a call of coarse or synth: made ready for the bank, what was done said, their own pairs looked up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from idekernels.bank import PatchBank
+from idemodel.preparation import PhotoPreparer, PreparationSettings, PreparedPhoto, number_in_bank
+
+from .console import note
+
+
+class PhotoIntake:
+    """Reads photos for a bank and says on stderr what was done to them.
+
+    Parameters
+    ----------
+    bank : PatchBank
+    settings : PreparationSettings
+    leave_one_out : bool
+        Whether every photo has a pair of its name in the bank, which it must not use.
+    """
+
+    def __init__(self, bank: PatchBank, settings: PreparationSettings, leave_one_out: bool) -> None:
+        self._preparer = PhotoPreparer(bank, settings)
+        self._names = bank.names
+        self._leave_one_out = leave_one_out
+        self._aligned = 0
+        for line in self._preparer.notes:
+            note(line)
+
+    def read(self, file: Path) -> tuple[PreparedPhoto, int]:
+        """A photo, and the number of the pair that it must not use, -1 for none.
+
+        Raises
+        ------
+        InputError
+            It cannot be used.
+        """
+        photo = self._preparer.prepare(file)
+        for line in photo.notes:
+            note(f"{file}: {line}")
+        self._aligned += photo.move is not None
+        return photo, number_in_bank(file, self._names) if self._leave_one_out else -1
+
+    def sum_up(self) -> None:
+        """Say how many photos were aligned, if any."""
+        if self._aligned:
+            note(f"{self._aligned} photos were aligned first")

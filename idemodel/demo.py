@@ -55,16 +55,7 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     _build(out / "bank.h5", phantom_pairs(pairs, seed=seed), pairs, told)
     strangers = list(_counted(phantom_pairs(faces, seed=seed, start=pairs), faces, "Drawing strangers", told))
-    sketches: dict[str, NDArray[np.uint8]] = {}
-    with open_bank(out / "bank.h5") as bank:
-        prepared = prepare(bank, backend)
-        preparer = PhotoPreparer(bank, DRAWN)
-        photos = [preparer.prepare(pair.photo, name=pair.name) for pair in strangers]
-        told("Coarse and fine sketches", 0, 2)
-        sketches["mean"] = coarse_sketch([photo.image for photo in photos], prepared, CoarseSettings("mean")).images()
-        told("Coarse and fine sketches", 1, 2)
-        made = Sketcher(prepared, PHANTOM, CoarseSettings("mwf")).sketch(photos)
-        sketches |= {"mwf": made.coarse.images(), "fine": made.images()}
+    sketches = _sketched(out / "bank.h5", strangers, backend, told)
     for method, images in sketches.items():
         (out / method).mkdir(exist_ok=True)
         for pair, sketch in zip(strangers, images, strict=True):
@@ -79,6 +70,21 @@ def run_demo(
 def _build(path: Path, drawn: Iterator[PhantomPair], count: int, advance: Advance) -> None:
     faces = _counted(drawn, count, "Drawing faces for the bank", advance)
     write_bank(path, ((pair.name, pair.photo, pair.sketch) for pair in faces), BankSettings())
+
+
+def _sketched(
+    bank_file: Path, strangers: Sequence[PhantomPair], backend: str, advance: Advance
+) -> dict[str, NDArray[np.uint8]]:
+    """The strangers' sketches by method, (faces, H, W) uint8 each."""
+    with open_bank(bank_file) as bank:
+        prepared = prepare(bank, backend)
+        preparer = PhotoPreparer(bank, DRAWN)
+        photos = [preparer.prepare(pair.photo, name=pair.name) for pair in strangers]
+        advance("Coarse and fine sketches", 0, 2)
+        mean = coarse_sketch([photo.image for photo in photos], prepared, CoarseSettings("mean")).images()
+        advance("Coarse and fine sketches", 1, 2)
+        made = Sketcher(prepared, PHANTOM, CoarseSettings("mwf")).sketch(photos)
+        return {"mean": mean, "mwf": made.coarse.images(), "fine": made.images()}
 
 
 def _counted(drawn: Iterator[PhantomPair], total: int, what: str, advance: Advance) -> Iterator[PhantomPair]:

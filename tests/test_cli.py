@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import signal
@@ -15,7 +16,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from idecli.main import idesketch, run
+from idecli import main as main_module
+from idecli.main import _COMMANDS, idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey
@@ -331,3 +333,12 @@ def test_a_bank_without_grey_levels_normalises_only_when_told_to(
     assert "taken as they are" in capsys.readouterr().err
     told = fails(capsys, "coarse", bank, photo, "-o", tmp_path / "levels", "--normalise", "levels")
     assert "--plane intensity" in told and "--normalise none" in told
+
+
+def test_commands_import_no_command() -> None:
+    """What two commands share lies in a file that is no command."""
+    commands = {module.partition(":")[0].lstrip(".") for module in _COMMANDS.values()}
+    for name in commands:
+        tree = ast.parse((Path(main_module.__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
+        taken = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1}
+        assert not taken & commands, name

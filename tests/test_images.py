@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from idekernels import InputError
-from idemodel.files.images import MAX_PIXELS, read_colour, read_grey, write_image
+from idemodel.files.images import (
+    MAX_PIXELS,
+    decode_colour,
+    decode_grey,
+    read_colour,
+    read_grey,
+    require_size,
+    write_image,
+)
 from idemodel.files.pairs import images_by_stem, list_pairs
 
 RNG = np.random.default_rng(0)
@@ -37,6 +45,24 @@ def test_plain_files_are_read_as_they_are(tmp_path, suffix):
         np.testing.assert_array_equal(read_colour(path), colour)
         assert read_grey(path).dtype == read_colour(path).dtype == np.uint8
         assert read_grey(path).flags.writeable and read_colour(path).flags.c_contiguous
+
+
+def test_the_content_of_a_file_is_read_as_the_file(tmp_path):
+    path = tmp_path / "image.png"
+    Image.fromarray(COLOUR).convert("RGBA").save(path)
+
+    np.testing.assert_array_equal(decode_colour(path.read_bytes(), "Ann"), read_colour(path))
+    np.testing.assert_array_equal(decode_grey(path.read_bytes(), "Ann"), read_grey(path))
+    for decode in (decode_grey, decode_colour):
+        with pytest.raises(InputError, match=r"^Ann: not a readable PNG, .* \(cannot identify image file\)$"):
+            decode(b"GIF89a", "Ann")
+
+
+def test_sizes_that_differ_are_told():
+    require_size(GREY, "a.png", (9, 7))
+    with pytest.raises(InputError) as caught:
+        require_size(COLOUR, "a.png", (7, 9), whose="its sketch", remedy="turn it")
+    assert str(caught.value) == "a.png: is 9 x 7 (rows x columns), its sketch 7 x 9; turn it"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])

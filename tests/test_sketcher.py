@@ -20,10 +20,13 @@ from idekernels import BankSettings, CoarseSettings, PatchBank, coarse_sketch, o
 from idekernels.bank import SKETCH_TO_PHOTO
 from idekernels.errors import InputError
 from idemodel import sketcher as sketcher_module
+from idemodel.faces.alignment import Similarity, standard_eyes, warp
+from idemodel.files.images import write_image
 from idemodel.generator.checkpoint import save_generator
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.network import MLANet
 from idemodel.phantom import phantom_pairs
+from idemodel.preparation import PreparationSettings
 from idemodel.sketcher import Sketcher
 from idemodel.training.recipe import COMPACT
 
@@ -116,6 +119,33 @@ def test_a_batch_is_its_photos_one_by_one(sketcher: Sketcher) -> None:
         alone = sketcher.sketch(photo)
         torch.testing.assert_close(alone.fine[0], together.fine[number], atol=1e-5, rtol=0)
         np.testing.assert_array_equal(alone.coarse.images()[0], together.coarse.images()[number])
+
+
+def test_prepared_photos_are_sketched_as_their_images_are(bank_file: Path, model_file: Path, tmp_path: Path) -> None:
+    photos = photos_of(2, 64, 48)
+    write_image(tmp_path / "moved.png", warp(photos[1], Similarity(2.0, 30 + 20j), 160, 150, "edge"))
+    eyes = Similarity(2.0, 30 + 20j).eyes(standard_eyes(64, 48))
+    settings = PreparationSettings(normalise="none")
+    with Sketcher(bank_file, model_file, {"k": 3}, device="cpu", preparation=settings) as sketcher:
+        assert sketcher.preparer.settings is settings and sketcher.preparer is sketcher.preparer
+        prepared = [sketcher.prepare(photos[0]), sketcher.prepare(tmp_path / "moved.png", eyes=eyes)]
+        made = sketcher.sketch(prepared, exclude=np.array([0, -1]))
+        expected = sketcher.sketch([photo.image for photo in prepared], exclude=np.array([0, -1]))
+        np.testing.assert_array_equal(made.images(), expected.images())
+        alone = sketcher.sketch(prepared[1]).images()[0]
+        np.testing.assert_array_equal(alone, sketcher.sketch([prepared[1].image]).images()[0])
+        assert prepared[1].paste_back(alone).shape == (160, 150)
+        with pytest.raises(ValueError, match=r"no face 7|nothing here finds faces|no face found"):
+            sketcher.prepare(tmp_path / "moved.png", face=7)
+
+
+def test_a_preparation_that_cannot_be_had_is_told_when_asked_for(model_file: Path, tmp_path: Path) -> None:
+    """Arrays that are ready need none: the sketcher works all the same."""
+    bank = bank_of(64, 48, tmp_path / "bank.h5", settings=replace(KERNEL, representations=("gradient",)))
+    with Sketcher(bank, model_file, device="cpu", preparation=PreparationSettings(normalise="all")) as sketcher:
+        assert sketcher.sketch(photos_of(1, 64, 48)).images().shape == (1, 64, 48)
+        with pytest.raises(InputError, match="--plane intensity"):
+            sketcher.prepare(photos_of(1, 64, 48)[0])
 
 
 def test_many_images_go_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:

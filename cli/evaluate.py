@@ -11,13 +11,12 @@ import click
 from idekernels.errors import InputError
 from idemodel.evaluation.report import IMAGES, write_evaluation
 from idemodel.evaluation.scoring import Evaluation, Settings, evaluate
-from idemodel.evaluation.tables import as_json, output_folder, write_csv, write_json
-from idemodel.metrics import DESCRIPTIONS, NETWORK_METRICS, SET_METRICS, NetworkMetric, SetMetric
+from idemodel.evaluation.tables import evaluation_json, output_folder, write_evaluation_csv, write_json
+from idemodel.metrics import DESCRIPTIONS, WITH_WEIGHTS
 
 from .console import note, progress, say
 
-_WITH_WEIGHTS: tuple[NetworkMetric | SetMetric, ...] = (*NETWORK_METRICS.values(), *SET_METRICS.values())
-_WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in _WITH_WEIGHTS)
+_WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in WITH_WEIGHTS.values())
 
 
 def _named(option: str, values: Sequence[str]) -> dict[str, Path]:
@@ -110,8 +109,8 @@ def evaluate_command(
             methods, truth, settings, lambda done, count: bar.update(task, completed=done, total=count)
         )
     write_evaluation(folder / "report.html", evaluation, photos, images)
-    write_json(json_file or folder / "scores.json", as_json(evaluation))
-    write_csv(csv_file or folder / "scores.csv", evaluation)
+    write_json(json_file or folder / "scores.json", evaluation_json(evaluation))
+    write_evaluation_csv(csv_file or folder / "scores.csv", evaluation)
     _show(evaluation)
     say(f"Report: {folder / 'report.html'}")
     return 1 if evaluation.unreadable else 0

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from idemodel.evaluation.recognition import Protocol, as_json, read_people, recognise, write_csv
+from idemodel.evaluation.people import read_people
+from idemodel.evaluation.protocol import Protocol, recognise
 from idemodel.evaluation.report import write_recognition
-from idemodel.evaluation.tables import output_folder, write_json
+from idemodel.evaluation.tables import output_folder, recognition_json, write_json, write_recognition_csv
 
 from .console import progress, say
 
@@ -61,6 +62,6 @@ def recognise_command(train: str, pairs: str, splits: int, learn: int | None, ou
     )
     if folder is not None:
         write_recognition(folder / "report.html", recognition)
-        write_json(folder / "recognition.json", as_json(recognition))
-        write_csv(folder / "recognition.csv", recognition)
+        write_json(folder / "recognition.json", recognition_json(recognition))
+        write_recognition_csv(folder / "recognition.csv", recognition)
         say(f"Report: {folder / 'report.html'}")

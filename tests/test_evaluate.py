@@ -16,7 +16,7 @@ from test_metrics_networks import inception_file, lpips_files  # noqa: F401  fix
 from idecli.main import run
 from idekernels.errors import InputError
 from idemodel.evaluation.scoring import Settings, evaluate
-from idemodel.evaluation.tables import as_json, write_csv, write_json
+from idemodel.evaluation.tables import evaluation_json, write_evaluation_csv, write_json
 from idemodel.metrics import METRICS, frechet_distance, load_inception, load_lpips
 
 SHAPE = (176, 164)
@@ -63,8 +63,8 @@ def test_figures_do_not_depend_on_the_number_of_workers(folders, tmp_path):
         result = evaluate(
             {"near": folders / "near", "far": folders / "far"}, folders / "truth", Settings(workers=workers)
         )
-        write_json(tmp_path / f"{workers}.json", as_json(result))
-        write_csv(tmp_path / f"{workers}.csv", result)
+        write_json(tmp_path / f"{workers}.json", evaluation_json(result))
+        write_evaluation_csv(tmp_path / f"{workers}.csv", result)
 
     for suffix in ("json", "csv"):
         files = [(tmp_path / f"{workers}.{suffix}").read_bytes() for workers in (1, 2, 5)]

@@ -12,7 +12,7 @@ from PIL import Image
 from test_metrics_all import smooth_image
 
 from idemodel.evaluation.charts import BAND, MAX_DOTS, WIDTH, curve, distribution, nice_ticks
-from idemodel.evaluation.recognition import Recognition
+from idemodel.evaluation.protocol import Recognition
 from idemodel.evaluation.report import choose_rows, write_evaluation, write_recognition
 from idemodel.evaluation.scoring import Settings, evaluate
 

@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from idecli.main import idesketch, run
+from idecli.main import COMMANDS, idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey
@@ -331,3 +332,26 @@ def test_a_bank_without_grey_levels_normalises_only_when_told_to(
     assert "taken as they are" in capsys.readouterr().err
     told = fails(capsys, "coarse", bank, photo, "-o", tmp_path / "levels", "--normalise", "levels")
     assert "--plane intensity" in told and "--normalise none" in told
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_command_says_of_itself(name: str) -> None:
+    command = idesketch.get_command(click.Context(idesketch), name)
+    assert command is not None and command.name == name
+    assert COMMANDS[name].help == command.get_short_help_str(limit=1000)
+    assert f"\n  {name} " in call("--help").output
+
+
+def test_listing_the_commands_imports_none_of_them() -> None:
+    code = """
+import sys
+from idecli.main import COMMANDS, run
+
+assert run(["--help"]) == 0
+commands = {"idecli" + entry.place.partition(":")[0] for entry in COMMANDS.values()}
+heavy = {"torch", "numba", "scipy", "numpy", "h5py", "PIL", "jinja2", "idemodel"}
+print(sorted((commands | heavy) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -73,8 +73,7 @@ class LazyGroup(click.Group):
         """Write the list of commands from the table; click's own would import every command for its line."""
         width = formatter.width - 6 - max(map(len, COMMANDS))
         rows = [
-            (name, click.Command(name, help=entry.help).get_short_help_str(width))
-            for name, entry in COMMANDS.items()
+            (name, click.Command(name, help=entry.help).get_short_help_str(width)) for name, entry in COMMANDS.items()
         ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)

@@ -20,8 +20,8 @@ from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idekernels.results import PreparedBank
 from idemodel.files.tensors import as_images
-from idemodel.generator.devices import torch_threads_kept
 from idemodel.generator.enhance import Enhancer
+from idemodel.generator.threads import torch_threads_kept
 
 Photo = NDArray[np.uint8]
 BankLike = PatchBank | PreparedBank | str | os.PathLike[str]

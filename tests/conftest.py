@@ -54,7 +54,8 @@ def one_torch_thread() -> Iterator[None]:
     """One thread for torch, as in evaluate's workers; on a busy machine more threads only wait for each other."""
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    from idemodel.generator.threads import torch_threads_kept
+
+    with torch_threads_kept():
+        torch.set_num_threads(1)
+        yield

@@ -9,7 +9,7 @@ from pathlib import Path
 from idekernels.errors import InputError
 from idemodel.files.images import read_grey
 from idemodel.files.pairs import images_by_stem
-from idemodel.metrics.arguments import shape_text
+from idemodel.files.shapes import shape_text
 
 
 @dataclass(frozen=True)

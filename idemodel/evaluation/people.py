@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from idekernels.errors import InputError
 from idemodel.files.images import read_grey
 from idemodel.files.pairs import images_by_stem
-from idemodel.metrics.arguments import shape_text
+from idemodel.files.shapes import shape_text
 
 GALLERY_FOLDERS = ("synth", "photo")  # the first that is there
 PROBE_FOLDER = "sketch"

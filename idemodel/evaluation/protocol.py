@@ -13,7 +13,7 @@ from idekernels.errors import InputError
 from idemodel.evaluation.lda import fit_null_space_lda
 from idemodel.evaluation.people import People
 from idemodel.evaluation.workers import Progress
-from idemodel.metrics.arguments import shape_text
+from idemodel.files.shapes import shape_text
 
 SEED = 2022  # split i of any run is drawn from (SEED, i): more splits keep the first ones
 

@@ -13,8 +13,9 @@ from PIL import Image
 from idekernels.errors import InputError
 from idemodel.evaluation.pairing import Check, Row
 from idemodel.files.images import read_grey
+from idemodel.files.shapes import shape_text
 from idemodel.metrics import DESCRIPTIONS, METRICS, WITH_WEIGHTS, Description, PairMetric, SetMetric
-from idemodel.metrics.arguments import Grey, shape_text
+from idemodel.metrics.arguments import Grey
 from idemodel.metrics.kinds import Features, PairScore
 
 

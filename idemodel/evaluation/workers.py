@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from idemodel.generator.threads import torch_threads_kept
 
 Progress = Callable[[int, int], None]  # done, of all
 _Item = TypeVar("_Item")
@@ -21,7 +22,7 @@ def in_order(
     ``progress`` is called with (done, all) after each item. If torch is loaded, it uses one thread in each worker,
     so that its sums are taken in one order; the caller gets its number of threads back afterwards.
     """
-    with _kept_torch_threads():
+    with torch_threads_kept():
         pool = ThreadPoolExecutor(max_workers=max(1, workers), initializer=_single_threaded_torch)
         results: list[_Result] = []
         try:
@@ -38,16 +39,3 @@ def _single_threaded_torch() -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)
-
-
-@contextlib.contextmanager
-def _kept_torch_threads() -> Iterator[None]:
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    before = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -10,15 +10,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save
 from torch import Tensor
 
 from idekernels.bank import DIRECTIONS, PHOTO_TO_SKETCH
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
+from idemodel.files.weights import filled, open_tensors, read_pickle, shapes_of, take, without_memory
 from idemodel.generator.network import MLAConfig, MLANet
-from idemodel.metrics.weights import open_tensors, read_pickle, take
 
 VERSION = 1
 WANTED = "a generator saved by idesketch (.safetensors)"
@@ -70,15 +69,7 @@ def save_generator(
     OSError
         The folder is missing or read-only, or the disk is full; an old file is untouched.
     """
-    header = {
-        "format": _FORMAT,
-        "version": VERSION,
-        "network": asdict(network.config),
-        "folded": network.folded,
-        "recipe": dict(recipe or {}),
-        "direction": direction,
-    }
-    text = json.dumps(header, sort_keys=True, allow_nan=False)
+    text = _header_text(Header(network.config, network.folded, dict(recipe or {}), direction))
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     content = save(tensors, metadata={_KEY: text})  # not save_file, which hides a full disk behind an error of its own
     with replace_when_done(path) as partial:
@@ -99,8 +90,7 @@ def load_generator(path: str | Path) -> MLANet:
         names = opened.keys()  # what is opened is no mapping
         tensors = {name: opened.get_tensor(name) for name in names}
     network = _empty(header.config, header.folded)
-    shapes = {name: value.shape for name, value in network.state_dict().items()}
-    return _filled(network, _directed(take(tensors, shapes, file, WANTED), file, WANTED))
+    return filled(network, _directed(take(tensors, shapes_of(network), file, WANTED), file, WANTED))
 
 
 def read_header(path: str | Path) -> Header:
@@ -125,13 +115,25 @@ def load_reference(path: str | Path) -> MLANet:
     file = Path(path)
     tensors = _reference_tensors(file)
     network = _empty(_reference_config(tensors, file))
-    shapes = {_PREFIX + name: value.shape for name, value in network.state_dict().items()}
+    shapes = shapes_of(network, _PREFIX)
     wanted = take(tensors, shapes, file, REFERENCE_WANTED)
     unknown = next((name for name in tensors if name not in shapes), None)
     if unknown is not None:
         raise InputError(f"{file}: {in_short(repr(unknown))} is unknown to the network; wanted is {REFERENCE_WANTED}")
-    numbers = _directed(wanted, file, REFERENCE_WANTED)
-    return _filled(network, {name.removeprefix(_PREFIX): value for name, value in numbers.items()})
+    return filled(network, _directed(wanted, file, REFERENCE_WANTED), _PREFIX)
+
+
+def _header_text(header: Header) -> str:
+    """The header as JSON, the same for the same header; TypeError or ValueError for a recipe that JSON cannot hold."""
+    content = {
+        "format": _FORMAT,
+        "version": VERSION,
+        "network": asdict(header.config),
+        "folded": header.folded,
+        "recipe": header.recipe,
+        "direction": header.direction,
+    }
+    return json.dumps(content, sort_keys=True, allow_nan=False)
 
 
 def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
@@ -194,8 +196,7 @@ def _reference_config(tensors: Mapping[str, Tensor], path: Path) -> MLAConfig:
 
 def _empty(config: MLAConfig, folded: bool = False) -> MLANet:
     """A network without memory for its weights."""
-    with torch.device("meta"):
-        network = MLANet(**asdict(config))
+    network = without_memory(lambda: MLANet(**asdict(config)))
     return network.fold_weight_norm() if folded else network
 
 
@@ -205,10 +206,3 @@ def _directed(tensors: Mapping[str, Tensor], path: Path, wanted: str) -> Mapping
         if name.endswith("weight_v") and not bool(value.flatten(1).any(dim=1).all()):
             raise InputError(f"{path}: {name} has a filter of zeros, which has no direction; wanted is {wanted}")
     return tensors
-
-
-def _filled(network: MLANet, tensors: Mapping[str, Tensor]) -> MLANet:
-    """The network with weights of its own."""
-    own = {name: tensors[name].clone(memory_format=torch.contiguous_format) for name in network.state_dict()}
-    network.load_state_dict(own, assign=True)
-    return network.eval()

@@ -1,9 +1,6 @@
-"""Which torch device a name stands for, never replaced by another, and torch's threads kept as the user set them."""
+"""Which torch device a name stands for; what cannot be had is an error, never replaced by another device."""
 
 from __future__ import annotations
-
-import contextlib
-from collections.abc import Iterator
 
 import torch
 
@@ -30,18 +27,3 @@ def torch_device(name: str) -> str:
     if device.type == "cuda" and not there:
         raise InputError(f"torch sees no CUDA device for {name!r}; take cpu, or install torch for CUDA and a driver")
     return str(device)
-
-
-@contextlib.contextmanager
-def torch_threads_kept() -> Iterator[None]:
-    """Give torch back its number of threads after stage 1.
-
-    Numba's threads start with the first kernel and share OpenMP's library with torch, whose number of threads they
-    reset to that of the cores; results of torch depend on it in their last digits.
-    """
-    threads = torch.get_num_threads()
-    try:
-        yield
-    finally:
-        if torch.get_num_threads() != threads:
-            torch.set_num_threads(threads)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from idemodel.files.shapes import shape_text
 
 Grey: TypeAlias = NDArray[np.uint8]
 Plane: TypeAlias = NDArray[np.float64]
@@ -53,11 +54,6 @@ def as_plane(metric: str, image: Grey, minimum: int) -> Plane:
             f"{metric}: an image of {shape_text(image.shape)} is too small; at least {minimum} x {minimum} is needed"
         )
     return image.astype(np.float64)
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """``250 x 200`` for a shape, in the order of the array's axes."""
-    return " x ".join(map(str, shape)) or "a scalar"
 
 
 def _check_grey(metric: str, image: Grey) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import scipy.linalg
 
+from idemodel.files.weights import filled, read_weights, shapes_of, take, without_memory
 from idemodel.metrics.arguments import Grey, as_plane
 from idemodel.metrics.kinds import Features, SetMetric
-from idemodel.metrics.weights import read_weights, take
 
 SIDE = 299  # pixels of the network's input
 MINIMUM = 1
@@ -42,14 +42,8 @@ def load_inception(path: str | Path) -> Callable[[Grey], Features]:
     from idemodel.metrics.inception import Inception
 
     file = Path(path)
-    found = read_weights(file, WANTED)
-    with torch.device("meta"):
-        network = Inception()
-    shapes = {name: value.shape for name, value in network.state_dict().items() if "num_batches" not in name}
-    tensors = take(found, shapes, file, WANTED)
-    counters = {name: torch.tensor(0) for name in network.state_dict() if name not in shapes}
-    network.load_state_dict(tensors | counters, assign=True)
-    network.eval()
+    empty = without_memory(Inception)
+    network = filled(empty, take(read_weights(file, WANTED), shapes_of(empty), file, WANTED))
 
     def features(image: Grey) -> Features:
         grey = torch.from_numpy(as_plane("fid", image, MINIMUM)).float() / 127.5 - 1.0

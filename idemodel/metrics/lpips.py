@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from idekernels.errors import InputError
+from idemodel.files.weights import filled, read_weights, shapes_of, take, without_memory
 from idemodel.metrics.arguments import Grey, Plane, as_planes
 from idemodel.metrics.kinds import NetworkMetric
-from idemodel.metrics.weights import read_weights, take
 
 if TYPE_CHECKING:
     import torch
@@ -52,12 +52,11 @@ def load_lpips(path: str | Path) -> Callable[[Grey, Grey], float]:
     file = Path(path)
     tensors = read_weights(file, WANTED)
     architecture = _architecture(tensors, file)
-    features = _features(architecture)
-    shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
+    features = without_memory(lambda: _features(architecture))
     heads = {f"lin{layer}.model.1.weight": _head_shape(width) for layer, width in enumerate(architecture.widths)}
-    tensors = take(tensors, shapes | heads, file, WANTED)
-    features.load_state_dict({name.removeprefix("features."): tensors[name] for name in shapes}, assign=True)
-    network = _Lpips(features.eval(), architecture.taps, [tensors[name] for name in heads])
+    tensors = take(tensors, shapes_of(features, "features.") | heads, file, WANTED)
+    features = filled(features, tensors, "features.")
+    network = _Lpips(features, architecture.taps, [tensors[name] for name in heads])
 
     def lpips(synthesised: Grey, truth: Grey) -> float:
         return network.distance(*as_planes("lpips", synthesised, truth, MINIMUM))
@@ -127,17 +126,15 @@ def _architecture(tensors: dict[str, torch.Tensor], path: Path) -> _Architecture
 
 
 def _features(architecture: _Architecture) -> nn.Sequential:
-    """The backbone without weights, its layers numbered as torchvision's ``features``."""
-    import torch
+    """The backbone, its layers numbered as torchvision's ``features``."""
     from torch import nn
 
     layers: list[nn.Module] = []
-    with torch.device("meta"):
-        for layer in architecture.layers:
-            if layer is _POOL:
-                layers.append(nn.MaxPool2d(*architecture.pool))
-            else:
-                layers += [nn.Conv2d(*layer), nn.ReLU()]
+    for layer in architecture.layers:
+        if layer is _POOL:
+            layers.append(nn.MaxPool2d(*architecture.pool))
+        else:
+            layers += [nn.Conv2d(*layer), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
@@ -149,6 +146,8 @@ def _head_shape(width: int) -> torch.Size:
 
 @dataclass(frozen=True)
 class _Lpips:
+    """Backbone, the numbers of the layers that are compared, and a (1, C, 1, 1) head for each of them."""
+
     features: nn.Sequential
     taps: tuple[int, ...]
     heads: list[torch.Tensor]

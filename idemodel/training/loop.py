@@ -20,9 +20,9 @@ from idekernels.errors import InputError
 from idekernels.warm import warm_up
 from idemodel.files.images import write_image
 from idemodel.generator.checkpoint import save_generator
-from idemodel.generator.devices import torch_threads_kept
 from idemodel.generator.inputs import guide_channels
 from idemodel.generator.network import MLAConfig
+from idemodel.generator.threads import torch_threads_kept
 from idemodel.training import validation
 from idemodel.training.data import (
     Faces,

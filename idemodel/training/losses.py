@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from idemodel.metrics.weights import read_weights, take
+from idemodel.files.weights import filled, read_weights, shapes_of, take, without_memory
 
 WANTED = (
     "torchvision's vgg19 (vgg19-dcbb9e9d.pth, or the same as .safetensors), with 'features.0.weight' to "
@@ -97,23 +97,28 @@ def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -
     """
     file = Path(path)
     features = vgg19_features(widths)
-    shapes = {f"features.{name}": value.shape for name, value in features.state_dict().items()}
-    tensors = take(read_weights(file, WANTED), shapes, file, WANTED)
-    features.load_state_dict({name.removeprefix("features."): value for name, value in tensors.items()}, assign=True)
-    return PerceptualLoss(features)
+    tensors = take(read_weights(file, WANTED), shapes_of(features, "features."), file, WANTED)
+    return PerceptualLoss(filled(features, tensors, "features."))
 
 
 def vgg19_features(widths: Sequence[int]) -> nn.Sequential:
-    """Layers 0 to 34 of VGG19 without memory for weights (on "meta"), numbered as torchvision's ``features``."""
+    """Layers 0 to 34 of VGG19 without memory for weights (on "meta"), numbered as torchvision's ``features``.
+
+    (B, 3, H, W) -> (B, ``widths[4]``, H // 16, W // 16); ``widths`` are the channels of the five stages, ValueError for
+    another number of them.
+    """
+    return without_memory(lambda: nn.Sequential(*_vgg19_layers(widths)))
+
+
+def _vgg19_layers(widths: Sequence[int]) -> list[nn.Module]:
     layers: list[nn.Module] = []
     before = 3
-    with torch.device("meta"):
-        for width, count in zip(widths, _VGG19_COUNTS, strict=True):
-            for _ in range(count):
-                layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True)]
-                before = width
-            layers.append(nn.MaxPool2d(2, 2))
-    return nn.Sequential(*layers[:-2])  # without the last ReLU and pooling
+    for width, count in zip(widths, _VGG19_COUNTS, strict=True):
+        for _ in range(count):
+            layers += [nn.Conv2d(before, width, 3, padding=1), nn.ReLU(inplace=True)]
+            before = width
+        layers.append(nn.MaxPool2d(2, 2))
+    return layers[:-2]  # without the last ReLU and pooling
 
 
 def generator_loss(fake_logits: Tensor) -> Tensor:

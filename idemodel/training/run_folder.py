@@ -21,9 +21,9 @@ from idekernels import arguments
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.regular import regular_file
+from idemodel.files.weights import open_tensors
 from idemodel.generator.checkpoint import save_generator
 from idemodel.generator.network import MLANet
-from idemodel.metrics.weights import open_tensors
 from idemodel.training.recipe import Recipe
 from idemodel.training.trainer import Trainer
 

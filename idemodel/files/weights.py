@@ -1,4 +1,8 @@
-"""Weights files, of the metrics and of the networks: read safely, never unpickled, one clear error."""
+"""Weights files of any network, read safely into networks built without memory; knows no particular network.
+
+The way from a file to a network: :func:`without_memory` builds it, :func:`shapes_of` says which tensors it needs,
+:func:`take` picks and checks them among those of :func:`read_weights`, :func:`filled` hands them over.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,21 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from idekernels.errors import InputError
 from idekernels.files.regular import regular_file
-from idemodel.metrics.arguments import shape_text
-from idemodel.metrics.pickles import check_pickles
+from idemodel.files.pickles import check_pickles
+from idemodel.files.shapes import shape_text
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
+
+    _Network = TypeVar("_Network", bound=nn.Module)
 
 LARGEST = 2**31  # bytes of a file; VGG19, the largest that is wanted, has 0.6 * 10^9
 LARGEST_HEADER = 2**24  # bytes of a safetensors file's JSON
@@ -27,6 +34,53 @@ _DAMAGE = (  # what torch.load raises on a file that is none of its own, or was 
     pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, TypeError, LookupError, AttributeError,
     ArithmeticError, AssertionError, MemoryError, struct.error, zipfile.BadZipFile,
 )  # fmt: skip
+
+
+def without_memory(build: Callable[[], _Network]) -> _Network:
+    """The network that ``build`` makes, on torch's device "meta": shapes and names, but no weights yet."""
+    import torch
+
+    with torch.device("meta"):
+        return build()
+
+
+def shapes_of(network: nn.Module, prefix: str = "") -> dict[str, torch.Size]:
+    """Names, after a prefix, and shapes of the tensors that a network needs from a file.
+
+    Those in floating point: counters, such as how many batches a batch normalisation saw, change no output.
+    """
+    tensors = network.state_dict().items()
+    return {prefix + name: value.shape for name, value in tensors if value.is_floating_point()}
+
+
+def filled(network: _Network, tensors: Mapping[str, torch.Tensor], prefix: str = "") -> _Network:
+    """A network of :func:`without_memory` with weights, in evaluation mode, on the CPU.
+
+    Parameters
+    ----------
+    network
+        Is filled in place and given back.
+    tensors
+        What :func:`take` gave for :func:`shapes_of`, float32; further names do no harm. Copied, as a safetensors
+        file's tensors lie in the file itself.
+    prefix
+        The same as of :func:`shapes_of`.
+
+    Raises
+    ------
+    KeyError
+        A name is missing.
+    """
+    import torch
+
+    own = {
+        name: tensors[prefix + name].clone(memory_format=torch.contiguous_format)
+        if value.is_floating_point()
+        else torch.zeros(value.shape, dtype=value.dtype)
+        for name, value in network.state_dict().items()
+    }
+    network.load_state_dict(own, assign=True)
+    return network.eval()
 
 
 def read_weights(path: Path, wanted: str) -> dict[str, torch.Tensor]:

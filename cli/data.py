@@ -12,7 +12,7 @@ import click
 from idekernels.errors import InputError
 from idemodel.datasets import LAYOUTS, Layout, Setting, Settings
 
-from .console import complain, progress, say
+from .console import complain, counted, say
 from .options import PATH, Command, Size
 
 
@@ -38,12 +38,11 @@ def phantom(out: Path, pairs: int, size: tuple[int, int], seed: int, start: int,
         raise InputError(f"{out}: holds pairs already; choose another folder, or --overwrite")
     for side in ("photo", "sketch"):
         (out / side).mkdir(parents=True, exist_ok=True)
-    with progress() as bar:
-        task = bar.add_task("Drawing faces", total=pairs)
-        for pair in drawn:
+    with counted("Drawing faces", pairs) as told:
+        for number, pair in enumerate(drawn, 1):
             write_image(out / "photo" / f"{pair.name}.png", pair.photo)
             write_image(out / "sketch" / f"{pair.name}.png", pair.sketch)
-            bar.advance(task)
+            told(number, pairs)
     say(f"{out}: {pairs} pairs of {size[0]} x {size[1]} pixels, seed {seed}")
 
 
@@ -113,9 +112,11 @@ def import_command(
         raise click.UsageError(f"{_flag(foreign[0])} has no meaning for the layout {layout}")
     if out.resolve().is_relative_to(src.resolve()):
         raise InputError(f"{out}: lies within {src}; choose a folder outside of what is read")
-    with plan_import(replace(LAYOUTS[layout](), **given), src, Settings(size, split, eyes)) as plan, progress() as bar:
-        task = bar.add_task("Importing pairs", total=len(plan.todo))
-        done = write_pairs(plan, out, lambda: bar.advance(task))
+    with (
+        plan_import(replace(LAYOUTS[layout](), **given), src, Settings(size, split, eyes)) as plan,
+        counted("Importing pairs", len(plan.todo)) as told,
+    ):
+        done = write_pairs(plan, out, told)
     for pair in done.broken:
         complain(InputError(f"{pair.name}: {pair.detail}"))
     for line in summary(done):

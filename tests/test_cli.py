@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -15,7 +16,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 
+from idecli import console
 from idecli.main import COMMANDS, idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.normalise import Normaliser
@@ -345,6 +348,7 @@ def test_the_list_of_commands_says_what_each_command_says_of_itself(name: str) -
 def test_listing_the_commands_imports_none_of_them() -> None:
     code = """
 import sys
+from idecli import console
 from idecli.main import COMMANDS, run
 
 assert run(["--help"]) == 0
@@ -355,3 +359,15 @@ print(sorted((commands | heavy) & set(sys.modules)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_progress_bar_is_a_function_of_done_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=terminal, force_terminal=True, width=80))
+    with pytest.raises(ValueError, match="stop"), console.counted("Working") as told:
+        told(1, 4)
+        told(4, 4)
+        raise ValueError("stop")
+    shown = terminal.getvalue()
+    assert "Working" in shown and "4/4" in shown
+    assert shown.rstrip().endswith("\x1b[2K")  # wiped: an error's one line does not follow a bar

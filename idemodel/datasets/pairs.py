@@ -1,4 +1,4 @@
-"""The layout of everybody else: photos in one folder, sketches in another, matched by stem, a pattern, or a CSV table.
+"""The layout of any other data set: photos in one folder, sketches in another, matched by stem, pattern or CSV table.
 
 Which folder is which is told by the words photo and sketch in its name, or by the user. Pictures keep their size (the
 two of a pair must agree) unless point files lie beside them (``NAME.dat``, ``.3pts``, ``.pts``, ``.pos``), or a table

@@ -33,7 +33,7 @@ class Plan:
 
     @property
     def todo(self) -> list[Pair]:
-        """The pairs that nothing stands against."""
+        """The pairs that have no problem: those that are to be written."""
         return [pair for pair in self.listing.pairs if not pair.problem]
 
 

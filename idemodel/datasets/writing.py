@@ -53,7 +53,7 @@ def write_pairs(plan: Plan, out: Path, progress: Callable[[int, int], None] | No
     """Write every pair of a plan that is not there yet; a bad one is kept with its reason and the rest goes on.
 
     Pictures are ``out[/split]/photo/NAME.png`` and ``out[/split]/sketch/NAME.png``. ``progress`` is called with
-    (done, all) after each pair that nothing stood against.
+    (done, all) after each pair of ``plan.todo``.
 
     Raises
     ------

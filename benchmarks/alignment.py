@@ -8,7 +8,6 @@ detector that is installed, and measures in pixels of the aligned 250 x 200 phot
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageFilter
 
-from benchmarks.machine import describe, one_line, replace_section
-from benchmarks.results import DATA
+from benchmarks.machine import describe, one_line
+from benchmarks.script import DATA, has_pairs, parser, publish
 from idekernels.errors import InputError
 from idemodel.faces.aligner import Aligner, AlignSettings
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
@@ -127,21 +126,15 @@ ALTERATIONS = (
 
 def main() -> None:
     """Alter, align, measure, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--photos", type=int, default=0, help="only the first so many")
-    parser.add_argument("--write", type=Path, help="file whose section is replaced")
-    arguments = parser.parse_args()
-    if not (arguments.data / "test").is_dir():
-        print(f"{arguments.data}: not there, so nothing measured; give the pairs with --data")
+    options = parser(__doc__, data=DATA)
+    options.add_argument("--photos", type=int, default=0, help="only the first so many")
+    arguments = options.parse_args()
+    if not has_pairs(arguments.data, "test"):
         return
     photos = [read_colour(path) for path in images_by_stem(arguments.data / "test" / "photo").values()]
     photos = photos[: arguments.photos or None]
     detectors = [detector for kind in DETECTORS.values() if not (detector := kind()).why_missing()]
-    table = "\n".join(_table(photos, detectors))
-    print(table)
-    if arguments.write:
-        replace_section(arguments.write, "alignment", table)
+    publish({"alignment": "\n".join(_table(photos, detectors))}, arguments.write)
 
 
 def _table(photos: Sequence[Image], detectors: Sequence[Detector]) -> Iterator[str]:

@@ -8,13 +8,13 @@ sketches of ``test`` and scores them against the true photos. Says so and ends w
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 from benchmarks.fine import PACKAGES, row
-from benchmarks.machine import describe, one_line, replace_section
-from benchmarks.results import DATA, METRICS, PLANES, Row, count_photos, do, paired_scores
+from benchmarks.machine import describe, one_line
+from benchmarks.results import METRICS, PLANES, Row, count_photos, do, paired_scores
+from benchmarks.script import DATA, has_pairs, parser, publish
 from idemodel.training.recipe import COMPACT
 from idemodel.training.run_folder import RunFolder
 
@@ -28,23 +28,16 @@ SAME = ("--direction", "sketch-to-photo")
 
 def main() -> None:
     """Make photos by every row and by a generator, score them, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=Path("results-output/direction"))
-    parser.add_argument("--steps", type=int, default=COMPACT.steps, help="of training, in all")
-    parser.add_argument("--write", type=Path, help="file whose section is replaced")
-    arguments = parser.parse_args()
-    if not (arguments.data / "train").is_dir():
-        print(f"{arguments.data}: not there, so no results; give the pairs with --data")
+    options = parser(__doc__, data=DATA, out="results-output/direction")
+    options.add_argument("--steps", type=int, default=COMPACT.steps, help="of training, in all")
+    arguments = options.parse_args()
+    if not has_pairs(arguments.data, "train"):
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     _build(arguments.data, arguments.out)
     names = [_coarse(one, arguments.data, arguments.out) for one in ROWS]
     names += _fine(arguments.data, arguments.out, arguments.steps)
-    table = _table(names, arguments.data, arguments.out)
-    print(table)
-    if arguments.write:
-        replace_section(arguments.write, "direction", table)
+    publish({"direction": _table(names, arguments.data, arguments.out)}, arguments.write)
 
 
 def _build(data: Path, out: Path) -> None:

@@ -8,7 +8,6 @@ Trains on ``train`` (about 45 minutes on two cores; stopped and started again it
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from dataclasses import asdict
@@ -17,8 +16,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import describe, one_line, replace_section
-from benchmarks.results import AS_THEY_ARE, DATA, METRICS, PLANES, count_photos, do
+from benchmarks.machine import describe, one_line
+from benchmarks.results import AS_THEY_ARE, METRICS, PLANES, count_photos, do
+from benchmarks.script import DATA, has_pairs, parser, publish
 from benchmarks.timing import in_turns, quartiles
 from idemodel.generator.checkpoint import read_header
 from idemodel.generator.inputs import guide_channels
@@ -33,20 +33,11 @@ PACKAGES = ("idesketch", "torch", "numpy", "numba")
 
 def main() -> None:
     """Train, sketch, score, time, and write both sections."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=Path("results-output"))
-    parser.add_argument("--write", type=Path, help="file whose sections are replaced")
-    arguments = parser.parse_args()
-    if not (arguments.data / "train").is_dir():
-        print(f"{arguments.data}: not there, so no results; give the pairs with --data")
+    arguments = parser(__doc__, data=DATA, out="results-output").parse_args()
+    if not has_pairs(arguments.data, "train"):
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
-    sections = {"fine": _scored(arguments.data, arguments.out), "costs": _costs()}
-    for name, text in sections.items():
-        print(text, end="\n\n")
-        if arguments.write:
-            replace_section(arguments.write, name, text)
+    publish({"fine": _scored(arguments.data, arguments.out), "costs": _costs()}, arguments.write)
 
 
 def _scored(data: Path, out: Path) -> str:

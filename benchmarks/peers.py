@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import machine, peers_field, peers_match
+from benchmarks import machine, peers_field, peers_match, script
 from benchmarks.contest import Contest, Outcome, hold
 from benchmarks.stages import Field
 from idekernels import PatchBank
@@ -100,10 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = script.parser(__doc__)
     parser.add_argument("--data", type=Path, help="folder with the pairs folders train and test, 250 x 200")
     parser.add_argument("--json", type=Path, help="file for all figures")
-    parser.add_argument("--write", type=Path, help="page whose section 'peers' is replaced")
     parser.add_argument("--repeat", type=int, default=7, help="rounds; very slow peers sit some out")
     parser.add_argument("--only", default="", help="contests whose title has this in it")
     parser.add_argument("--yardstick", type=Path, help="Python file with block(bank, query, chunks), timed as a peer")

@@ -7,19 +7,19 @@ Needs ``train`` and ``test`` pairs folders in DATA; says so and ends with 0 wher
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import describe, one_line, replace_section
+from benchmarks.machine import describe, one_line
+from benchmarks.script import DATA, has_pairs, parser, publish
 from idecli.main import run
+from idemodel import metrics
 from idemodel.files.pairs import images_by_stem
 
-DATA = Path("../shared/data/cuhk_student")
-METRICS = {"ssim": "SSIM", "ms_ssim": "MS-SSIM", "fsim": "FSIM", "vif": "VIF", "gmsd": "GMSD", "scoot": "Scoot"}
+METRICS = {name: metric.label for name, metric in metrics.METRICS.items()}
 AS_THEY_ARE = ("--normalise", "none", "--overwrite")  # the data set's own photos, as others score them
 PLANES = ("intensity=2", "dog=2", "gradient=2", "lbp=1")
 
@@ -50,22 +50,14 @@ ROWS = (
 
 def main() -> None:
     """Run every row, score it, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=Path("results-output"))
-    parser.add_argument("--write", type=Path, help="file whose measured section is replaced")
-    arguments = parser.parse_args()
-    if not (arguments.data / "train").is_dir():
-        print(f"{arguments.data}: not there, so no results; give the pairs with --data")
+    arguments = parser(__doc__, data=DATA, out="results-output").parse_args()
+    if not has_pairs(arguments.data, "train"):
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     seconds = _synthesise(arguments.data, arguments.out)
     test = arguments.data / "test"
     scores = paired_scores([row.name for row in ROWS], arguments.out, test / "sketch", "--photos", str(test / "photo"))
-    table = _table(scores, seconds, count_photos(arguments.data))
-    print(table)
-    if arguments.write:
-        replace_section(arguments.write, "measured", table)
+    publish({"measured": _table(scores, seconds, count_photos(arguments.data))}, arguments.write)
 
 
 def _synthesise(data: Path, out: Path) -> dict[str, float]:

@@ -7,15 +7,15 @@ The altered photos and their sketches stay in OUT/robustness, to be looked at. S
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.alterations import ALTERATIONS, altered
-from benchmarks.machine import describe, one_line, replace_section
-from benchmarks.results import DATA, count_photos, do
+from benchmarks.machine import describe, one_line
+from benchmarks.results import count_photos, do
+from benchmarks.script import DATA, has_pairs, parser, publish
 from idekernels import open_bank
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey, write_image
@@ -28,18 +28,10 @@ WAYS = ("none", "auto")
 
 def main() -> None:
     """Alter, sketch both ways, score, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=Path("results-output"))
-    parser.add_argument("--write", type=Path, help="file whose section is replaced")
-    arguments = parser.parse_args()
-    if not (arguments.data / "train").is_dir():
-        print(f"{arguments.data}: not there, so no results; give the pairs with --data")
+    arguments = parser(__doc__, data=DATA, out="results-output").parse_args()
+    if not has_pairs(arguments.data, "train"):
         return
-    table = _table(arguments.data, arguments.out / "robustness")
-    print(table)
-    if arguments.write:
-        replace_section(arguments.write, "robustness", table)
+    publish({"robustness": _table(arguments.data, arguments.out / "robustness")}, arguments.write)
 
 
 def _table(data: Path, out: Path) -> str:

@@ -5,10 +5,8 @@ python -m benchmarks.shares [--repeat N] [--write docs/KERNELS.md]
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from benchmarks.machine import describe, one_line, replace_section
+from benchmarks.machine import describe, one_line
+from benchmarks.script import parser, publish
 from benchmarks.stages import KERNELS, Field
 from benchmarks.timing import in_turns, quartiles
 from idekernels.workloads import STANDARD
@@ -18,20 +16,16 @@ WAY = ("match", "gather", "evidence", "compatibility", "weigh mwf", "compose", "
 
 def main() -> None:
     """Time every kernel on the standard workload and print, or write, its share of the way that mwf takes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeat", type=int, default=21)
-    parser.add_argument("--write", type=Path, help="page whose section `shares` is replaced")
-    options = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--repeat", type=int, default=21, help="rounds")
+    arguments = options.parse_args()
     field = Field(STANDARD)
     runs = {name: lambda kernel=kernel: kernel(field) for name, kernel in KERNELS.items()}
     for run in runs.values():
         run()  # compile, and make what the kernels need
     facts = describe(("idesketch", "numpy", "numba"))
-    table = _table({name: quartiles(times) for name, times in in_turns(runs, options.repeat).items()})
-    text = f"{one_line(facts)} Median of {options.repeat}.\n\n{table}"
-    print(text)
-    if options.write:
-        replace_section(options.write, "shares", text)
+    table = _table({name: quartiles(times) for name, times in in_turns(runs, arguments.repeat).items()})
+    publish({"shares": f"{one_line(facts)} Median of {arguments.repeat}.\n\n{table}"}, arguments.write)
 
 
 def _table(times: dict[str, tuple[float, float, float]]) -> str:

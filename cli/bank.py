@@ -14,7 +14,7 @@ from idekernels.errors import InputError
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.pairs import PairFiles, list_pairs
 
-from .console import progress, say
+from .console import counted, say
 from .options import DIRECTION, PATH, Plane
 
 
@@ -71,13 +71,12 @@ def build(
     settings = BankSettings(patch, overlap, radius, names, weights, direction)
     files = list_pairs(pairs)
     colour = target == "colour" if target else _has_colour(files, settings)
-    with progress() as bar:
-        task = bar.add_task("Reading pairs", total=len(files))
+    with counted("Reading pairs", len(files)) as told:
 
         def images() -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
-            for pair in files:
+            for number, pair in enumerate(files, 1):
                 yield _read(pair, settings, colour)
-                bar.advance(task)
+                told(number, len(files))
 
         write_bank(bank_file, images(), settings, compress=compress)
     say(f"{bank_file}: {len(files)} pairs, {bank_file.stat().st_size / 2**20:.1f} MiB")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
@@ -28,6 +30,14 @@ def progress(*more: ProgressColumn) -> Progress:
         transient=True,
         disable=not err.is_terminal,
     )
+
+
+@contextlib.contextmanager
+def counted(title: str, total: int | None = None) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar as the function of (done, all) that long work calls; ``total`` where it is known before."""
+    with progress() as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda done, count: bar.update(task, completed=done, total=count)
 
 
 def say(text: str) -> None:

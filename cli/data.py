@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from idekernels.errors import InputError
+from idemodel.datasets import LAYOUTS, Layout, Setting, Settings
 
-from .console import complain, progress, say
-from .options import PATH, Size
+from .console import complain, counted, say
+from .options import PATH, Command, Size
 
 
 @click.group()
@@ -35,24 +38,57 @@ def phantom(out: Path, pairs: int, size: tuple[int, int], seed: int, start: int,
         raise InputError(f"{out}: holds pairs already; choose another folder, or --overwrite")
     for side in ("photo", "sketch"):
         (out / side).mkdir(parents=True, exist_ok=True)
-    with progress() as bar:
-        task = bar.add_task("Drawing faces", total=pairs)
-        for pair in drawn:
+    with counted("Drawing faces", pairs) as told:
+        for number, pair in enumerate(drawn, 1):
             write_image(out / "photo" / f"{pair.name}.png", pair.photo)
             write_image(out / "sketch" / f"{pair.name}.png", pair.sketch)
-            bar.advance(task)
+            told(number, pairs)
     say(f"{out}: {pairs} pairs of {size[0]} x {size[1]} pixels, seed {seed}")
 
 
-@data.command(name="import")
-@click.argument("layout", type=click.Choice(["cufs", "cufsf", "fs2k", "pairs"]))
+def _layout_options(command: Command) -> Command:
+    """An option for every setting of the layouts; those of a single layout come first and name it."""
+    takers: dict[str, list[type[Layout]]] = {}
+    for layout in LAYOUTS.values():
+        for name in layout.settings():
+            takers.setdefault(name, []).append(layout)
+    shown = sorted(takers, key=lambda name: len(takers[name]) > 1)
+    for name in reversed(shown):  # the decorator that is applied last is shown first
+        command = _option(name, takers[name])(command)
+    return command
+
+
+def _option(name: str, takers: Sequence[type[Layout]]) -> Callable[[Command], Command]:
+    setting = takers[0].settings()[name]
+    text = setting.help + (f" ({takers[0].name})." if len(takers) == 1 else ".")
+    text += f" [{setting.default}]" if setting.default is not None else ""
+    return click.option(_flag(name), type=_type_of(setting), metavar=setting.metavar, help=text)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _type_of(setting: Setting) -> click.ParamType:
+    if isinstance(setting.values, range):
+        return click.IntRange(setting.values[0], setting.values[-1])
+    return click.Choice(setting.values) if setting.values else click.STRING
+
+
+_IMPORT_HELP = """Bring a data set, as its authors give it (a folder, .zip or .tar), into the pairs folder OUT.
+
+\b
+{layouts}
+
+Run again, it goes on where it stopped. OUT/import.csv says what became of every file.
+""".format(layouts="\n".join(f"{name:{max(map(len, LAYOUTS))}}  {each.about}" for name, each in LAYOUTS.items()))
+
+
+@data.command(name="import", help=_IMPORT_HELP)
+@click.argument("layout", type=click.Choice(tuple(LAYOUTS)))
 @click.argument("src", type=PATH)
 @click.argument("out", type=PATH)
-@click.option("--part", type=click.Choice(["cuhk", "ar", "xm2vts"]), help="Only this part (cufs).")
-@click.option("--style", type=click.IntRange(1, 3), help="Only this style (fs2k).")
-@click.option("--match", help="stem, a regular expression, or a CSV with photo,sketch[,name,split] (pairs). [stem]")
-@click.option("--photos", metavar="DIR", help="Folder of the photos: within SRC, or a folder or archive elsewhere.")
-@click.option("--sketches", metavar="DIR", help="The same for the sketches.")
+@_layout_options
 @click.option("--split", type=PATH, help="CSV with name,split (train or test), names as in import.csv.")
 @click.option("--eyes", type=PATH, help="CSV with file,left_x,left_y,right_x,right_y, files named as in import.csv.")
 @click.option("--size", type=Size(), help="Rows x columns; 250x200 where a layout has a size, else as they are.")
@@ -65,30 +101,22 @@ def import_command(
     size: tuple[int, int] | None,
     **options: Any,
 ) -> int:
-    """Bring a data set, as its authors give it (a folder, .zip or .tar), into the pairs folder OUT.
-
-    \b
-    cufs   CUHK student, AR, XM2VTS: official archives or the aligned release
-    cufsf  FERET photos and their sketches, with point files
-    fs2k   three styles, JSON annotation
-    pairs  two folders, matched by name, pattern or table
-
-    Run again, it goes on where it stopped. OUT/import.csv says what became of every file.
-    """
-    from idemodel.datasets import LAYOUTS, Options, Settings
+    """Bring a data set into the pairs folder OUT; ``options`` are the settings of the layouts, None if not given."""
     from idemodel.datasets.planning import plan_import
     from idemodel.datasets.summary import summary
     from idemodel.datasets.writing import TABLE, write_pairs
 
     given = {name: value for name, value in options.items() if value is not None}
-    foreign = sorted(set(given) - set(LAYOUTS[layout].takes))
+    foreign = sorted(set(given) - set(LAYOUTS[layout].settings()))
     if foreign:
-        raise click.UsageError(f"--{foreign[0]} has no meaning for the layout {layout}")
+        raise click.UsageError(f"{_flag(foreign[0])} has no meaning for the layout {layout}")
     if out.resolve().is_relative_to(src.resolve()):
         raise InputError(f"{out}: lies within {src}; choose a folder outside of what is read")
-    with plan_import(LAYOUTS[layout], src, Options(**given), Settings(size, split, eyes)) as plan, progress() as bar:
-        task = bar.add_task("Importing pairs", total=len(plan.todo))
-        done = write_pairs(plan, out, lambda: bar.advance(task))
+    with (
+        plan_import(replace(LAYOUTS[layout](), **given), src, Settings(size, split, eyes)) as plan,
+        counted("Importing pairs", len(plan.todo)) as told,
+    ):
+        done = write_pairs(plan, out, told)
     for pair in done.broken:
         complain(InputError(f"{pair.name}: {pair.detail}"))
     for line in summary(done):

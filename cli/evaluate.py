@@ -11,13 +11,12 @@ import click
 from idekernels.errors import InputError
 from idemodel.evaluation.report import IMAGES, write_evaluation
 from idemodel.evaluation.scoring import Evaluation, Settings, evaluate
-from idemodel.evaluation.tables import as_json, output_folder, write_csv, write_json
-from idemodel.metrics import DESCRIPTIONS, NETWORK_METRICS, SET_METRICS, NetworkMetric, SetMetric
+from idemodel.evaluation.tables import evaluation_json, output_folder, write_evaluation_csv, write_json
+from idemodel.metrics import DESCRIPTIONS, WITH_WEIGHTS
 
-from .console import note, progress, say
+from .console import counted, note, say
 
-_WITH_WEIGHTS: tuple[NetworkMetric | SetMetric, ...] = (*NETWORK_METRICS.values(), *SET_METRICS.values())
-_WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in _WITH_WEIGHTS)
+_WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in WITH_WEIGHTS.values())
 
 
 def _named(option: str, values: Sequence[str]) -> dict[str, Path]:
@@ -31,6 +30,14 @@ def _named(option: str, values: Sequence[str]) -> dict[str, Path]:
             raise click.UsageError(f"{option} {name}: given twice")
         named[name] = Path(path)
     return named
+
+
+def _methods(first: str, synth: Path, against: Sequence[str]) -> dict[str, Path]:
+    """Name -> folder of the method that is evaluated and of those that it is compared with."""
+    others = _named("--against", against)
+    if first in others:
+        raise click.UsageError(f"--against {first}: SYNTH has this name; give one of them another")
+    return {first: synth, **others}
 
 
 @click.command("evaluate", short_help="Score synthesised images against the true ones.")
@@ -93,25 +100,17 @@ def evaluate_command(
     becomes luma, transparency is laid over white. An image that cannot be read is named, the others are scored, and
     the exit code is 1.
     """
-    first = name or synth.resolve().name or "synthesised"
-    methods = {first: synth}
-    for other, folder in _named("--against", against).items():
-        if other in methods:
-            raise click.UsageError(f"--against {other}: SYNTH has this name; give one of them another")
-        methods[other] = folder
+    methods = _methods(name or synth.resolve().name or "synthesised", synth, against)
     if photos is not None and not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos wants the folder of the photos")
-    chosen = tuple(part.strip() for part in metrics.split(",") if part.strip()) if metrics else ()
+    chosen = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
     settings = Settings(metrics=chosen, weights=_named("--weights", weights), resize=resize, workers=workers)
     folder = output_folder(out)
-    with progress() as bar:
-        task = bar.add_task("Scoring", total=None)
-        evaluation = evaluate(
-            methods, truth, settings, lambda done, count: bar.update(task, completed=done, total=count)
-        )
+    with counted("Scoring") as told:
+        evaluation = evaluate(methods, truth, settings, told)
     write_evaluation(folder / "report.html", evaluation, photos, images)
-    write_json(json_file or folder / "scores.json", as_json(evaluation))
-    write_csv(csv_file or folder / "scores.csv", evaluation)
+    write_json(json_file or folder / "scores.json", evaluation_json(evaluation))
+    write_evaluation_csv(csv_file or folder / "scores.csv", evaluation)
     _show(evaluation)
     say(f"Report: {folder / 'report.html'}")
     return 1 if evaluation.unreadable else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -11,36 +12,71 @@ import click
 
 from .console import complain, note
 
-_COMMANDS = {  # name -> module:attribute; a module is imported when its command is called
-    "doctor": ".doctor:doctor",
-    "demo": ".demo:demo",
-    "data": ".data:data",
-    "align": ".align:align",
-    "bank": ".bank:bank",
-    "coarse": ".coarse:coarse",
-    "train": ".train:train_command",
-    "enhance": ".enhance:enhance",
-    "synth": ".synth:synth",
-    "export": ".export:export",
-    "evaluate": ".evaluate:evaluate_command",
-    "recognise": ".recognise:recognise_command",
+
+@dataclass(frozen=True)
+class Entry:
+    """A command in the list of commands: where it is, as module:attribute, and its one-line help.
+
+    The line stands here as well as in the command's own docstring, so that the list can be shown without importing any
+    command; a test holds the two equal.
+    """
+
+    place: str
+    help: str
+
+
+COMMANDS = {  # in the order of the work
+    "doctor": Entry(
+        ".doctor:doctor", "Show versions, cores, backends and folders; for what is missing, why and what helps."
+    ),
+    "demo": Entry(
+        ".demo:demo", "Draw phantom faces, build a bank of them, sketch others, score the sketches and show them."
+    ),
+    "data": Entry(".data:data", "Pairs folders: photo/NAME.png and sketch/NAME.png."),
+    "align": Entry(
+        ".align:align",
+        "Align photos (files or folders): the eyes to row H/2 and columns 3/8 W and 5/8 W (125, 75, 125 at 250x200).",
+    ),
+    "bank": Entry(".bank:bank", "Patch banks: the photo-sketch pairs that a sketch is made from."),
+    "coarse": Entry(
+        ".coarse:coarse",
+        "Make coarse sketches of photos (files or folders) from a bank, or from several banks as one.",
+    ),
+    "train": Entry(".train:train_command", "Train a generator on a pairs folder and its bank."),
+    "enhance": Entry(".enhance:enhance", "Make fine sketches of coarse ones (files or folders) with a trained MODEL."),
+    "synth": Entry(
+        ".synth:synth",
+        "Sketch photos (files or folders) the whole way, from a bank, or several as one, and a trained model.",
+    ),
+    "export": Entry(".export:export", "Write a MODEL as ONNX: any batch, any size from 16x16 up."),
+    "evaluate": Entry(".evaluate:evaluate_command", "Score synthesised images against the true ones."),
+    "recognise": Entry(".recognise:recognise_command", "Recognise artists' sketches among synthesised ones."),
 }
 
 
 class LazyGroup(click.Group):
-    """A click group whose commands are imported only when they are named or listed."""
+    """A click group whose commands are imported only when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands, in the order of the work."""
-        return list(_COMMANDS)
+        """The names of the commands, in the order of the work."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """The command called ``name``, or None."""
-        if name not in _COMMANDS:
+        """The command called ``name``, imported now, or None."""
+        if name not in COMMANDS:
             return None
-        module, _, attribute = _COMMANDS[name].partition(":")
+        module, _, attribute = COMMANDS[name].place.partition(":")
         command: click.Command = getattr(importlib.import_module(module, __package__), attribute)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table; click's own would import every command for its line."""
+        width = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = [
+            (name, click.Command(name, help=entry.help).get_short_help_str(width)) for name, entry in COMMANDS.items()
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from idemodel.evaluation.recognition import Protocol, as_json, read_people, recognise, write_csv
+from idemodel.evaluation.people import read_people
+from idemodel.evaluation.protocol import Protocol, recognise
 from idemodel.evaluation.report import write_recognition
-from idemodel.evaluation.tables import output_folder, write_json
+from idemodel.evaluation.tables import output_folder, recognition_json, write_json, write_recognition_csv
 
-from .console import progress, say
+from .console import counted, say
 
 
 @click.command("recognise", short_help="Recognise artists' sketches among synthesised ones.")
@@ -45,11 +46,8 @@ def recognise_command(train: str, pairs: str, splits: int, learn: int | None, ou
     learning = read_people(train)
     testing = learning if pairs == train else read_people(pairs)
     folder = output_folder(out) if out is not None else None
-    with progress() as bar:
-        task = bar.add_task("Recognising", total=splits)
-        recognition = recognise(
-            learning, testing, Protocol(splits, learn), lambda done, count: bar.update(task, completed=done)
-        )
+    with counted("Recognising", splits) as told:
+        recognition = recognise(learning, testing, Protocol(splits, learn), told)
     mean, std, best = recognition.mean, recognition.std, recognition.best
     say(
         f"Rank-1 {100 * mean[best - 1]:.2f}% ± {100 * std[best - 1]:.2f} with {best} dimensions, "
@@ -61,6 +59,6 @@ def recognise_command(train: str, pairs: str, splits: int, learn: int | None, ou
     )
     if folder is not None:
         write_recognition(folder / "report.html", recognition)
-        write_json(folder / "recognition.json", as_json(recognition))
-        write_csv(folder / "recognition.csv", recognition)
+        write_json(folder / "recognition.json", recognition_json(recognition))
+        write_recognition_csv(folder / "recognition.csv", recognition)
         say(f"Report: {folder / 'report.html'}")

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 
 from idekernels import BankSettings, CoarseSettings, coarse_sketch, open_bank, prepare, write_bank
-from idekernels.files.atomic import replace_when_done
+from idemodel.evaluation.pages import render, write_page
 from idemodel.files.contact_sheet import contact_sheet
 from idemodel.files.images import write_image
 from idemodel.generator.weights import PHANTOM
@@ -107,8 +106,8 @@ def _show(
     ]
     sheet, page = out / "contact-sheet.png", out / "index.html"
     write_image(sheet, contact_sheet(columns))
-    templates = jinja2.Environment(loader=jinja2.PackageLoader("idemodel.evaluation"), autoescape=True)
-    html = templates.get_template("demo.html.jinja").render(
+    html = render(
+        "demo.html.jinja",
         title="idesketch demo",
         sheet="data:image/png;base64," + base64.b64encode(sheet.read_bytes()).decode(),
         scores=scores,
@@ -116,6 +115,5 @@ def _show(
         faces=len(strangers),
         pairs=pairs,
     )
-    with replace_when_done(page) as partial:
-        partial.write_text(html, encoding="utf-8")
+    write_page(page, html)
     return Demo(scores, len(strangers), sheet, page)

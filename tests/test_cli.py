@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import os
 import shutil
 import signal
@@ -11,13 +12,16 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
+from rich.console import Console
 
+from idecli import console
 from idecli import main as main_module
-from idecli.main import _COMMANDS, idesketch, run
+from idecli.main import COMMANDS, idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey
@@ -337,8 +341,44 @@ def test_a_bank_without_grey_levels_normalises_only_when_told_to(
 
 def test_commands_import_no_command() -> None:
     """What two commands share lies in a file that is no command."""
-    commands = {module.partition(":")[0].lstrip(".") for module in _COMMANDS.values()}
+    commands = {entry.place.partition(":")[0].lstrip(".") for entry in COMMANDS.values()}
     for name in commands:
         tree = ast.parse((Path(main_module.__file__).parent / f"{name}.py").read_text(encoding="utf-8"))
         taken = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level == 1}
         assert not taken & commands, name
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_command_says_of_itself(name: str) -> None:
+    command = idesketch.get_command(click.Context(idesketch), name)
+    assert command is not None and command.name == name
+    assert COMMANDS[name].help == command.get_short_help_str(limit=1000)
+    assert f"\n  {name} " in call("--help").output
+
+
+def test_listing_the_commands_imports_none_of_them() -> None:
+    code = """
+import sys
+from idecli import console
+from idecli.main import COMMANDS, run
+
+assert run(["--help"]) == 0
+commands = {"idecli" + entry.place.partition(":")[0] for entry in COMMANDS.values()}
+heavy = {"torch", "numba", "scipy", "numpy", "h5py", "PIL", "jinja2", "idemodel"}
+print(sorted((commands | heavy) & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_progress_bar_is_a_function_of_done_and_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(console, "err", Console(file=terminal, force_terminal=True, width=80))
+    with pytest.raises(ValueError, match="stop"), console.counted("Working") as told:
+        told(1, 4)
+        told(4, 4)
+        raise ValueError("stop")
+    shown = terminal.getvalue()
+    assert "Working" in shown and "4/4" in shown
+    assert shown.rstrip().endswith("\x1b[2K")  # wiped: an error's one line does not follow a bar

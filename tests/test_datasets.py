@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from dataset_archives import EYES, cufs_archives, cufsf_archive, encoded, face, 
 
 from idecli.data import data
 from idecli.main import run
-from idemodel.datasets import LAYOUTS
+from idemodel.datasets import LAYOUTS, Layout
 from idemodel.datasets.cufs import EXPECTED, official_key
 from idemodel.datasets.cufsf import shot
 from idemodel.files.images import read_colour, read_grey
@@ -290,3 +293,69 @@ def test_the_real_pairs(shared_data: Path, tmp_path: Path, capsys: pytest.Captur
 
 def test_the_command_offers_every_layout() -> None:
     assert data.commands["import"].params[0].type.choices == tuple(LAYOUTS)
+
+
+def test_settings_that_layouts_share_are_told_in_the_same_words() -> None:
+    told: dict[str, set[object]] = {}
+    for layout in LAYOUTS.values():
+        for name, setting in layout.settings().items():
+            told.setdefault(name, set()).add(setting)
+    assert set(told) == {"part", "style", "match", "photos", "sketches"}
+    assert all(len(settings) == 1 for settings in told.values())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_a_layout_is_frozen_and_starts_with_the_defaults_it_tells_of(layout: type[Layout]) -> None:
+    made = layout()
+    assert {name: getattr(made, name) for name in layout.settings()} == {
+        name: setting.default for name, setting in layout.settings().items()
+    }
+    assert made.folders == () and layout.name in LAYOUTS and "\n" not in layout.about
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        made.photos = "elsewhere"
+
+
+NEW_LAYOUT = """
+import sys
+from dataclasses import dataclass
+
+import idemodel.datasets
+from idemodel.datasets.layout import LayoutWithFolders, setting
+from idemodel.datasets.pairs import Pairs
+
+
+@dataclass(frozen=True)
+class Mine(LayoutWithFolders):
+    name = "mine"
+    about = "pictures of my own"
+    only_first: int = setting("Only the first so many", values=range(1, 10), default=9)
+
+    def find(self, source):
+        listing = Pairs().find(source)
+        del listing.pairs[self.only_first:]
+        return listing
+
+
+idemodel.datasets.LAYOUTS = {**idemodel.datasets.LAYOUTS, "mine": Mine}
+from idecli.main import run
+
+run(["data", "import", "--help"])
+sys.exit(run(["data", "import", "mine", *sys.argv[1:]]))
+"""
+
+
+def test_a_new_layout_needs_no_more_than_its_row(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-c",
+        NEW_LAYOUT,
+        str(plain(tmp_path / "in")),
+        str(tmp_path / "out"),
+        "--only-first",
+        "2",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for told in ("{cufs|cufsf|fs2k|pairs|mine}", "mine   pictures of my own", "Only the first so many (mine). [9]"):
+        assert told in done.stdout
+    assert names(tmp_path / "out") == ["0", "1"]

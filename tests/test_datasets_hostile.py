@@ -21,8 +21,8 @@ from PIL import Image
 
 from idecli.main import run
 from idekernels import InputError
-from idemodel.datasets import LAYOUTS, Options, archives, patterns
-from idemodel.datasets.pairs import read_table
+from idemodel.datasets import LAYOUTS, archives, patterns
+from idemodel.datasets.pairs import Pairs, read_table
 from idemodel.datasets.points import read_points
 from idemodel.datasets.sources import Member, open_source
 
@@ -263,7 +263,7 @@ def test_any_annotation_is_listed_or_one_line(tmp_path: Path, text: str) -> None
     folder = unpacked(tmp_path / "in", {"anno_train.json": text.encode("utf-8", "surrogatepass")})
     with open_source(folder) as source:
         try:
-            listing = LAYOUTS["fs2k"].find(source, Options())
+            listing = LAYOUTS["fs2k"]().find(source)
         except InputError as error:
             assert "\n" not in str(error)
         else:
@@ -283,7 +283,7 @@ def test_any_table_is_rows_or_one_line(tmp_path: Path, content: bytes) -> None:
     try:
         rows = read_table(path, ("photo", "sketch"))
         with open_source(unpacked(tmp_path / "in", {"photo/a.png": PICTURE})) as source:
-            pairs = LAYOUTS["pairs"].find(source, Options(match=str(path))).pairs
+            pairs = Pairs(match=str(path)).find(source).pairs
         assert len(pairs) == len(rows) and all(pair.problem for pair in pairs)
     except InputError as error:
         assert "\n" not in str(error)

@@ -6,6 +6,7 @@ import csv
 import json
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -15,9 +16,11 @@ from test_metrics_networks import inception_file, lpips_files  # noqa: F401  fix
 
 from idecli.main import run
 from idekernels.errors import InputError
+from idemodel.evaluation import scorers
 from idemodel.evaluation.scoring import Settings, evaluate
-from idemodel.evaluation.tables import as_json, write_csv, write_json
-from idemodel.metrics import METRICS, frechet_distance, load_inception, load_lpips
+from idemodel.evaluation.tables import evaluation_json, write_evaluation_csv, write_json
+from idemodel.evaluation.workers import in_order
+from idemodel.metrics import METRICS, Metric, frechet_distance, load_inception, load_lpips
 
 SHAPE = (176, 164)
 
@@ -63,8 +66,8 @@ def test_figures_do_not_depend_on_the_number_of_workers(folders, tmp_path):
         result = evaluate(
             {"near": folders / "near", "far": folders / "far"}, folders / "truth", Settings(workers=workers)
         )
-        write_json(tmp_path / f"{workers}.json", as_json(result))
-        write_csv(tmp_path / f"{workers}.csv", result)
+        write_json(tmp_path / f"{workers}.json", evaluation_json(result))
+        write_evaluation_csv(tmp_path / f"{workers}.csv", result)
 
     for suffix in ("json", "csv"):
         files = [(tmp_path / f"{workers}.{suffix}").read_bytes() for workers in (1, 2, 5)]
@@ -333,3 +336,49 @@ def test_importing_loads_no_torch():
         "sys.exit(any(name in sys.modules for name in ('torch', 'torchmetrics', 'matplotlib')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_new_metric_needs_no_more_than_its_row(folders, monkeypatch):
+    darkness = Metric("dark", "Darkness", False, (0.0, 255.0), "mean difference", 1, lambda a, b: float(np.mean(b - a)))
+    monkeypatch.setattr(scorers, "METRICS", {**METRICS, "dark": darkness})
+    monkeypatch.setattr(scorers, "DESCRIPTIONS", {"dark": darkness, **METRICS})
+
+    code = run(["evaluate", str(folders / "near"), str(folders / "truth"), "-o", str(folders / "out"),
+                "--metrics", "ssim,dark"])  # fmt: skip
+
+    assert code == 0
+    content = strict_json(folders / "out" / "scores.json")
+    assert list(content["summary"]) == ["dark", "ssim"]
+    assert content["settings"]["metrics"]["dark"] == {"higher_is_better": False, "source": "mean difference"}
+    assert (folders / "out" / "scores.csv").read_text(encoding="utf-8").startswith("method,name,dark,ssim\n")
+    assert "Darkness" in (folders / "out" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_work_on_threads_keeps_its_order_and_torchs_threads(workers):
+    torch = pytest.importorskip("torch")
+    before, told = torch.get_num_threads(), []
+    barrier = threading.Barrier(workers, timeout=60)  # every thread of the pool takes part
+
+    def work(item):
+        if item < workers:
+            barrier.wait()
+        return item, torch.get_num_threads()
+
+    done = in_order(work, range(6), workers, lambda *progress: told.append(progress))
+
+    assert done == [(item, 1) for item in range(6)]
+    assert told == [(count, 6) for count in range(1, 7)]
+    assert torch.get_num_threads() == before
+
+
+def test_the_first_error_stops_what_has_not_begun():
+    begun = []
+
+    def work(item):
+        begun.append(item)
+        raise InputError("broken")
+
+    with pytest.raises(InputError, match="broken"):
+        in_order(work, range(1000), 1)
+    assert len(begun) < 1000

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -172,3 +175,22 @@ def test_metrics_without_weights_never_load_torch():
         "sys.exit('torch' in sys.modules or 'torchmetrics' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_kind_has_its_view_of_the_table():
+    kinds = (METRICS, idemodel.metrics.NETWORK_METRICS, idemodel.metrics.SET_METRICS)
+    assert [name for kind in kinds for name in kind] == list(DESCRIPTIONS)
+    assert {**kinds[1], **kinds[2]} == idemodel.metrics.WITH_WEIGHTS
+
+
+def test_the_command_and_the_reports_know_no_metric_by_name():
+    """A metric is its module and its row: a name anywhere else would be a third place to change."""
+    root = Path(__file__).parents[1]
+    files = [*(root / "idemodel/evaluation").rglob("*.py"), *(root / "cli").glob("*.py")]
+    assert len(files) > 20
+    for file in files:
+        words = {node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)}
+        assert not words & set(DESCRIPTIONS), file
+    for template in ("report.html.jinja", "page.html.jinja"):
+        text = (root / "idemodel/evaluation/templates" / template).read_text().replace("#sort=ssim:descending", "")
+        assert not {name for name in DESCRIPTIONS if re.search(rf"\b{name}\b", text)}

@@ -14,7 +14,9 @@ from scipy.linalg import subspace_angles
 from test_metrics_all import smooth_image
 
 from idecli.main import run
-from idemodel.evaluation.recognition import Protocol, fit_null_space_lda, rank_one, read_people, recognise
+from idemodel.evaluation.lda import fit_null_space_lda
+from idemodel.evaluation.people import read_people
+from idemodel.evaluation.protocol import Protocol, rank_one, recognise
 
 
 def classes_of(people, each, dimensions, seed, noise=0.3):

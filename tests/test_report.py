@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
+import jinja2
 import numpy as np
 import pytest
 from PIL import Image
 from test_metrics_all import smooth_image
 
 from idemodel.evaluation.charts import BAND, MAX_DOTS, WIDTH, curve, distribution, nice_ticks
-from idemodel.evaluation.recognition import Recognition
+from idemodel.evaluation.pages import render, write_page
+from idemodel.evaluation.protocol import Recognition
 from idemodel.evaluation.report import choose_rows, write_evaluation, write_recognition
 from idemodel.evaluation.scoring import Settings, evaluate
 
@@ -210,3 +213,20 @@ def test_a_curve_of_one_dimension_has_a_place():
 
     assert drawn.line.count(",") == 1 and drawn.outline.count(",") == 2
     assert [tick.label for tick in drawn.y_ticks] == ["0%", "20%", "40%", "60%", "80%", "100%"]
+
+
+def test_pages_escape_values_and_refuse_a_template_without_one(tmp_path):
+    values = {"title": "<b>", "sheet": "data:,", "scores": {"<i>": 0.5}, "variant": "v", "faces": 1, "pairs": 2}
+    html = render("demo.html.jinja", **values)
+    assert "&lt;b&gt;" in html and "<i>" not in html and "0.5000" in html
+    del values["pairs"]
+    with pytest.raises(jinja2.UndefinedError, match="pairs"):
+        render("demo.html.jinja", **values)
+    write_page(tmp_path / "page.html", "caf\xe9 \udcff")
+    assert (tmp_path / "page.html").read_bytes() == b"caf\xc3\xa9 \\udcff"
+
+
+def test_there_is_one_template_environment():
+    root = Path(__file__).parents[1]
+    files = [file for folder in ("idekernels", "idemodel", "cli") for file in (root / folder).rglob("*.py")]
+    assert [file.name for file in files if "import jinja2" in file.read_text()] == ["pages.py"]

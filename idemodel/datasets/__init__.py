@@ -1,28 +1,21 @@
-"""Owns the table of data set layouts and the public names of the import; reads and writes nothing itself."""
+"""The table of data set layouts, a row each, and the public names of the import; reads and writes nothing itself.
+
+A layout is a module of this folder and a row of the table: the command takes names, lines of help, settings and their
+defaults from here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
 
-from idemodel.datasets import cufs, cufsf, fs2k, pairs
-from idemodel.datasets.listing import Listing, Options, Settings
-from idemodel.datasets.sources import Source
+from idemodel.datasets.cufs import Cufs
+from idemodel.datasets.cufsf import Cufsf
+from idemodel.datasets.fs2k import Fs2k
+from idemodel.datasets.layout import Layout, LayoutWithFolders, Setting
+from idemodel.datasets.listing import Settings
+from idemodel.datasets.pairs import Pairs
 
-__all__ = ["LAYOUTS", "Layout", "Options", "Settings"]
+__all__ = ["LAYOUTS", "Layout", "LayoutWithFolders", "Setting", "Settings"]
 
-
-@dataclass(frozen=True)
-class Layout:
-    """How the pairs of a data set are found, and which :class:`Options` change that."""
-
-    find: Callable[[Source, Options], Listing]
-    takes: tuple[str, ...]
-
-
-LAYOUTS = {
-    "cufs": Layout(cufs.find, cufs.TAKES),
-    "cufsf": Layout(cufsf.find, cufsf.TAKES),
-    "fs2k": Layout(fs2k.find, fs2k.TAKES),
-    "pairs": Layout(pairs.find, pairs.TAKES),
-}
+LAYOUTS: Mapping[str, type[Layout]] = MappingProxyType({layout.name: layout for layout in (Cufs, Cufsf, Fs2k, Pairs)})

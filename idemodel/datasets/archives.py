@@ -68,7 +68,7 @@ def unpack(archive: Path, wanted: Callable[[str], bool], folder: Path) -> Unpack
     except InputError:
         raise
     except _DAMAGE as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # this machine's: a full disk
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # a full disk, for one
             raise
         raise InputError(
             f"{archive}: not a whole .zip or .tar archive ({' '.join(str(error).split())[:80]}); fetch it again"

@@ -23,13 +23,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from idemodel.datasets.listing import NOT_ASKED, Listing, Options, Pair
+from idemodel.datasets.layout import LayoutWithFolders, setting
+from idemodel.datasets.listing import NOT_ASKED, Listing, Pair
 from idemodel.datasets.matching import Key, has_word, listed_splits, match, side_of, split_of
 from idemodel.datasets.sources import Member, Source
 
-TAKES = ("part", "photos", "sketches")
 SIZE = (250, 200)
 EXPECTED = {"cuhk": (88, 100), "ar": (80, 43), "xm2vts": (100, 195)}
 
@@ -53,13 +53,22 @@ def official_key(stem: str) -> tuple[str, str] | None:
     return None
 
 
-def find(source: Source, options: Options) -> Listing:
-    """List the pairs of CUFS."""
-    pairs, unused = match(source.members, _key, _side)
-    listed = listed_splits(source.members, _list_key)
-    pairs = [_asked(_with_split(pair, listed), options.part) for pair in pairs]
-    expected = {part: counts for part, counts in EXPECTED.items() if options.part in (None, part)}
-    return Listing(pairs, expected, SIZE, unused)
+@dataclass(frozen=True)
+class Cufs(LayoutWithFolders):
+    """The three parts of CUFS, or one of them."""
+
+    name = "cufs"
+    about = "CUHK student, AR, XM2VTS: official archives or the aligned release"
+
+    part: str | None = setting("Only this part", values=tuple(EXPECTED))
+
+    def find(self, source: Source) -> Listing:
+        """List the pairs of CUFS."""
+        pairs, unused = match(source.members, _key, _side)
+        listed = listed_splits(source.members, _list_key)
+        pairs = [_asked(_with_split(pair, listed), self.part) for pair in pairs]
+        expected = {part: counts for part, counts in EXPECTED.items() if self.part in (None, part)}
+        return Listing(pairs, expected, SIZE, unused)
 
 
 def _key(member: Member) -> Key | None:

@@ -18,13 +18,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from idemodel.datasets.listing import NO_PHOTO, Listing, Options, Pair
+from idemodel.datasets.layout import LayoutWithFolders
+from idemodel.datasets.listing import NO_PHOTO, Listing, Pair
 from idemodel.datasets.matching import Key, listed_splits, match, side_of, split_of
 from idemodel.datasets.sources import PICTURES, TABLES, Member, Source
 
-TAKES = ("photos", "sketches")
 SIZE = (250, 200)
 EXPECTED = {"": (250, 944)}
 
@@ -43,17 +43,24 @@ def shot(stem: str) -> Shot | None:
     return (colour[1], colour[3].lower(), colour[2]) if colour else None
 
 
-def find(source: Source, options: Options) -> Listing:
-    """List the pairs of CUFSF."""
-    wanted = _photo_list(source.members)
-    used, unused = _photos_used(source.members, wanted)
-    truths = {member.stem.lower(): member for member in used if member.suffix in TABLES}
-    pairs, more = match([member for member in used if member.suffix not in TABLES], _key, _side)
-    listed = listed_splits(source.members, _list_key)
-    doubtful = _several(used, wanted)
-    pairs = [_with_points(_told(pair, wanted, doubtful), truths) for pair in pairs]
-    pairs = [pair if pair.split else replace(pair, split=listed.get(pair.name, "")) for pair in pairs]
-    return Listing(pairs, EXPECTED, SIZE, unused + more)
+@dataclass(frozen=True)
+class Cufsf(LayoutWithFolders):
+    """CUFSF's sketches and the FERET photos that they were drawn from."""
+
+    name = "cufsf"
+    about = "FERET photos and their sketches, with point files"
+
+    def find(self, source: Source) -> Listing:
+        """List the pairs of CUFSF."""
+        wanted = _photo_list(source.members)
+        used, unused = _photos_used(source.members, wanted)
+        truths = {member.stem.lower(): member for member in used if member.suffix in TABLES}
+        pairs, more = match([member for member in used if member.suffix not in TABLES], _key, _side)
+        listed = listed_splits(source.members, _list_key)
+        doubtful = _several(used, wanted)
+        pairs = [_with_points(_told(pair, wanted, doubtful), truths) for pair in pairs]
+        pairs = [pair if pair.split else replace(pair, split=listed.get(pair.name, "")) for pair in pairs]
+        return Listing(pairs, EXPECTED, SIZE, unused + more)
 
 
 def _photo_list(members: list[Member]) -> dict[str, tuple[str, Shot]]:

@@ -12,42 +12,52 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from idekernels.errors import InputError
-from idemodel.datasets.listing import BROKEN, NOT_ASKED, SPLITS, UNUSED, Listing, Options, Pair
+from idemodel.datasets.layout import Layout, setting
+from idemodel.datasets.listing import BROKEN, NOT_ASKED, SPLITS, UNUSED, Listing, Pair
 from idemodel.datasets.sources import PICTURES, Member, Source
 
-TAKES = ("style",)
 EXPECTED = {"style1": (357, 619), "style2": (351, 381), "style3": (350, 46)}  # by its authors' table
 
 _NAME = re.compile(r"photo(\d+)/image(\d+)$")
 
 
-def find(source: Source, options: Options) -> Listing:
-    """List the pairs of FS2K.
+@dataclass(frozen=True)
+class Fs2k(Layout):
+    """FS2K's pairs, of all styles or of one."""
 
-    Raises
-    ------
-    InputError
-        No annotation, or one that is not a JSON list.
-    """
-    notes = {split: _annotation(source, split) for split in SPLITS}
-    places = [member for member in notes.values() if member]
-    if not places:
-        raise InputError(f"{source.given}: holds neither anno_train.json nor anno_test.json; give the folder with them")
-    root = PurePosixPath(places[0].name).parent
-    files = {_bare(member.name, root): member for member in reversed(source.members) if member.suffix in PICTURES}
-    pairs = [
-        _pair(entry, split, files, options) for split, member in notes.items() if member for entry in _entries(member)
-    ]
-    pairs = _once(pairs)
-    used = {member.name for pair in pairs for member in (pair.photo, pair.sketch) if member}
-    pictures = (member for member in source.members if member.suffix in PICTURES)
-    unused = [(member.name, UNUSED) for member in pictures if member.name not in used]
-    expected = {style: counts for style, counts in EXPECTED.items() if options.style in (None, int(style[-1]))}
-    return Listing(pairs, expected, None, unused)
+    name = "fs2k"
+    about = "three styles, JSON annotation"
+
+    style: int | None = setting("Only this style", values=range(1, 4))
+
+    def find(self, source: Source) -> Listing:
+        """List the pairs of FS2K.
+
+        Raises
+        ------
+        InputError
+            No annotation, or one that is not a JSON list.
+        """
+        notes = {split: member for split in SPLITS if (member := _annotation(source, split))}
+        if not notes:
+            raise InputError(
+                f"{source.given}: holds neither anno_train.json nor anno_test.json; give the folder with them"
+            )
+        root = PurePosixPath(next(iter(notes.values())).name).parent
+        files = {_bare(member.name, root): member for member in reversed(source.members) if member.suffix in PICTURES}
+        pairs = _once(
+            [_pair(entry, split, files, self.style) for split, member in notes.items() for entry in _entries(member)]
+        )
+        used = {member.name for pair in pairs for member in (pair.photo, pair.sketch) if member}
+        pictures = (member for member in source.members if member.suffix in PICTURES)
+        unused = [(member.name, UNUSED) for member in pictures if member.name not in used]
+        expected = {style: counts for style, counts in EXPECTED.items() if self.style in (None, int(style[-1]))}
+        return Listing(pairs, expected, None, unused)
 
 
 def _annotation(source: Source, split: str) -> Member | None:
@@ -68,7 +78,7 @@ def _entries(member: Member) -> list[Any]:
     return entries
 
 
-def _pair(entry: Any, split: str, files: dict[str, Member], options: Options) -> Pair:
+def _pair(entry: Any, split: str, files: dict[str, Member], asked: int | None) -> Pair:
     name = entry.get("image_name") if isinstance(entry, dict) else None
     style = entry.get("style") if isinstance(entry, dict) else None
     found = _NAME.match(name.replace("\\", "/").lower()) if isinstance(name, str) else None
@@ -80,7 +90,7 @@ def _pair(entry: Any, split: str, files: dict[str, Member], options: Options) ->
     group = f"style{int(style) + 1}"
     photo = files.get(f"photo/photo{found[1]}/image{found[2]}")
     sketch = files.get(f"sketch/sketch{found[1]}/sketch{found[2]}")
-    if options.style not in (None, int(style) + 1):
+    if asked not in (None, int(style) + 1):
         return Pair(stem, photo, sketch, group, split, problem=NOT_ASKED)
     absent = [side for side, member in (("photo", photo), ("sketch", sketch)) if member is None]
     if absent:

@@ -18,21 +18,6 @@ BROKEN = "broken"
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a user may say of an import; every layout names those that it takes.
-
-    part : "cuhk", "ar" or "xm2vts" (cufs); style : 1, 2 or 3 (fs2k); match : "stem", a regular expression, or a CSV
-    file (pairs); photos, sketches : folders within the source, or folders or archives elsewhere.
-    """
-
-    part: str | None = None
-    style: int | None = None
-    match: str = "stem"
-    photos: str | None = None
-    sketches: str | None = None
-
-
-@dataclass(frozen=True)
 class Pair:
     """A pair that a layout knows of, whether or not both pictures are there.
 

@@ -1,4 +1,4 @@
-"""The layout of everybody else: photos in one folder, sketches in another, matched by stem, a pattern, or a CSV table.
+"""The layout of any other data set: photos in one folder, sketches in another, matched by stem, pattern or CSV table.
 
 Which folder is which is told by the words photo and sketch in its name, or by the user. Pictures keep their size (the
 two of a pair must agree) unless point files lie beside them (``NAME.dat``, ``.3pts``, ``.pts``, ``.pos``), or a table
@@ -11,36 +11,44 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from idekernels.errors import InputError
-from idemodel.datasets.listing import BROKEN, SPLITS, TWICE, UNUSED, Listing, Options, Pair
+from idemodel.datasets.layout import LayoutWithFolders, setting
+from idemodel.datasets.listing import BROKEN, SPLITS, TWICE, UNUSED, Listing, Pair
 from idemodel.datasets.matching import Key, match, side_of, split_of
 from idemodel.datasets.patterns import keys
 from idemodel.datasets.sources import PICTURES, TABLES, Member, Source
 
-TAKES = ("match", "photos", "sketches")
 
+@dataclass(frozen=True)
+class Pairs(LayoutWithFolders):
+    """Photos in one folder, sketches in another."""
 
-def find(source: Source, options: Options) -> Listing:
-    """List the pairs of two folders.
+    name = "pairs"
+    about = "two folders, matched by name, pattern or table"
 
-    Raises
-    ------
-    InputError
-        A bad pattern or table.
-    """
-    table = Path(options.match)
-    if table.suffix.lower() == ".csv":
-        return _by_table(source, table)
-    if options.match == "stem":
-        pairs, unused = match(source.members, lambda member: Key(member.stem, "", split_of(member), apart=True))
+    match: str = setting("stem, a regular expression, or a CSV with photo,sketch[,name,split]", default="stem")
+
+    def find(self, source: Source) -> Listing:
+        """List the pairs of two folders.
+
+        Raises
+        ------
+        InputError
+            A bad pattern or table.
+        """
+        table = Path(self.match)
+        if table.suffix.lower() == ".csv":
+            return _by_table(source, table)
+        if self.match == "stem":
+            pairs, unused = match(source.members, lambda member: Key(member.stem, "", split_of(member), apart=True))
+            return Listing(_safe(pairs), unused=unused)
+        members = [member for member in source.members if member.suffix not in TABLES]
+        found = dict(zip(members, keys(self.match, [member.stem for member in members]), strict=True))
+        pairs, unused = match(members, lambda member: _pattern_key(member, found[member]))
         return Listing(_safe(pairs), unused=unused)
-    members = [member for member in source.members if member.suffix not in TABLES]
-    found = dict(zip(members, keys(options.match, [member.stem for member in members]), strict=True))
-    pairs, unused = match(members, lambda member: _pattern_key(member, found[member]))
-    return Listing(_safe(pairs), unused=unused)
 
 
 def _pattern_key(member: Member, key: str | None) -> Key | None:

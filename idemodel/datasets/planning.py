@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from idekernels.errors import InputError
-from idemodel.datasets import Layout
-from idemodel.datasets.listing import BROKEN, NOT_ASKED, SPLITS, Listing, Options, Pair, Settings
+from idemodel.datasets.layout import Layout
+from idemodel.datasets.listing import BROKEN, NOT_ASKED, SPLITS, Listing, Pair, Settings
 from idemodel.datasets.matching import below
 from idemodel.datasets.pairs import read_table
 from idemodel.datasets.sources import PICTURES, Member, Source, open_source
@@ -33,27 +33,26 @@ class Plan:
 
     @property
     def todo(self) -> list[Pair]:
-        """The pairs that nothing stands against."""
+        """The pairs that have no problem: those that are to be written."""
         return [pair for pair in self.listing.pairs if not pair.problem]
 
 
 @contextmanager
-def plan_import(layout: Layout, given: Path, options: Options, settings: Settings) -> Iterator[Plan]:
+def plan_import(layout: Layout, given: Path, settings: Settings) -> Iterator[Plan]:
     """Open a source and find its pairs; what is unpacked is there until this ends.
 
     Raises
     ------
     InputError
-        The source, an option's folder or a table cannot be used, or there is no pair.
+        The source, a folder that the layout was told of, or a table cannot be used, or there is no pair.
     """
     eyes = read_eyes(settings.eyes) if settings.eyes else None
     if eyes and not settings.size:
         settings = replace(settings, size=(250, 200))
     with open_source(given) as source:
-        for side, folder in (("photo", options.photos), ("sketch", options.sketches)):
-            if folder:
-                _name_side(source, side, folder)
-        listing = layout.find(source, options)
+        for side, folder in layout.folders:
+            _name_side(source, side, folder)
+        listing = layout.find(source)
         if settings.split:
             listing = replace(listing, pairs=_split_by_table(listing.pairs, settings.split))
         listing = replace(listing, pairs=_distinct(listing.pairs), unused=listing.unused + source.left_out)

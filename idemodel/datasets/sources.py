@@ -60,7 +60,7 @@ class Member:
         return PurePosixPath(self.name.lower()).parts[:-1]
 
     def text(self) -> str:
-        """What a text file says.
+        """The text of a text file.
 
         Raises
         ------

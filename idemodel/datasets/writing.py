@@ -49,10 +49,11 @@ class Done:
         return [pair for pair in self.pairs if pair.problem == BROKEN]
 
 
-def write_pairs(plan: Plan, out: Path, advance: Callable[[], None] = lambda: None) -> Done:
+def write_pairs(plan: Plan, out: Path, progress: Callable[[int, int], None] | None = None) -> Done:
     """Write every pair of a plan that is not there yet; a bad one is kept with its reason and the rest goes on.
 
-    Pictures are ``out[/split]/photo/NAME.png`` and ``out[/split]/sketch/NAME.png``.
+    Pictures are ``out[/split]/photo/NAME.png`` and ``out[/split]/sketch/NAME.png``. ``progress`` is called with
+    (done, all) after each pair of ``plan.todo``.
 
     Raises
     ------
@@ -62,11 +63,13 @@ def write_pairs(plan: Plan, out: Path, advance: Callable[[], None] = lambda: Non
         ``out`` cannot be written.
     """
     _claim(plan, out)
-    done = Done(plan)
+    done, tried, todo = Done(plan), 0, len(plan.todo)
     for pair in plan.listing.pairs:
         if not pair.problem:
             pair = _import(plan, pair, out, done)
-            advance()
+            tried += 1
+            if progress is not None:
+                progress(tried, todo)
         done.pairs.append(pair)
     _write_table(out, _rows(plan, done.pairs, "imported"))
     return done

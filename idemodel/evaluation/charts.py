@@ -95,23 +95,12 @@ def distribution(
     def place(value: float) -> float:
         return round(MARGIN + (value - low) / (high - low) * (WIDTH - 2 * MARGIN), 2)
 
-    bands = []
-    for index, (method, values) in enumerate(scores.items()):
-        first, middle, third = (place(float(v)) for v in np.quantile(values, [0.25, 0.5, 0.75]))
-        centre = (index + 0.5) * BAND
-        bands.append(
-            Band(
-                method=method,
-                index=index,
-                centre=centre,
-                dots=_swarm(names, values, [place(float(value)) for value in values], centre),
-                quartiles=(first, middle, third),
-                mean=place(float(values.mean())),
-                interval=(place(intervals[method][0]), place(intervals[method][1])),
-            )
-        )
+    bands = tuple(
+        _band(names, method, index, values, intervals[method], place)
+        for index, (method, values) in enumerate(scores.items())
+    )
     axis = len(bands) * BAND
-    return Distribution(WIDTH, axis + AXIS, axis, _labelled(ticks, place), tuple(bands))
+    return Distribution(WIDTH, axis + AXIS, axis, _labelled(ticks, place), bands)
 
 
 def curve(x: Sequence[float], mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Curve:
@@ -149,6 +138,27 @@ def nice_ticks(low: float, high: float, *, whole: bool = False) -> tuple[float, 
     step = max(1.0, step) if whole else step
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     return tuple(index * step for index in range(first, last + 1))
+
+
+def _band(
+    names: Sequence[str],
+    method: str,
+    index: int,
+    values: NDArray[np.float64],
+    interval: tuple[float, float],
+    place: Callable[[float], float],
+) -> Band:
+    first, middle, third = (place(float(v)) for v in np.quantile(values, [0.25, 0.5, 0.75]))
+    centre = (index + 0.5) * BAND
+    return Band(
+        method=method,
+        index=index,
+        centre=centre,
+        dots=_swarm(names, values, [place(float(value)) for value in values], centre),
+        quartiles=(first, middle, third),
+        mean=place(float(values.mean())),
+        interval=(place(interval[0]), place(interval[1])),
+    )
 
 
 def _labelled(ticks: Sequence[float], place: Callable[[float], float]) -> tuple[Tick, ...]:

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from idekernels.errors import InputError
-from idekernels.files.atomic import replace_when_done
 from idemodel.evaluation.charts import MAX_DOTS, Distribution, curve, distribution
-from idemodel.evaluation.recognition import Recognition
+from idemodel.evaluation.pages import render, write_page
+from idemodel.evaluation.protocol import Recognition
 from idemodel.evaluation.scoring import Evaluation
 from idemodel.evaluation.statistics import RESAMPLES, SEED, Comparison
 from idemodel.evaluation.tables import tool_version
@@ -70,31 +69,18 @@ def write_evaluation(
     photo_files = images_by_stem(photos) if photos is not None else {}
     chosen = choose_rows(evaluation, images)
     faces = [_face(evaluation, row, photo_files) for row in chosen]
-    anchors = {row: f"face-{row}" for row in chosen}
-    comparisons = [
-        _comparison(evaluation, other, metric, compared)
-        for other in evaluation.methods[1:]
-        for metric, compared in evaluation.comparison(other).items()
-    ]
-    html = _template("report.html.jinja").render(
-        title=f"Scores of {', '.join(evaluation.methods[:4])}",
-        tool=f"idesketch {tool_version()}",
-        count=len(evaluation.names),
-        truth=str(evaluation.truth),
-        notes=_notes(evaluation),
-        interval=f"percentile bootstrap, {RESAMPLES:,} resamples, seed {SEED}",
-        methods=evaluation.methods,
-        metrics=evaluation.metrics,
-        columns=(*evaluation.metrics, *evaluation.set_metrics),
+    html = render(
+        "report.html.jinja",
+        **_heading(evaluation),
         summary=_summary(evaluation),
-        comparisons=comparisons,
+        comparisons=_comparisons(evaluation),
         charts=_charts(evaluation),
         dots_limited=MAX_DOTS if len(evaluation.names) > MAX_DOTS else 0,
-        rows=_rows(evaluation, anchors),
+        rows=_rows(evaluation, {row: f"face-{row}" for row in chosen}),
         faces=faces,
         faces_note=_faces_note(len(faces), len(evaluation.names), evaluation.metrics),
     )
-    _write(path, html)
+    write_page(path, html)
 
 
 def write_recognition(path: str | os.PathLike[str], recognition: Recognition) -> None:
@@ -111,7 +97,8 @@ def write_recognition(path: str | os.PathLike[str], recognition: Recognition) ->
         rate, deviation = mean[dimension - 1], std[dimension - 1]
         return {"dimension": dimension, "rate": f"{100 * rate:.2f}%", "std": f"{100 * deviation:.2f}"}
 
-    html = _template("recognition.html.jinja").render(
+    html = render(
+        "recognition.html.jinja",
         title=f"Recognition of {recognition.identified} people",
         tool=f"idesketch {tool_version()}",
         best=figures(recognition.best),
@@ -127,7 +114,7 @@ def write_recognition(path: str | os.PathLike[str], recognition: Recognition) ->
         probes=str(recognition.pairs[1]),
         same_people=recognition.same_people,
     )
-    _write(path, html)
+    write_page(path, html)
 
 
 def choose_rows(evaluation: Evaluation, images: int) -> list[int]:
@@ -144,20 +131,19 @@ def choose_rows(evaluation: Evaluation, images: int) -> list[int]:
     return sorted({int(ranked[round(at)]) for at in np.linspace(0, count - 1, images)})
 
 
-def _template(name: str) -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("idemodel.evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(name)
-
-
-def _write(path: str | os.PathLike[str], html: str) -> None:
-    with replace_when_done(path) as partial:
-        partial.write_text(html, encoding="utf-8", errors="backslashreplace")
+def _heading(evaluation: Evaluation) -> dict[str, Any]:
+    """What was scored, by which tool, and how: everything of the page but the figures and the images."""
+    return {
+        "title": f"Scores of {', '.join(evaluation.methods[:4])}",
+        "tool": f"idesketch {tool_version()}",
+        "count": len(evaluation.names),
+        "truth": str(evaluation.truth),
+        "notes": _notes(evaluation),
+        "interval": f"percentile bootstrap, {RESAMPLES:,} resamples, seed {SEED}",
+        "methods": evaluation.methods,
+        "metrics": evaluation.metrics,
+        "columns": (*evaluation.metrics, *evaluation.set_metrics),
+    }
 
 
 def _notes(evaluation: Evaluation) -> list[str]:
@@ -197,6 +183,14 @@ def _summary(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 def _is_best(value: float, values: Sequence[float], metric: Description) -> bool:
     return len(values) > 1 and value == (max(values) if metric.higher_is_better else min(values))
+
+
+def _comparisons(evaluation: Evaluation) -> list[dict[str, Any]]:
+    return [
+        _comparison(evaluation, other, metric, compared)
+        for other in evaluation.methods[1:]
+        for metric, compared in evaluation.comparison(other).items()
+    ]
 
 
 def _comparison(evaluation: Evaluation, other: str, metric: str, compared: Comparison) -> dict[str, Any]:

@@ -1,40 +1,21 @@
-"""Scores of folders of synthesised images against a folder of truths; owns pairing and checks, no metric."""
+"""Scores of folders of synthesised images against a folder of truths: what is asked, the result, the way between."""
 
 from __future__ import annotations
 
-import math
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from idekernels.errors import InputError
+from idemodel.evaluation.pairing import Check, Pairing, Row, check_row, pair_folders, refuse_mismatches
+from idemodel.evaluation.scorers import Scorers
 from idemodel.evaluation.statistics import Comparison, Summary, compare, summarise
-from idemodel.files.images import read_grey
-from idemodel.files.pairs import images_by_stem
-from idemodel.generator.threads import torch_threads_kept
-from idemodel.metrics import (
-    DESCRIPTIONS,
-    METRICS,
-    NETWORK_METRICS,
-    SET_METRICS,
-    Description,
-    NetworkMetric,
-    SetMetric,
-)
-from idemodel.metrics.arguments import Grey, shape_text
-from idemodel.metrics.kinds import Features, PairScore
-
-Progress = Callable[[int, int], None]  # done, of all
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
+from idemodel.evaluation.workers import Progress, in_order
+from idemodel.metrics import Description
 
 
 @dataclass(frozen=True)
@@ -129,26 +110,13 @@ def evaluate(
     chosen = settings or Settings()
     if not methods:
         raise InputError("nothing to evaluate: no folder of synthesised images was given")
-    scorers = _load_scorers(chosen)
-    files = {name: images_by_stem(folder) for name, folder in methods.items()}
-    truths = images_by_stem(truth)
-    names = sorted(truths.keys() & set.intersection(*(set(stems) for stems in files.values())))
-    if not names:
-        first = next(iter(methods.values()))
-        raise InputError(f"{first}: no image has a partner in {truth}; partners have the same name up to the suffix")
-    rows = [_Row(name, {method: files[method][name] for method in methods}, truths[name]) for name in names]
-    checks = _in_order(_check, rows, chosen.workers, None)
-    unreadable = tuple(line for check in checks for line in check.unreadable)
-    readable = [(row, check) for row, check in zip(rows, checks, strict=True) if not check.unreadable]
-    if not readable:
-        raise InputError(f"{unreadable[0]}; no pair is left to score")
-    _refuse_sizes([check for _, check in readable], chosen, scorers)
-    _refuse_small_sets(len(readable), scorers)
-    with torch_threads_kept():
-        scored = _in_order(scorers.score, [row for row, _ in readable], chosen.workers, progress)
-    names = [row.name for row, _ in readable]
+    scorers = Scorers.load(chosen.metrics, chosen.weights)
+    pairing = pair_folders(methods, truth)
+    checks = in_order(check_row, pairing.rows, chosen.workers)
+    rows = _readable(pairing, checks, chosen, scorers)
+    scored = in_order(scorers.score, rows, chosen.workers, progress)
     return Evaluation(
-        names=tuple(names),
+        names=tuple(row.name for row in rows),
         methods=tuple(methods),
         metrics=scorers.metrics,
         set_metrics=scorers.set_metrics,
@@ -156,191 +124,21 @@ def evaluate(
         set_scores={method: scorers.score_sets(method, scored) for method in methods},
         folders=dict(methods),
         truth=truth,
-        files={**files, "": truths},
-        alone=_alone({**{folder: set(files[name]) for name, folder in methods.items()}, truth: set(truths)}),
-        unreadable=unreadable,
-        resized=tuple(row.name for row, check in readable if check.mismatches),
+        files=pairing.files,
+        alone=pairing.alone,
+        unreadable=tuple(line for check in checks for line in check.unreadable),
+        resized=tuple(row.name for row, check in zip(pairing.rows, checks, strict=True) if check.mismatches),
         weights=dict(chosen.weights),
     )
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One image: its name, each method's file and the truth's."""
-
-    name: str
-    files: Mapping[str, Path]
-    truth: Path
-
-
-@dataclass(frozen=True)
-class _Check:
-    """What is wrong with a row: files that cannot be read, sizes that differ; and its truth's size."""
-
-    unreadable: tuple[str, ...]
-    mismatches: tuple[str, ...]
-    truth: Path
-    size: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class _Scored:
-    scores: Mapping[str, tuple[float, ...]]
-    features: Mapping[str, tuple[Features, ...]]  # of the methods and, under "", of the truth
-
-
-@dataclass(frozen=True)
-class _Scorers:
-    """The chosen metrics, their networks loaded."""
-
-    metrics: tuple[Description, ...]
-    functions: tuple[PairScore, ...]
-    set_metrics: tuple[Description, ...]
-    features: tuple[Callable[[Grey], Features], ...]
-
-    def score(self, row: _Row) -> _Scored:
-        truth = read_grey(row.truth)
-        images = {method: _fit(read_grey(file), truth) for method, file in row.files.items()}
-        scores = {
-            method: tuple(
-                _finite(function(image, truth), metric.label, row.files[method])
-                for metric, function in zip(self.metrics, self.functions, strict=True)
-            )
-            for method, image in images.items()
-        }
-        features = {
-            method: tuple(features(image) for features in self.features)
-            for method, image in {**images, "": truth}.items()
-        }
-        return _Scored(scores, features)
-
-    def score_sets(self, method: str, scored: Sequence[_Scored]) -> dict[str, float]:
-        return {
-            metric.name: SET_METRICS[metric.name].compare(
-                np.stack([row.features[method][index] for row in scored]),
-                np.stack([row.features[""][index] for row in scored]),
-            )
-            for index, metric in enumerate(self.set_metrics)
-        }
-
-
-def _load_scorers(settings: Settings) -> _Scorers:
-    with_weights: dict[str, NetworkMetric | SetMetric] = {**NETWORK_METRICS, **SET_METRICS}
-    keys = {metric.weights: name for name, metric in with_weights.items()}
-    for key in settings.weights:
-        if key not in keys:
-            raise InputError(f"--weights {key}=FILE: no metric has such weights; known are {', '.join(keys)}")
-    names = settings.metrics or (*METRICS, *(keys[key] for key in keys if key in settings.weights))
-    for name in names:
-        if name not in DESCRIPTIONS:
-            raise InputError(f"{name}: no such metric; choose from {', '.join(DESCRIPTIONS)}")
-        if name in with_weights and with_weights[name].weights not in settings.weights:
-            metric = with_weights[name]
-            raise InputError(f"{name}: needs --weights {metric.weights}=FILE; wanted is {metric.wanted}")
-    ordered = [name for name in DESCRIPTIONS if name in names]
-    functions: dict[str, PairScore] = {name: METRICS[name].function for name in ordered if name in METRICS}
-    for name, network in NETWORK_METRICS.items():
-        if name in ordered:
-            functions[name] = network.load(settings.weights[network.weights])
-    sets = [SET_METRICS[name] for name in ordered if name in SET_METRICS]
-    return _Scorers(
-        metrics=tuple(DESCRIPTIONS[name] for name in functions),
-        functions=tuple(functions.values()),
-        set_metrics=tuple(sets),
-        features=tuple(metric.load(settings.weights[metric.weights]) for metric in sets),
-    )
-
-
-def _check(row: _Row) -> _Check:
-    sizes: dict[Path, tuple[int, ...]] = {}
-    unreadable: list[str] = []
-    for file in (*row.files.values(), row.truth):
-        size_or_error = _size(file)
-        if isinstance(size_or_error, str):
-            unreadable.append(size_or_error)
-        else:
-            sizes[file] = size_or_error
-    if unreadable:
-        return _Check(tuple(unreadable), (), row.truth, ())
-    size = sizes[row.truth]
-    text = shape_text(size)
-    mismatches = [
-        f"{file}: is {shape_text(sizes[file])} but its truth is {text}"
-        for file in row.files.values()
-        if sizes[file] != size
-    ]
-    return _Check((), tuple(mismatches), row.truth, size)
-
-
-def _size(file: Path) -> tuple[int, ...] | str:
-    """The size of an image, or in words why it cannot be read."""
-    try:
-        return read_grey(file).shape
-    except InputError as error:
-        return str(error)
-
-
-def _refuse_sizes(checks: Sequence[_Check], settings: Settings, scorers: _Scorers) -> None:
-    mismatches = [line for check in checks for line in check.mismatches]
-    if mismatches and not settings.resize:
-        more = f" (and {len(mismatches) - 1} more)" if len(mismatches) > 1 else ""
-        raise InputError(f"{mismatches[0]}{more}; --resize scales the synthesised images to their truths")
-    for check in checks:
-        for metric in scorers.metrics:
-            if min(check.size) < metric.minimum:
-                left = [known.name for known in scorers.metrics if known.minimum <= min(check.size)]
-                remedy = f"leave it out: --metrics {','.join(left)}" if left else "it cannot be scored"
-                size = shape_text(check.size)
-                raise InputError(
-                    f"{check.truth}: {size} is too small for {metric.label}, which needs "
-                    f"{metric.minimum} x {metric.minimum}; {remedy}"
-                )
-
-
-def _refuse_small_sets(count: int, scorers: _Scorers) -> None:
-    for metric in scorers.set_metrics:
-        if count < 2:
-            raise InputError(f"{metric.label}: compares sets and needs at least two pairs, not {count}")
-
-
-def _fit(image: Grey, truth: Grey) -> Grey:
-    if image.shape == truth.shape:
-        return image
-    size = (truth.shape[1], truth.shape[0])
-    return np.array(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-
-
-def _finite(score: float, label: str, file: Path) -> float:
-    if not math.isfinite(score):
-        raise InputError(f"{file}: {label} is not a finite number; is its weights file the right one?")
-    return score
-
-
-def _alone(stems: Mapping[Path, set[str]]) -> tuple[tuple[str, tuple[Path, ...]], ...]:
-    """Every name that some folder lacks, with the folders that lack it."""
-    everything = sorted(set.union(*stems.values()))
-    lacking = ((name, tuple(folder for folder in stems if name not in stems[folder])) for name in everything)
-    return tuple((name, folders) for name, folders in lacking if folders)
-
-
-def _in_order(
-    function: Callable[[_Item], _Result], items: Sequence[_Item], workers: int, progress: Progress | None
-) -> list[_Result]:
-    """Map over threads; results in the items' order; an error or an interruption drops what has not begun."""
-    pool = ThreadPoolExecutor(max_workers=max(1, workers), initializer=_single_threaded_torch)
-    results: list[_Result] = []
-    try:
-        for result in pool.map(function, items):
-            results.append(result)
-            if progress is not None:
-                progress(len(results), len(items))
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-    return results
-
-
-def _single_threaded_torch() -> None:
-    """One torch thread in this thread, if torch is loaded: sums are taken in one order, whoever works."""
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
+def _readable(pairing: Pairing, checks: Sequence[Check], settings: Settings, scorers: Scorers) -> list[Row]:
+    """The rows whose files can be read; InputError where there is none, or one that must not be scored."""
+    rows = [row for row, check in zip(pairing.rows, checks, strict=True) if not check.unreadable]
+    if not rows:
+        raise InputError(f"{checks[0].unreadable[0]}; no pair is left to score")
+    readable = [check for check in checks if not check.unreadable]
+    if not settings.resize:
+        refuse_mismatches(readable)
+    scorers.refuse(readable)
+    return rows

@@ -1,4 +1,4 @@
-"""An evaluation as files: JSON for programs, CSV for spreadsheets; no figure is computed here."""
+"""Evaluations and recognition experiments as files: JSON for programs, CSV for spreadsheets; computes no figure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from idekernels.files.atomic import replace_when_done
+from idemodel.evaluation.protocol import Recognition
 from idemodel.evaluation.scoring import Evaluation
 from idemodel.evaluation.statistics import LEVEL, RESAMPLES, SEED
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
+def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
     """The evaluation as plain dictionaries and lists, all numbers finite.
 
     ``summary``: metric -> mean, std, ci95 (metrics of the whole set: value). ``images``: one entry an image,
@@ -41,6 +44,29 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
     return content
 
 
+def recognition_json(recognition: Recognition) -> dict[str, Any]:
+    """The experiment as plain dictionaries and lists: rates by dimension, each split's, and the settings."""
+    mean, std = recognition.mean, recognition.std
+
+    def figures(dimension: int) -> dict[str, float]:
+        return {"dimensions": dimension, "mean": float(mean[dimension - 1]), "std": float(std[dimension - 1])}
+
+    return {
+        "best": figures(recognition.best),
+        "rank1": [figures(dimension) for dimension in range(1, mean.size + 1)],
+        "splits": recognition.rates.tolist(),
+        "settings": {
+            "method": "null-space LDA, Euclidean nearest neighbour",
+            "learned": recognition.learned,
+            "identified": recognition.identified,
+            "seed": recognition.seed,
+            "train": [str(folder) for folder in recognition.train],
+            "pairs": [str(folder) for folder in recognition.pairs],
+            "same_people": recognition.same_people,
+        },
+    }
+
+
 def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
     """Write JSON that any reader takes: ASCII, no NaN, whole or not at all.
 
@@ -56,7 +82,7 @@ def write_json(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
         partial.write_text(text + "\n", encoding="ascii")
 
 
-def write_csv(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
+def write_evaluation_csv(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
     """Write one line for each method and image: method, name, a column for each metric."""
     header = ["method", "name", *(metric.name for metric in evaluation.metrics)]
     lines = [
@@ -65,6 +91,13 @@ def write_csv(path: str | os.PathLike[str], evaluation: Evaluation) -> None:
         for name, row in zip(evaluation.names, evaluation.scores[method], strict=True)
     ]
     write_table(path, header, lines)
+
+
+def write_recognition_csv(path: str | os.PathLike[str], recognition: Recognition) -> None:
+    """Write one line for each number of dimensions: mean, deviation, and every split's rate."""
+    header = ["dimensions", "mean", "std", *(f"split_{split + 1}" for split in range(len(recognition.rates)))]
+    figures = np.column_stack([recognition.mean, recognition.std, recognition.rates.T])
+    write_table(path, header, [[row + 1, *map(float, line)] for row, line in enumerate(figures)])
 
 
 def write_table(path: str | os.PathLike[str], header: list[str], lines: list[list[Any]]) -> None:

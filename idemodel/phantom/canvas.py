@@ -1,4 +1,4 @@
-"""Owns the layered surface of a portrait (albedo, relief, strands); knows not what the layers show."""
+"""Owns the layered surface of a portrait (albedo, relief, strands); does not know what the layers show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Owns the lottery of traits: how often each occurs and how they go together; knows nothing of drawing."""
+"""Owns the random choice of traits: how often each occurs and how they go together; knows nothing of drawing."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _jitter(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
 
 
 def _around(rng: np.random.Generator, mean: float, spread: float) -> float:
-    """A normal draw cut at two deviations, so that no trait turns monstrous."""
+    """A normal draw clipped at two deviations, so that no trait is extreme."""
     return mean + spread * float(np.clip(rng.standard_normal(), -2, 2))
 
 

@@ -1,4 +1,4 @@
-"""Owns the hair of the head: silhouettes, hairlines, flow of the strands; knows not of light or pencil."""
+"""Owns the hair of the head: silhouettes, hairlines, flow of the strands; knows nothing of light or pencil."""
 
 from __future__ import annotations
 

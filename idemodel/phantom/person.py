@@ -1,4 +1,4 @@
-"""Owns who is drawn: the traits of one phantom, its dress and light; knows nothing of the lottery.
+"""Owns who is drawn: the traits of one phantom, its dress and light; knows nothing of how traits are chosen.
 
 Lengths are in face units (1 is the distance between the eyes: 50 pixels at 250 x 200), colours sRGB
 in [0, 1].

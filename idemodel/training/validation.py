@@ -15,7 +15,7 @@ from idemodel.files.contact_sheet import contact_sheet
 from idemodel.files.tensors import as_images, as_planes
 from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.network import MLAConfig, MLANet
-from idemodel.metrics.table import METRICS
+from idemodel.metrics import METRICS
 from idemodel.training.data import Faces
 
 SCORES = ("ssim", "fsim", "scoot")  # their mean chooses the best generator

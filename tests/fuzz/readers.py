@@ -45,7 +45,7 @@ def sketch_array(image: Any) -> Any:
 
 def _people(path: Path) -> Any:
     """The file is a photo of somebody to be recognised."""
-    from idemodel.evaluation.recognition import read_people
+    from idemodel.evaluation.people import read_people
 
     _beside(path, "sketch/a.png", "photo/b.png", "sketch/b.png")
     return read_people(str(path.parent.parent))

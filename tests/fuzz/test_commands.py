@@ -92,7 +92,7 @@ def test_every_command_has_its_hostile_input() -> None:
     from idecli import main
 
     without_input = {"doctor"}
-    assert {name.split()[0] for name in COMMANDS} == set(main._COMMANDS) - without_input
+    assert {name.split()[0] for name in COMMANDS} == set(main.COMMANDS) - without_input
 
 
 @pytest.mark.parametrize("writers", [2, 8])

@@ -1,0 +1,106 @@
+"""Which images of several folders belong together, and whether they can be read and are of one size; scores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from idekernels.errors import InputError
+from idemodel.files.images import read_grey
+from idemodel.files.pairs import images_by_stem
+from idemodel.files.shapes import shape_text
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image: its name, each method's file and the truth's."""
+
+    name: str
+    files: Mapping[str, Path]
+    truth: Path
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The images of all folders: by method (``""`` is the truth) and name, and those that every folder has.
+
+    ``alone`` holds each name that some folder lacks, with the folders that lack it.
+    """
+
+    files: Mapping[str, Mapping[str, Path]]
+    rows: tuple[Row, ...]
+    alone: tuple[tuple[str, tuple[Path, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What is wrong with a row: files that cannot be read, sizes that differ; and its truth's size (rows, columns)."""
+
+    unreadable: tuple[str, ...]
+    mismatches: tuple[str, ...]
+    truth: Path
+    size: tuple[int, ...]
+
+
+def pair_folders(methods: Mapping[str, Path], truth: Path) -> Pairing:
+    """Find the images that the truth's folder and every method's folder have, by name without suffix.
+
+    Raises
+    ------
+    InputError
+        A folder is missing, or no image has a partner.
+    """
+    files = {name: images_by_stem(folder) for name, folder in methods.items()}
+    truths = images_by_stem(truth)
+    names = sorted(truths.keys() & set.intersection(*(set(stems) for stems in files.values())))
+    if not names:
+        first = next(iter(methods.values()))
+        raise InputError(f"{first}: no image has a partner in {truth}; partners have the same name up to the suffix")
+    rows = tuple(Row(name, {method: files[method][name] for method in methods}, truths[name]) for name in names)
+    stems = {folder: set(files[name]) for name, folder in methods.items()}
+    return Pairing({**files, "": truths}, rows, _alone({**stems, truth: set(truths)}))
+
+
+def check_row(row: Row) -> Check:
+    """Read the files of a row and say what is wrong with them."""
+    sizes: dict[Path, tuple[int, ...]] = {}
+    unreadable: list[str] = []
+    for file in (*row.files.values(), row.truth):
+        size_or_error = _size(file)
+        if isinstance(size_or_error, str):
+            unreadable.append(size_or_error)
+        else:
+            sizes[file] = size_or_error
+    if unreadable:
+        return Check(tuple(unreadable), (), row.truth, ())
+    size = sizes[row.truth]
+    text = shape_text(size)
+    mismatches = [
+        f"{file}: is {shape_text(sizes[file])} but its truth is {text}"
+        for file in row.files.values()
+        if sizes[file] != size
+    ]
+    return Check((), tuple(mismatches), row.truth, size)
+
+
+def refuse_mismatches(checks: Sequence[Check]) -> None:
+    """InputError where an image differs from its truth in size."""
+    mismatches = [line for check in checks for line in check.mismatches]
+    if mismatches:
+        more = f" (and {len(mismatches) - 1} more)" if len(mismatches) > 1 else ""
+        raise InputError(f"{mismatches[0]}{more}; --resize scales the synthesised images to their truths")
+
+
+def _size(file: Path) -> tuple[int, ...] | str:
+    """The size of an image, or in words why it cannot be read."""
+    try:
+        return read_grey(file).shape
+    except InputError as error:
+        return str(error)
+
+
+def _alone(stems: Mapping[Path, set[str]]) -> tuple[tuple[str, tuple[Path, ...]], ...]:
+    everything = sorted(set.union(*stems.values()))
+    lacking = ((name, tuple(folder for folder in stems if name not in stems[folder])) for name in everything)
+    return tuple((name, folders) for name, folders in lacking if folders)

@@ -396,7 +396,7 @@ def test_the_first_variant_that_fits_is_launched(
 ) -> None:
     """By batch, settings and capability; nothing but its row in the table tells matching of it."""
     how = BankSettings(6, 3, 2, ("intensity", "dog")[:planes], (1,) * planes)
-    bank = bank_of(4, (17, 15), how)
+    bank = bank_of(6, (17, 15), how)
     device = EmulatedDevice()
     device.limits = replace(device.limits, capability=capability)
     with devices.use(device):

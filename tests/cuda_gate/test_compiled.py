@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import numba_cuda
@@ -12,7 +13,7 @@ from cuda.bindings import nvrtc
 from numba import cuda, types
 
 from benchmarks.toolchain import ARCHITECTURES, Compiled, assemble, compile_entry, cuda_ptx, numba_ptx, tool
-from idekernels.backends.cuda import catalogue
+from idekernels.backends.cuda import catalogue, device
 from idekernels.backends.cuda.catalogue import CudaEntry, Entry
 
 SETTINGS = (
@@ -139,3 +140,12 @@ def test_cuda_cpp_that_must_not_pass(architecture: int, source: str, told: str) 
 def test_what_does_not_compile_says_why() -> None:
     with pytest.raises(ValueError, match='identifier "nothing" is undefined'):
         cuda_ptx('extern "C" __global__ void broken() { nothing(); }', (), 75)
+
+
+def test_few_blocks_are_no_users_business() -> None:
+    """As in tests/test_cuda_device.py, with numba-cuda, whose warning is another class than Numba's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        device.configure(cuda.jit(tenth), (12, 1, 1), (32, 1, 1), 0)
+        with pytest.raises(Warning, match="Grid size 11"):
+            cuda.jit(tenth)[(11, 1, 1), (32, 1, 1), 0]

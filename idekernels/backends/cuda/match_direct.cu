@@ -1,17 +1,17 @@
 // Exact patch matching by direct comparison: the K nearest bank patches of every query patch, in a window around it.
 //
-// A warp owns ROWS patches that stand one above the other. Its lanes take shifts of the search window, SHIFTS neighbours
-// along a row each, in all images of a tile; a pixel row is compared once and counts for every patch of the warp that
-// covers it, so that overlapping patches share their squared differences. Four pixels are one instruction: |a - b| on
-// packed bytes, then a dot product with itself (__dp4a). The nearest are kept sorted across the lanes, in registers, and
-// change by warp shuffles (nearest.cuh).
+// A warp owns ROWS patches that stand one above the other. Its lanes take shifts of the search window, SHIFTS
+// neighbours along a row each, in all images of a tile; a pixel row is compared once and counts for every patch of the
+// warp that covers it, so that overlapping patches share their squared differences. Four pixels are one instruction:
+// |a - b| on packed bytes, then a dot product with itself (__dp4a). The nearest are kept sorted across the lanes, in
+// registers, and change by warp shuffles (nearest.cuh).
 //
 // After common.cuh, nearest.cuh and pixels.cuh (variants.py puts the files together). Compiled anew for every setting:
-// PATCH, STEP, RADIUS, PLANES, KEPT (K), HEIGHT, WIDTH, PITCH, UNIT (1 if the only plane's weight is 1), and the geometry
-// that variants.py chooses: ROWS and COLUMNS (patches of a block down and across; a warp a column), IMAGES (of a tile),
-// BAND (vertical shifts that a tile serves), TILED (0: the window is read from global memory, for settings whose tile fits
-// into no shared memory), SHIFTS (4: the bytes of a word), WARPS_PER_SM (so many must be able to be resident, which bounds
-// the registers).
+// PATCH, STEP, RADIUS, PLANES, KEPT (K), HEIGHT, WIDTH, PITCH, UNIT (1 if the only plane's weight is 1), and the
+// geometry that variants.py chooses: ROWS and COLUMNS (patches of a block down and across; a warp a column), IMAGES
+// (of a tile), BAND (vertical shifts that a tile serves), TILED (0: the window is read from global memory, for
+// settings whose tile fits into no shared memory), SHIFTS (4: the bytes of a word), WARPS_PER_SM (so many must be able
+// to be resident, which bounds the registers).
 
 constexpr int SIDE = 2 * RADIUS + 1;               // shifts along an axis
 constexpr int GROUPS = (SIDE + SHIFTS - 1) / SHIFTS;
@@ -97,7 +97,7 @@ match_direct(const uint8* bank, int images, const uint8* query, const int* rows,
 #endif
             const int jobs = count * BAND * GROUPS;
             for (int start = 0; start < jobs; start += LANES) {
-                const int job = min(start + lane, jobs - 1);  // no lane leaves: all take part in the shuffles at the end
+                const int job = min(start + lane, jobs - 1);  // no lane leaves: the shuffles need all
                 const int group = job % GROUPS, down = job / GROUPS % BAND, image = job / GROUPS / BAND;
                 const int dy = band + down, dx = SHIFTS * group - RADIUS;
                 uint32 run[SHIFTS], total[ROWS][SHIFTS];

@@ -1,8 +1,9 @@
 // The K nearest patches of one query, kept by a whole warp in registers.
 //
-// Entry e lies in slot e / LANES of lane e % LANES, ascending by (distance, place): ties go to the lower place, so that no
-// order of work changes a result. Place is uint32 (within a block of the bank) or int64 (within the whole bank). All member
-// functions but ``accepts`` are called by all lanes of the warp together. Macros: KEPT (K), LANES, WORST.
+// Entry e lies in slot e / LANES of lane e % LANES, ascending by (distance, place): ties go to the lower place, so
+// that no order of work changes a result. Place is uint32 (within a block of the bank) or int64 (within the whole
+// bank). All member functions but ``accepts`` are called by all lanes of the warp together. Macros: KEPT (K), LANES,
+// WORST.
 
 constexpr int SLOTS = (KEPT + LANES - 1) / LANES;  // entries of a lane
 

@@ -91,8 +91,8 @@ def compatibility_kernel(k: int, patch: int, channels: int) -> Any:
     """Overlap tables of every edge; blocks (E, B).
 
     targets (B, N, K, C, P, P) uint8, edges (E, 2) int32, nodes, shifts (E, 2) int32, pixels down and across. Written:
-    own, other, cross (B, E, K, K) float32. Threads take pairs of candidates by number: those of ``own`` with i >= j (the
-    table is symmetric), those of ``other`` likewise, then all of ``cross``.
+    own, other, cross (B, E, K, K) float32. Threads take pairs of candidates by number: those of ``own`` with i >= j
+    (the table is symmetric), those of ``other`` likewise, then all of ``cross``.
     """
     half = k * (k + 1) // 2
     pairs = 2 * half + k * k

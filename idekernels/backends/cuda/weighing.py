@@ -18,10 +18,10 @@ _ROUNDING = 1e-6  # share of the largest curvature that a slope can be off by ro
 _STEPS_A_LABEL = 20  # steps of one visit at most, times K
 
 # Kernels are float32 throughout: fp64 has a thirty-second to a sixty-fourth of the speed on most cards. To keep the
-# digits that this would cost, tables are centred before the first sweep: with all weights on the simplex, subtracting one
-# vector from every patch of an edge's overlap changes nothing, so the first node's nearest candidate is subtracted
-# (exactly, as the tables' entries are integers below 2^24). The centred entries are sums over differences of candidates,
-# a hundredth of those over grey levels.
+# digits that this would cost, tables are centred before the first sweep: with all weights on the simplex, subtracting
+# one vector from every patch of an edge's overlap changes nothing, so the first node's nearest candidate is subtracted
+# (exactly, as the tables' entries are integers below 2^24). The centred entries are sums over differences of
+# candidates, a hundredth of those over grey levels.
 
 
 def weigh(
@@ -158,9 +158,9 @@ def sweep_kernel(k: int) -> Any:
     Lowers w^T A w - 2 p^T w on the simplex by exact steps along pairs of candidates, as the CPU's kernel does. Sets
     ``moved[check]`` where it takes any.
 
-    colour : int64, (row + column) % 2 of the nodes. hessian (B, N, K, K), cross (B, E, K, K) and weights (B, N, K), read
-    and written: float32. alpha : float32. rows, columns : int64, nodes of the grid. check : int64. moved : (checks,)
-    int32, written.
+    colour : int64, (row + column) % 2 of the nodes. hessian (B, N, K, K), cross (B, E, K, K) and weights (B, N, K),
+    read and written: float32. alpha : float32. rows, columns : int64, nodes of the grid. check : int64. moved :
+    (checks,) int32, written.
     """
     gradient = _gradient()
     enough_of, rounding, nothing = np.float32(_ENOUGH), np.float32(_ROUNDING), np.float32(0)

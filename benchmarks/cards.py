@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-WARP = 32
+from idekernels.backends.cuda.launch import WARP
+
 SCHEDULERS = 4  # of an SM, a warp instruction a cycle each (all cards here)
 _REGISTER_UNIT = 256  # registers are given to a warp in such portions, warps in fours (CUDA occupancy calculator)
 

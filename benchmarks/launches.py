@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from benchmarks.cards import WARP, Card
+from benchmarks.cards import Card
 from idekernels.backends.cuda import launch as geometry
 from idekernels.backends.cuda.blending import _waves
-from idekernels.backends.cuda.launch import Limits, MatchShape, match_shape
-from idekernels.backends.cuda.weighing import _SWEEPS_PER_CHECK
+from idekernels.backends.cuda.launch import CHECK_SWEEPS, THREADS, WARP, Limits
+from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, Variant
 from idekernels.grid import PatchGrid
 
 STEPS = 4  # moves of weight between two candidates in a visit of a node: assumed
-_THREADS = 128
+MERGE = "merge"
 
 
 @dataclass(frozen=True)
@@ -58,39 +59,55 @@ class Launch:
 
 def launches(setting: Setting, card: Card) -> Iterator[Launch]:
     """Every kernel, in the order of the work: weighing (mwf), then propagation (mrf), both ways of blending."""
-    yield from matching(setting, card, usual_shape(setting, card))
+    yield from matching(setting, card)
     yield from _tables(setting)
     yield from _weighing(setting)
     yield _propagation(setting)
     yield from _blending(setting)
 
 
-def usual_shape(setting: Setting, card: Card) -> MatchShape:
-    """How matching is laid over the card."""
-    return match_shape(setting.grid, setting.radius, 1, setting.k, (1,), _limits(card))
+def problem(setting: Setting) -> MatchProblem:
+    """What the matching has to do."""
+    return MatchProblem(setting.grid, setting.radius, (1,), setting.k, setting.photos, setting.pairs)
 
 
-def _limits(card: Card) -> Limits:
+def limits(card: Card) -> Limits:
+    """The card as the geometry sees it."""
     return Limits(card.name, divmod(card.architecture, 10), card.multiprocessors, 0)
 
 
-def matching(setting: Setting, card: Card, shape: MatchShape) -> tuple[Launch, Launch]:
-    """Matching in a given shape, and merging what its runs of images found."""
+def modelled() -> list[Variant]:
+    """The variants of matching whose loops are known here."""
+    return [variant for variant in MATCHING if variant.name in MODELS]
+
+
+def matching(setting: Setting, card: Card) -> Iterator[Launch]:
+    """The first variant of matching that fits, of those with a model, and the merging of its lists."""
+    task, device = problem(setting), limits(card)
+    variant = next(one for one in modelled() if one.fits(task, device))
+    yield from MODELS[variant.name](variant.kernel, setting, card, variant.shape(task, device))
+
+
+def direct(kernel: str, setting: Setting, card: Card, shape: DirectShape) -> tuple[Launch, Launch]:
+    """Direct matching in a given shape, and merging what its runs of images found."""
     grid, photos, pairs, k = setting.grid, setting.photos, setting.pairs, setting.k
-    splits = shape.splits(grid, photos, pairs, _limits(card))
+    splits = shape.splits(photos, pairs, limits(card))
     lists = photos * grid.nodes * k
-    planes = (photos * pairs + photos) * grid.height * shape.pitch
-    blocks = math.prod(shape.grid(grid, photos, splits))
+    planes = (photos * pairs + photos) * grid.height * geometry.pitch(grid.width)
+    blocks = math.prod(shape.blocks(photos, splits))
     compared = _compared(shape, pairs / splits, setting)
     merged = Passes(("SHFL.UP",), k * (1 + math.log(splits)), around=splits + 1)
     return (
-        Launch("match", blocks, shape.threads, planes + splits * lists * 8, compared),
-        Launch("merge", photos * grid.nodes, WARP, splits * lists * 8 + 2 * lists * 12, (merged,)),
+        Launch(kernel, blocks, shape.threads, planes + splits * lists * 8, compared),
+        Launch(MERGE, photos * grid.nodes, WARP, splits * lists * 8 + 2 * lists * 12, (merged,)),
     )
 
 
-def _compared(shape: MatchShape, images: float, setting: Setting) -> tuple[Passes, ...]:
-    """Of a block that searches ``images``: rows compared, tiles filled, nearest inserted (images in any order)."""
+MODELS: Mapping[str, Callable[..., tuple[Launch, Launch]]] = MappingProxyType({"direct": direct})
+
+
+def _compared(shape: DirectShape, images: float, setting: Setting) -> tuple[Passes, ...]:
+    """A block that searches ``images``: pixel rows compared, tiles filled, insertions into the lists of the nearest."""
     span = (shape.rows - 1) * shape.step + shape.patch
     side = 2 * setting.radius + 1
     tiles = math.ceil(images / shape.images) * math.ceil(side / shape.band)
@@ -109,7 +126,7 @@ def _tables(setting: Setting) -> Iterator[Launch]:
     pixels, edges = grid.patch**2, len(grid.edges)
     patches = photos * grid.nodes * k * pixels
     copied = Passes(("STG",), math.ceil(pixels / WARP), 1)
-    yield Launch("gather", photos * grid.nodes * k, _THREADS, 2 * patches, (copied,), times=2)
+    yield Launch("gather", photos * grid.nodes * k, THREADS, 2 * patches, (copied,), times=2)
     pairs = k * (k + 1) // 2
     yield Launch(
         "evidence",
@@ -129,7 +146,7 @@ def _tables(setting: Setting) -> Iterator[Launch]:
 
 
 def _summed(cells: int, pixels: int, pairs: int) -> tuple[Passes, ...]:
-    """Of a block: patches to shared memory, then two loads a product."""
+    """A block of evidence or compatibility: patches to shared memory, then two loads a product."""
     threads = geometry.gram_threads(pairs)
     warps, rounds = threads // WARP, math.ceil(pairs / threads)
     return (
@@ -141,8 +158,8 @@ def _summed(cells: int, pixels: int, pairs: int) -> tuple[Passes, ...]:
 def _weighing(setting: Setting) -> Iterator[Launch]:
     grid, photos, k = setting.grid, setting.photos, setting.k
     nodes, edges = photos * grid.nodes * k * k, photos * len(grid.edges) * k * k
-    yield Launch("centre", math.ceil(edges / _THREADS), _THREADS, 6 * 4 * edges)
-    yield Launch("hessian", math.ceil(nodes / _THREADS), _THREADS, 2 * 4 * (nodes + edges))
+    yield Launch("centre", math.ceil(edges / THREADS), THREADS, 6 * 4 * edges)
+    yield Launch("hessian", math.ceil(nodes / THREADS), THREADS, 2 * 4 * (nodes + edges))
     rows, columns = grid.shape
     threads, weights = geometry.warps_for(k), photos * grid.nodes * k
     yield Launch(
@@ -153,7 +170,7 @@ def _weighing(setting: Setting) -> Iterator[Launch]:
         (Passes(("STS", "LDG"), STEPS * threads / WARP),),
         times=2 * setting.sweeps,
     )
-    checks = setting.sweeps // _SWEEPS_PER_CHECK + 1
+    checks = setting.sweeps // CHECK_SWEEPS + 1
     yield Launch("certify", photos * grid.nodes, threads, 4 * (nodes + edges + weights), times=checks)
 
 
@@ -180,11 +197,11 @@ def _blending(setting: Setting) -> Iterator[Launch]:
     pixels = grid.patch**2
     patches = photos * grid.nodes * pixels
     summed = Passes(("FFMA",), math.ceil(pixels / WARP) * k, 1)
-    yield Launch("compose", photos * grid.nodes, _THREADS, patches * (k + 4), (summed,))
+    yield Launch("compose", photos * grid.nodes, THREADS, patches * (k + 4), (summed,))
     size = grid.height * grid.width
     covered = grid.nodes * pixels / size
-    laid = Passes(("FFMA",), _THREADS / WARP * covered, 1)
-    yield Launch("blend", photos * -(-size // _THREADS), _THREADS, 4 * (patches + photos * size), (laid,))
+    laid = Passes(("FFMA",), THREADS / WARP * covered, 1)
+    yield Launch("blend", photos * -(-size // THREADS), THREADS, 4 * (patches + photos * size), (laid,))
     waves = len(_waves(grid))
     yield Launch(
         "cut",

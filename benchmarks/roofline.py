@@ -16,10 +16,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.cards import CARDS, SCHEDULERS, WARP, Card, blocks_of, occupancy, pipes_of
-from benchmarks.launches import STEPS, Launch, Passes, Setting, launches, matching, usual_shape
+from benchmarks.cards import CARDS, SCHEDULERS, Card, blocks_of, occupancy, pipes_of
+from benchmarks.launches import MERGE, STEPS, Launch, Passes, Setting, direct, launches, limits, modelled, problem
 from benchmarks.machine import replace_section
-from benchmarks.toolchain import TRIED, Compiled, Region
+from benchmarks.toolchain import TRIED, Compiled, Region, tried_entry
+from idekernels.backends.cuda.launch import WARP
+from idekernels.backends.cuda.variants import direct_shape
 
 DEPENDENT = 4  # cycles from an instruction to one that needs it (Jia et al., arXiv:1804.06826, Volta and later)
 IN_FLIGHT = 4  # loads of a warp on their way at once: assumed
@@ -28,11 +30,13 @@ CUPY, NUMBA = 5e-6, 20e-6  # seconds that queueing a kernel takes the host: assu
 BATCH, LARGE = 64, 10_000
 NAMES = " / ".join(card.name for card in CARDS)
 
+MATCH = frozenset(variant.kernel for variant in modelled())
+CUDA_CPP = MATCH | {MERGE}  # launched by CuPy, all others by Numba
+_IN_BOTH = CUDA_CPP | {"gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
-    "mwf": ("match", "merge", "gather", "evidence", "compatibility", "centre", "hessian", "sweep", "certify", "compose",
-            "blend"),
-    "mrf": ("match", "merge", "gather", "evidence", "compatibility", "propagate", "compose", "blend"),
-}  # fmt: skip
+    "mwf": _IN_BOTH | {"centre", "hessian", "sweep", "certify"},
+    "mrf": _IN_BOTH | {"propagate"},
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ def predict(launch: Launch, compiled: Compiled, card: Card) -> Predicted:
     seconds = {
         slowest: cycles[slowest] / card.clock,
         "memory": launch.bytes / (card.bandwidth * reached),
-        "launch": CUPY if launch.kernel in ("match", "merge") else NUMBA,
+        "launch": CUPY if launch.kernel in CUDA_CPP else NUMBA,
     }
     bound = max(seconds, key=lambda what: seconds[what])
     operations = launch.times * launch.blocks * sum(opcodes.values()) * WARP
@@ -138,15 +142,21 @@ def resources(compiled: list[Compiled]) -> str:
     """What every kernel takes, and what one photo asks of it."""
     found = [predictions(compiled, Setting(1), card) for card in CARDS]
     head = f"| {NAMES} | launches | bytes | operations | ops / byte | registers | shared bytes | occupancy |"
-    return "\n".join([head, "|---" * 8 + "|", *(_taken([one[kernel] for one in found]) for kernel in found[0])])
+    return "\n".join([head, "|---" * 8 + "|", *map(_taken, _rows(found).values())])
 
 
 def times(compiled: list[Compiled]) -> str:
     """Every kernel's time and what bounds it, and whole sketches."""
     heads = " | ".join(f"{card.name}, {photos}" for card in CARDS for photos in (1, BATCH))
     small = [predictions(compiled, Setting(photos), card) for card in CARDS for photos in (1, BATCH)]
-    rows = (_row(kernel, (_time(one[kernel]) for one in small)) for kernel in small[0])
+    rows = (_row(kernel, (_time(one.get(kernel)) for one in small)) for kernel in _rows(small))
     return "\n".join([f"| ms for card, photos | {heads} |", "|---" * 7 + "|", *rows, *_totals(compiled)])
+
+
+def _rows(found: list[dict[str, Predicted]]) -> dict[str, list[Predicted]]:
+    """By kernel what is predicted in some columns: a card may match by another variant than the others."""
+    kernels = dict.fromkeys(kernel for one in found for kernel in one)
+    return {kernel: [one[kernel] for one in found if kernel in one] for kernel in kernels}
 
 
 def _row(name: str, cells: Iterable[str]) -> str:
@@ -154,8 +164,9 @@ def _row(name: str, cells: Iterable[str]) -> str:
 
 
 def _taken(found: list[Predicted]) -> str:
-    """A row: counts as compiled for the A100, the second card; registers and occupancy of all."""
-    launch, operations, compiled = found[1].launch, found[1].operations, found[1].compiled
+    """A row: counts as compiled for the A100, the second of the cards; registers and occupancy of all."""
+    counted = found[len(found) // 2]
+    launch, operations, compiled = counted.launch, counted.operations, counted.compiled
     moved = launch.times * launch.bytes
     registers = " / ".join(str(one.compiled.registers) for one in found)
     cells = (
@@ -169,8 +180,8 @@ def _shares(found: list[Predicted]) -> str:
     return " / ".join(f"{one.occupancy:.0%}" for one in found)
 
 
-def _time(found: Predicted) -> str:
-    return f"{_milliseconds(found.seconds)} {found.bound}"
+def _time(found: Predicted | None) -> str:
+    return f"{_milliseconds(found.seconds)} {found.bound}" if found else "-"
 
 
 def _milliseconds(seconds: float) -> str:
@@ -181,14 +192,16 @@ def _totals(compiled: list[Compiled]) -> Iterator[str]:
     for pairs in (88, LARGE):
         found = [predictions(compiled, Setting(photos, pairs), card) for card in CARDS for photos in (1, BATCH)]
         if pairs == LARGE:
-            yield _row(f"match, {pairs:,} pairs", (_time(one["match"]) for one in found))
+            for kernel in filter(MATCH.__contains__, _rows(found)):
+                yield _row(f"{kernel}, {pairs:,} pairs", (_time(one.get(kernel)) for one in found))
         for method, kernels in METHODS.items():
-            cells = (f"**{_milliseconds(sum(one[kernel].seconds for kernel in kernels))}**" for one in found)
+            totals = (sum(launch.seconds for kernel, launch in one.items() if kernel in kernels) for one in found)
+            cells = (f"**{_milliseconds(total)}**" for total in totals)
             yield _row(f"**all of {method}, {pairs:,} pairs**", cells)
 
 
 def tried(compiled: list[Compiled]) -> str:
-    """Matching with other numbers of patches a warp."""
+    """Direct matching with other numbers of patches a warp."""
     head = f"| patches a warp | registers | bytes spilled | shared bytes | occupancy | ms, {BATCH} photos ({NAMES}) |"
     return "\n".join([head, "|---" * 6 + "|", *_tried(compiled)])
 
@@ -198,10 +211,10 @@ def _tried(compiled: list[Compiled]) -> Iterator[str]:
     for rows in TRIED:
         found = []
         for card in CARDS:
-            shape = replace(usual_shape(setting, card), rows=rows)
-            name = f"match: {rows} patches a warp"
-            made = next(one for one in compiled if (one.name, one.architecture) == (name, card.architecture))
-            found.append(predict(matching(setting, card, shape)[0], made, card))
+            shape = replace(direct_shape(problem(setting), limits(card)), rows=rows)
+            entry = tried_entry(rows)
+            made = next(one for one in compiled if (one.name, one.architecture) == (entry.name, card.architecture))
+            found.append(predict(direct(entry.kernel, setting, card, shape)[0], made, card))
         cells = (
             " / ".join(str(one.compiled.registers) for one in found),
             " / ".join(str(one.compiled.spilled) for one in found),
@@ -250,7 +263,7 @@ def model() -> str:
 A launch takes the longest of: (a) the warp instructions of a pipe in the blocks of the busiest SM x {WARP} / lanes /
 clock, divided by min(1, resident warps / {SCHEDULERS * DEPENDENT}); (b) bytes / bandwidth, divided by
 min(1, resident warps x {WARP * 4} B x {IN_FLIGHT} loads / (bandwidth x {LATENCY * 1e9:.0f} ns));
-(c) queueing it, {CUPY * 1e6:.0f} us (`match`, `merge`) or {NUMBA * 1e6:.0f} us (Numba). The word beside a time is
+(c) queueing it, {CUPY * 1e6:.0f} us (`match_*`, `merge`) or {NUMBA * 1e6:.0f} us (Numba). The word beside a time is
 what bounds it: a pipe (ALU, FMA, FP32, XU, LSU), the issue of instructions, memory, or launch.
 
 Instructions are counted in the machine code, loop by loop (how often a loop is passed: `benchmarks/launches.py`),

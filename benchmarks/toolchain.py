@@ -22,9 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from idekernels.backends.cuda import catalogue, matching
+from idekernels.backends.cuda import catalogue
 from idekernels.backends.cuda.catalogue import CudaEntry, Entry
-from idekernels.backends.cuda.launch import WARP
+from idekernels.backends.cuda.variants import MATCHING, direct_shape, source_text
 
 ARCHITECTURES = (75, 80, 89, 90)
 TRIED = (1, 2, 3, 4, 5, 6, 8)  # patches a warp of matching
@@ -68,16 +68,22 @@ class Compiled:
     regions: tuple[Region, ...]
 
 
-def compile_entry(entry: Entry | CudaEntry, architecture: int) -> list[Compiled]:
-    """Compile what an entry of the catalogue describes: one kernel, or all of match.cu."""
+def compile_entry(entry: Entry | CudaEntry, architecture: int) -> Compiled:
+    """Compile the kernel that an entry of the catalogue describes.
+
+    Raises
+    ------
+    ValueError
+        It does not compile, or there are other kernels in its files.
+    """
     if isinstance(entry, Entry):
-        (made,) = assemble(numba_ptx(entry, architecture), architecture)
-        return [dataclasses.replace(made, name=entry.name, threads=entry.threads)]
-    made_of = assemble(cuda_ptx(matching.source(), entry.shape.options(), architecture), architecture)
-    threads = {"match": entry.shape.threads, "merge": WARP}
-    return [
-        dataclasses.replace(made, name=f"{made.name}: {entry.name}", threads=threads[made.name]) for made in made_of
-    ]
+        ptx = numba_ptx(entry, architecture)
+    else:
+        ptx = cuda_ptx(source_text(entry.source), entry.options, architecture)
+    (made,) = assemble(ptx, architecture)
+    if isinstance(entry, CudaEntry) and made.name != entry.kernel:
+        raise ValueError(f"{entry.source} make {made.name}, not {entry.kernel}")
+    return dataclasses.replace(made, name=entry.name, threads=entry.threads)
 
 
 def numba_ptx(entry: Entry, architecture: int) -> str:
@@ -213,17 +219,30 @@ def _checked(result: tuple[Any, ...]) -> Any:
     return values[0] if values else None
 
 
-def tried() -> list[CudaEntry]:
-    """Matching with other numbers of patches a warp."""
-    usual = next(catalogue.match_entries())
-    return [CudaEntry(f"{rows} patches a warp", dataclasses.replace(usual.shape, rows=rows)) for rows in TRIED]
+def tried_entry(rows: int) -> CudaEntry:
+    """Direct matching with another number of patches a warp."""
+    variant = next(one for one in MATCHING if one.shape is direct_shape)
+    shape = direct_shape(catalogue.PROBLEMS["defaults"], catalogue.limits_of(ARCHITECTURES[0]))
+    return catalogue.match_entry(variant, dataclasses.replace(shape, rows=rows), f"{rows} patches a warp")
 
 
 def main() -> None:
-    """Print everything compiled with the default settings, then what was tried, as JSON."""
-    entries = [*catalogue.numba_entries(10), next(catalogue.match_entries()), *tried()]
-    made = [one for at in ARCHITECTURES for entry in entries for one in compile_entry(entry, at)]
+    """Print everything compiled, with the default settings first, then what was tried, as JSON."""
+    made = [
+        compile_entry(entry, at)
+        for at in ARCHITECTURES
+        for entry in (*catalogue.numba_entries(10), *_usual(at), *map(tried_entry, TRIED))
+    ]
     print(json.dumps([dataclasses.asdict(one) for one in made], indent=1))
+
+
+def _usual(architecture: int) -> Iterator[CudaEntry]:
+    """The CUDA C++ kernels with the default settings: the first entry of each."""
+    seen: set[str] = set()
+    for entry in catalogue.cuda_entries(architecture):
+        if entry.kernel not in seen:
+            seen.add(entry.kernel)
+            yield entry
 
 
 if __name__ == "__main__":

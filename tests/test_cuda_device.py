@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from numba import cuda
+from numba.core.errors import NumbaPerformanceWarning
 
 from idekernels import backends
 from idekernels.backends.cuda import device as devices
@@ -172,3 +175,61 @@ def test_the_stand_in_sees_a_missing_wait(missing: str, monkeypatch: pytest.Monk
     with pytest.raises(AssertionError):
         for early in (False, True):
             test_blocks_arrive_whole_however_late_the_streams_run(early, False)
+
+
+def filled(out):  # type: ignore[no-untyped-def]
+    out[0] = 1
+
+
+def test_few_blocks_are_no_users_business() -> None:
+    """Numba advises against grids of fewer than 128 blocks; a small photo's are, and a user cannot change it."""
+    kernel = cuda.jit(filled)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        launched = devices.configure(kernel, (12, 1, 1), (32, 1, 1), 0)
+    assert launched.griddim == (12, 1, 1) and launched.blockdim == (32, 1, 1)  # type: ignore[attr-defined]
+    with pytest.warns(NumbaPerformanceWarning, match="Grid size 11"):  # of others' kernels it still says so
+        cuda.jit(filled)[(11, 1, 1), (32, 1, 1), 0]
+
+
+def test_only_advice_is_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is to be told at a launch gets through, and filters are as they were afterwards."""
+
+    class Kernel:
+        def __getitem__(self, launch: tuple[Any, ...]) -> Any:
+            warnings.warn("slow", NumbaPerformanceWarning, stacklevel=1)
+            warnings.warn("old driver", UserWarning, stacklevel=1)
+            return launch
+
+    before = list(warnings.filters)
+    with pytest.warns(UserWarning, match="old driver") as told:
+        assert devices.configure(Kernel(), (1, 1, 1), (32, 1, 1), 7) == ((1, 1, 1), (32, 1, 1), 7)
+    assert [str(one.message) for one in told] == ["old driver"] and warnings.filters == before
+
+
+def test_a_launch_is_configured_once_for_every_geometry_and_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Launches in a loop pay neither Numba's look-up nor ours, and every one is silent."""
+    asked: list[tuple[Any, ...]] = []
+
+    class Kernel:
+        def __getitem__(self, launch: tuple[Any, ...]) -> Any:
+            asked.append(launch)
+            warnings.warn("slow", NumbaPerformanceWarning, stacklevel=1)
+            return lambda *arguments: None
+
+    properties = {
+        "name": b"card", "major": 9, "minor": 0, "multiProcessorCount": 132, "totalGlobalMem": 2**36,
+        "sharedMemPerBlock": 49152,
+    }  # fmt: skip
+    fake = ModuleType("cupy")
+    fake.ndarray = np.ndarray  # type: ignore[attr-defined]
+    fake.cuda = SimpleNamespace(  # type: ignore[attr-defined]
+        runtime=SimpleNamespace(getDeviceProperties=lambda _: properties), Device=lambda: SimpleNamespace(id=0)
+    )
+    monkeypatch.setitem(sys.modules, "cupy", fake)
+    monkeypatch.setattr(cuda, "jit", lambda kernel: Kernel())
+    monkeypatch.setattr(devices.CupyDevice, "_stream", lambda self: 7)
+    device = devices.CupyDevice()
+    for blocks in ((2, 1, 1), (2, 1, 1), (3, 1, 1), (2, 1, 1)):
+        device.jit(filled)(blocks, (32, 1, 1), 5)
+    assert asked == [((2, 1, 1), (32, 1, 1), 7), ((3, 1, 1), (32, 1, 1), 7)]

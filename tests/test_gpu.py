@@ -13,7 +13,7 @@ from idekernels import backends
 from idekernels.coarse import METHODS, CoarseSettings, coarse_sketch
 from idekernels.workloads import Workload
 from idemodel.generator.enhance import Enhancer
-from idemodel.generator.network import MLAConfig, MLANet
+from idemodel.generator.network import MLANet
 
 _MISSING = backends.why_missing("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(_MISSING is not None, reason=str(_MISSING))]
@@ -134,7 +134,7 @@ def test_the_whole_way_on_the_device() -> None:
 
     work = WORKS["one photo"]
     torch.manual_seed(0)
-    networks = [MLANet(MLAConfig(1, 8, 1, 2, 0)) for _ in range(2)]
+    networks = [MLANet(channels=1, features=8, modules=1) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())
     device = "cuda" if torch.cuda.is_available() else "cpu"
     ours = Sketcher(work.bank(), Enhancer(networks[0], device=device), backend="cuda").sketch(work.queries())

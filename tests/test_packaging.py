@@ -71,7 +71,7 @@ def test_wheel_holds_code_and_data_and_nothing_else(wheel: Path) -> None:
     ):
         assert kept in names
     for package in ("idekernels", "idemodel", "cli"):
-        for path in (ROOT / package).rglob("*.py"):
+        for path in [found for kind in ("py", "cu", "cuh") for found in (ROOT / package).rglob(f"*.{kind}")]:
             inside = path.relative_to(ROOT).as_posix()
             assert (inside.replace("cli/", "idecli/", 1) if package == "cli" else inside) in names
     assert not [name for name in names if name.endswith((".png", ".h5"))]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import roofline
 from benchmarks.cards import CARDS, Card, blocks_of, occupancy, pipe, pipes_of
-from benchmarks.launches import Launch, Passes, Setting, launches, matching, usual_shape
+from benchmarks.launches import MERGE, Launch, Passes, Setting, launches, matching, modelled
 from benchmarks.toolchain import Compiled, Region, _regions, _sections
 from idekernels.backends.cuda import catalogue
 
@@ -72,7 +72,7 @@ def test_a_large_kernel_takes_what_its_instructions_take() -> None:
 def test_few_warps_hide_less() -> None:
     """One block of one warp on every SM: an instruction every fourth cycle, of one of four schedulers."""
     loop = Region({"BRA": 1000}, around=0)
-    launch = Launch("match", A100.multiprocessors, 32, 1.0, (Passes(("BRA",), 1000),))
+    launch = Launch("match_direct", A100.multiprocessors, 32, 1.0, (Passes(("BRA",), 1000),))
     found = roofline.predict(launch, compiled(loop), A100)
     assert found.bound == "issue" and found.seconds == pytest.approx(4 * 1_000_011 / A100.clock)
 
@@ -95,18 +95,18 @@ def test_unrolled_loops_count_once() -> None:
     """Passes as written: where the compiler made two of one, half as many."""
     passes = Passes(("IDP",), 100, each=6, around=7)
     made = compiled(Region({"IADD3": 3}, around=0), ROW_OF_MATCH)
-    found = roofline.instructions(Launch("match", 1, 64, 1.0, (passes,)), made)
+    found = roofline.instructions(Launch("match_direct", 1, 64, 1.0, (passes,)), made)
     assert found == {"IMAD": 20, "EXIT": 2, "IDP.4A.U8.U8": 600, "VABSDIFF4.U8": 600, "LDS": 450, "IADD3": 21}
 
 
 def test_a_changed_kernel_is_told() -> None:
     with pytest.raises(LookupError, match="kernel for sm_80 has no loop with"):
-        roofline.instructions(Launch("match", 1, 32, 1.0, (Passes(("FMNMX",), 1),)), compiled(ROW_OF_MATCH))
+        roofline.instructions(Launch("match_direct", 1, 32, 1.0, (Passes(("FMNMX",), 1),)), compiled(ROW_OF_MATCH))
 
 
 def test_what_does_not_fit_is_told() -> None:
     with pytest.raises(ValueError, match="kernel does not fit onto T4"):
-        roofline.predict(Launch("match", 1, 1024, 1.0), compiled(registers=128), T4)
+        roofline.predict(Launch("match_direct", 1, 1024, 1.0), compiled(registers=128), T4)
 
 
 def test_matching_compares_what_there_is() -> None:
@@ -114,7 +114,7 @@ def test_matching_compares_what_there_is() -> None:
     setting = Setting(1)
     wanted = setting.pairs * 11**2 * setting.grid.height * setting.grid.shape[1]
     for card in CARDS:
-        launch, _ = matching(setting, card, usual_shape(setting, card))
+        launch, _ = matching(setting, card)
         compared = launch.blocks * launch.passes[0].times * 32 * 4  # four shifts a lane
         assert wanted < compared < 3 * wanted
 
@@ -126,7 +126,7 @@ def test_launches_grow_with_the_work() -> None:
         assert many[kernel].bytes == pytest.approx(64 * one[kernel].bytes, rel=0.3), kernel
         assert many[kernel].times == one[kernel].times
     large = {at.kernel: at for at in launches(Setting(1, 10_000), A100)}
-    assert large["match"].bytes > 90 * one["match"].bytes and large["sweep"] == one["sweep"]
+    assert large["match_direct"].bytes > 90 * one["match_direct"].bytes and large["sweep"] == one["sweep"]
 
 
 @given(
@@ -151,8 +151,9 @@ def test_no_prediction_beats_the_card(
 
 def test_every_kernel_is_predicted() -> None:
     names = {entry.name.split()[0] for entry in catalogue.numba_entries(10)}
-    assert {one.kernel for one in launches(Setting(1), T4)} == names | {"match", "merge"}
-    assert set().union(*roofline.METHODS.values()) == names - {"cut"} | {"match", "merge"}
+    assert {one.kernel for one in launches(Setting(1), T4)} == names | {"match_direct", MERGE}
+    cuda_cpp = {variant.kernel for variant in modelled()} | {MERGE}
+    assert set().union(*roofline.METHODS.values()) == names - {"cut"} | cuda_cpp
 
 
 SHOWN = """

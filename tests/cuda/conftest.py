@@ -17,15 +17,14 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     """The emulated device, with blocks of few threads: the simulator gives every thread one of the system's."""
-    from idekernels.backends.cuda import blending, device, launch, residency, weighing
+    from idekernels.backends.cuda import device, launch
     from tests.emulator.device import EmulatedDevice
 
     monkeypatch.setattr(launch, "warps_for", lambda k: k)
     monkeypatch.setattr(launch, "gram_threads", lambda pairs: min(5, pairs))
     monkeypatch.setattr(launch, "message_lanes", lambda k: 4)
     monkeypatch.setattr(launch, "message_parts", lambda k: min(2, k))
-    for module in (blending, residency, weighing):
-        monkeypatch.setattr(module, "_THREADS", 8)
+    monkeypatch.setattr(launch, "THREADS", 8)
     made = EmulatedDevice()
     with device.use(made):
         yield made

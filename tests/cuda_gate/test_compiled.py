@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import numba_cuda
@@ -12,7 +13,7 @@ from cuda.bindings import nvrtc
 from numba import cuda, types
 
 from benchmarks.toolchain import ARCHITECTURES, Compiled, assemble, compile_entry, cuda_ptx, numba_ptx, tool
-from idekernels.backends.cuda import catalogue
+from idekernels.backends.cuda import catalogue, device
 from idekernels.backends.cuda.catalogue import CudaEntry, Entry
 
 SETTINGS = (
@@ -21,7 +22,7 @@ SETTINGS = (
     {"k": 64, "patch": 64, "channels": 3},  # the largest
 )
 NUMBA = {entry.name: entry for setting in SETTINGS for entry in catalogue.numba_entries(**setting)}
-MATCH = {entry.name: entry for entry in catalogue.match_entries()}
+CUDA_CPP = [(at, entry) for at in ARCHITECTURES for entry in catalogue.cuda_entries(at)]
 FLOATS = types.Array(types.float32, 1, "C")
 
 
@@ -55,17 +56,20 @@ def test_the_toolchain_is_the_one_meant(major: int) -> None:
 @pytest.mark.parametrize("name", NUMBA)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_numba_kernels(architecture: int, name: str) -> None:
-    (made,) = compile_entry(NUMBA[name], architecture)
-    assert not violations(made, NUMBA[name])
+    assert not violations(compile_entry(NUMBA[name], architecture), NUMBA[name])
 
 
-@pytest.mark.parametrize("name", MATCH)
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_match(architecture: int, name: str) -> None:
-    made = compile_entry(MATCH[name], architecture)
-    assert sorted(one.name.partition(":")[0] for one in made) == ["match", "merge"]
-    assert not [found for one in made for found in violations(one, MATCH[name])]
-    assert max(one.shared for one in made) == MATCH[name].shape.shared(), "launch.py miscounts what match.cu declares"
+@pytest.mark.parametrize(("architecture", "entry"), CUDA_CPP, ids=[f"{at}-{entry.name}" for at, entry in CUDA_CPP])
+def test_cuda_cpp(architecture: int, entry: CudaEntry) -> None:
+    made = compile_entry(entry, architecture)
+    assert not violations(made, entry)
+    assert made.shared == entry.shared, "the geometry miscounts the shared memory that the kernel declares"
+
+
+def test_no_kernel_is_forgotten() -> None:
+    files = {Path(name).name for _, entry in CUDA_CPP for name in entry.source}
+    folder = Path(catalogue.__file__).parent
+    assert files == {path.name for pattern in ("*.cu", "*.cuh") for path in folder.glob(pattern)}
 
 
 # ---- the gate can fail
@@ -97,7 +101,7 @@ def share(values, out):  # type: ignore[no-untyped-def]
 )
 def test_a_numba_kernel_that_must_not_pass(architecture: int, kernel: object, told: str) -> None:
     entry = Entry("planted", kernel, (FLOATS, FLOATS), 256)  # type: ignore[arg-type]
-    (made,) = compile_entry(entry, architecture)
+    made = compile_entry(entry, architecture)
     assert any(told in found for found in violations(made, entry))
 
 
@@ -136,3 +140,12 @@ def test_cuda_cpp_that_must_not_pass(architecture: int, source: str, told: str) 
 def test_what_does_not_compile_says_why() -> None:
     with pytest.raises(ValueError, match='identifier "nothing" is undefined'):
         cuda_ptx('extern "C" __global__ void broken() { nothing(); }', (), 75)
+
+
+def test_few_blocks_are_no_users_business() -> None:
+    """As in tests/test_cuda_device.py, with numba-cuda, whose warning is another class than Numba's."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        device.configure(cuda.jit(tenth), (12, 1, 1), (32, 1, 1), 0)
+        with pytest.raises(Warning, match="Grid size 11"):
+            cuda.jit(tenth)[(11, 1, 1), (32, 1, 1), 0]

@@ -41,7 +41,7 @@ struct Thread {
     ucontext_t context;
     std::unique_ptr<char[]> stack;
     State state = State::runnable;
-    int place = 0;             // the source line of what it waits for
+    std::string place;         // file and line of the barrier that it waits at
     const char* what = "";     // the warp function that it waits in
     unsigned rounds = 0;       // warp functions that it has come through
     uint64_t posted[2] = {};   // what it gave, to the current one and to the last
@@ -80,10 +80,10 @@ static void wait() {
     for (;;) wait();  // the scheduler does not come back here
 }
 
-static void barrier(int place) {
+static void barrier(const char* file, int line) {
     Thread& mine = block.threads[block.current];
     mine.state = State::at_barrier;
-    mine.place = place;
+    mine.place = std::string(file) + ":" + std::to_string(line);
     wait();
 }
 
@@ -124,16 +124,15 @@ static void entry() {
 
 static void release_barrier() {
     // Nobody can go on: either all threads stand at one barrier, or the kernel would hang or worse.
-    int place = -1;
+    std::string place;
     for (Thread& thread : block.threads) {
         if (thread.state == State::in_warp) return;
         if (thread.state == State::done) {
             block.error = "divergent barrier: a thread has ended while others wait";
             return;
         }
-        if (place >= 0 && thread.place != place) {
-            block.error = "divergent barrier: threads wait at line " + std::to_string(place) + " and at line " +
-                          std::to_string(thread.place);
+        if (!place.empty() && thread.place != place) {
+            block.error = "divergent barrier: threads wait at " + place + " and at " + thread.place;
             return;
         }
         place = thread.place;
@@ -276,7 +275,7 @@ public:
 }  // namespace emulator
 
 #define SHARED(type, name, count) static emulator::Shared<type, (count)> name(#name)
-#define __syncthreads() emulator::barrier(__LINE__)
+#define __syncthreads() emulator::barrier(__FILE__, __LINE__)
 
 template <typename T>
 T __shfl_sync(unsigned, T value, int source) {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -38,8 +39,10 @@ class HostModule:
         """Run every block; KernelFault where the emulator saw something wrong."""
         function = getattr(self._library, f"run_{kernel}")
         function.restype = ctypes.c_char_p
-        blocks = (ctypes.c_uint * 3)(*grid)
-        told = function(blocks, ctypes.c_uint(threads), ctypes.c_int(self.reverse), *map(_passed, arguments))
+        blocks, passed, count = (ctypes.c_uint * 3)(*grid), [*map(_passed, arguments)], len(arguments)
+        values = (ctypes.c_void_p * count)(*(ctypes.addressof(value) for value in passed))
+        sizes = (ctypes.c_uint * count)(*map(ctypes.sizeof, passed))
+        told = function(blocks, ctypes.c_uint(threads), ctypes.c_int(self.reverse), values, sizes, ctypes.c_uint(count))
         if told:
             raise KernelFault(told.decode())
 
@@ -55,6 +58,12 @@ def _passed(value: Any) -> Any:
     raise TypeError(f"a kernel's argument must be an array or a NumPy integer, not {type(value).__name__}")
 
 
+def kernels_of(source: str) -> list[str]:
+    """The names of a source's kernels."""
+    code = re.sub(r"//.*", "", source)
+    return re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', code)
+
+
 @cache
 def _folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="idesketch-emulator-"))
@@ -64,7 +73,8 @@ def _folder() -> Path:
 def _compiled(source: str, options: tuple[str, ...]) -> ctypes.CDLL:
     key = hashlib.sha256("\n".join((source, *options)).encode()).hexdigest()[:16]
     kernels, library = _folder() / f"{key}.cu", _folder() / f"{key}.so"
-    kernels.write_text(source, encoding="utf-8")
+    entries = "\n".join(f"EMULATED({name})" for name in kernels_of(source))
+    kernels.write_text(f"{source}\n{entries}\n", encoding="utf-8")
     command = [
         COMPILER, "-O2", "-shared", "-fPIC", "-w", f"-I{HERE}", f'-DKERNELS="{kernels}"', *options,
         "-o", str(library), str(HERE / "kernels.cpp"),

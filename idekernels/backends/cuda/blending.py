@@ -12,15 +12,13 @@ from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch
 from idekernels.grid import PatchGrid
 
-_THREADS = 128
-
 
 def compose(targets: Any, weights: Any) -> Any:
     """Each node's patch, sum_k w_k O_k; see :func:`idekernels.operations.compose`."""
     device = devices.current()
     photos, nodes, _, channels, patch, _ = targets.shape
     out = device.xp.empty((photos, nodes, channels, patch, patch), np.float32)
-    device.jit(compose_kernel)((nodes, photos, 1), (_THREADS, 1, 1), targets, weights, out)
+    device.jit(compose_kernel)((nodes, photos, 1), (launch.THREADS, 1, 1), targets, weights, out)
     return out
 
 
@@ -31,9 +29,9 @@ def blend(patches: Any, grid: PatchGrid, window: Any) -> Any:
     out = xp.empty((photos, channels, grid.height, grid.width), np.float32)
     down, across = (xp.asarray(_covering(*axis, grid.patch)) for axis in _axes(grid))
     anchors = xp.asarray(grid.rows), xp.asarray(grid.columns)
-    blocks = (-(-grid.height * grid.width // _THREADS), photos * channels, 1)
+    blocks = (launch.blocks_for(grid.height * grid.width)[0], photos * channels, 1)
     shares = xp.asarray(window.astype(np.float32))
-    device.jit(blend_kernel)(blocks, (_THREADS, 1, 1), patches, *anchors, down, across, shares, out)
+    device.jit(blend_kernel)(blocks, (launch.THREADS, 1, 1), patches, *anchors, down, across, shares, out)
     return out
 
 
@@ -73,14 +71,17 @@ def _waves(grid: PatchGrid) -> list[Any]:
     """Nodes (row, column) that can be laid together, each (n, 2) int32, in an order that keeps the raster's result."""
     reach = max(int((grid.columns < column + grid.patch).sum()) - at - 1 for at, column in enumerate(grid.columns))
     row, column = np.indices(grid.shape).reshape(2, -1)
-    number = column + (reach + 1) * row  # what a patch lies upon has a lower number, all equal ones are apart
+    number = column + (reach + 1) * row  # lower for a patch's earlier neighbours; patches with the same do not overlap
     order = np.argsort(number, kind="stable")
     ends = np.flatnonzero(np.diff(number[order])) + 1
     return np.split(np.stack([row, column], axis=1)[order].astype(np.int32), ends)
 
 
 def compose_kernel(targets, weights, out):  # type: ignore[no-untyped-def]
-    """Targets (B, N, K, C, P, P), weights (B, N, K), out (B, N, C, P, P); blocks (N, B)."""
+    """The nodes' patches, sum_k w_k O_k; blocks (N, B).
+
+    targets (B, N, K, C, P, P) uint8, weights (B, N, K) float32, out (B, N, C, P, P) float32, written.
+    """
     node, photo = cuda.blockIdx.x, cuda.blockIdx.y
     patch = out.shape[3]
     for cell in range(cuda.threadIdx.x, out.shape[2] * patch * patch, cuda.blockDim.x):
@@ -92,7 +93,12 @@ def compose_kernel(targets, weights, out):  # type: ignore[no-untyped-def]
 
 
 def blend_kernel(patches, rows, columns, down, across, window, out):  # type: ignore[no-untyped-def]
-    """Patches (B, N, C, P, P), down (H, 2) and across (W, 2): a pixel's cover; out (B, C, H, W); a pixel a thread."""
+    """Weighted mean of the patches that cover a pixel; a pixel a thread, blocks (H W / threads, B C).
+
+    patches (B, N, C, P, P) float32. rows, columns (of the grid's nodes) int32, anchors. down (H, 2) and across (W, 2)
+    int32: the first patch row, or column, that covers a pixel, and the one after the last. window (P, P) float32. out
+    (B, C, H, W) float32, written.
+    """
     height, width = out.shape[2], out.shape[3]
     pixel = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     if pixel >= height * width:
@@ -110,12 +116,17 @@ def blend_kernel(patches, rows, columns, down, across, window, out):  # type: ig
 
 @lru_cache(maxsize=64)
 def cut_kernel(patch: int) -> Any:
-    """Patches (B, N, C, P, P), nodes (n, 2) of one wave, canvas (B, C, H, W); blocks (n, B), whole warps of threads."""
+    """Lay the patches of one wave, each cut along its seams; blocks (n, B), whole warps of threads.
+
+    patches (B, N, C, P, P) float32. rows, columns (of the grid's nodes) int32, anchors. nodes (n, 2) int32, row and
+    column of the wave's nodes. canvas (B, C, H, W) float32, read and written.
+    """
     square = (patch, patch)
 
     @cuda.jit(device=True, inline="always")
     def seam(error, cost, path, overlap, turned, thread, threads):  # type: ignore[no-untyped-def]
-        # the cheapest way down the first ``overlap`` columns of ``error`` (or of its transpose); ties to the lowest
+        # The cheapest path down the first ``overlap`` columns of ``error`` (of its transpose if ``turned``); ties go to
+        # the lowest column. In shared memory: error (P, P) float32; cost (P, P) float32 and path (P,) int32, written.
         for row in range(patch):
             for column in range(thread, overlap, threads):
                 total = error[column, row] if turned else error[row, column]

@@ -8,16 +8,18 @@ from typing import Any
 
 from numba import types
 
-from idekernels.backends.cuda import blending, launch, propagation, residency, tables, weighing
-from idekernels.backends.cuda.launch import Limits, MatchShape, match_shape
+from idekernels.backends.cuda import blending, launch, propagation, residency, tables, variants, weighing
+from idekernels.backends.cuda.launch import WARP, Limits
+from idekernels.backends.cuda.variants import MATCHING, MERGE_SOURCE, MatchProblem, Shape, Variant
 from idekernels.grid import PatchGrid
 
-NOWHERE = Limits("any", (7, 5), 40, 16 * 2**30)  # geometry for no device in particular
-
-# 72 registers leave 28 warps on an SM of 64 Ki registers; where a budget is larger, a comment says why
+_SM_REGISTERS = 64 * 1024  # of every device since sm_70
+# 72 registers leave 28 warps on an SM; where a budget is larger, a comment says why
 _REGISTERS = 72
 _MESSAGES = 168  # ptxas keeps a dozen loads of tables in flight, which hides their latency better than warps would
-_MATCH = 128  # lists of four queries and sixteen running distances stay in registers: 16 warps an SM
+MATCH_REGISTERS = {  # budget of every variant of the matching
+    "direct": _SM_REGISTERS // (WARP * variants.DIRECT_WARPS_PER_SM),  # 128: four lists and sixteen running distances
+}
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class CudaEntry:
-    """match.cu as it is compiled for one setting, with its budget of registers."""
+    """A CUDA C++ kernel as it is compiled for one setting: its files, the compiler's options, threads of a block.
+
+    ``shared`` bytes of a block, exactly, and ``registers`` of a thread are its budget.
+    """
 
     name: str
-    shape: MatchShape
-    registers: int = _MATCH
-
-    @property
-    def shared(self) -> int:
-        """The budget of bytes of a block: what launch.py counts on, and no byte more."""
-        return self.shape.shared()
+    kernel: str
+    source: tuple[str, ...]
+    options: tuple[str, ...]
+    threads: int
+    shared: int = 0
+    registers: int = _REGISTERS
 
 
 def _array(kind: Any, dims: int) -> Any:
@@ -55,53 +59,75 @@ def _array(kind: Any, dims: int) -> Any:
 
 def numba_entries(k: int, patch: int = 10, size: tuple[int, int] = (250, 200), channels: int = 1) -> Iterator[Entry]:
     """All Numba kernels, specialised for K candidates and this patch."""
-    byte, word, real = types.uint8, types.int32, types.float32
-    whole = types.int64
-    field = (_array(real, 4), _array(real, 4), real, whole, whole)  # hessian, cross, alpha, rows, columns
-    height, width = size
-    one_a_thread, anchors = launch.warps_for(k), (_array(word, 1), _array(word, 1))
+    yield from _patch_entries(k, patch, size, channels)
+    yield from _weighing_entries(k)
+    yield from _propagation_entries(k)
+    yield from _blending_entries(patch)
+
+
+_BYTE, _WORD, _WHOLE, _REAL = types.uint8, types.int32, types.int64, types.float32
+
+
+def _patch_entries(k: int, patch: int, size: tuple[int, int], channels: int) -> Iterator[Entry]:
     yield Entry(
-        f"gather P={patch} C={channels}", residency.gather_kernel(height, width, channels, patch),
-        (_array(byte, 4), _array(whole, 1), whole, _array(byte, 4)), 128,
+        f"gather P={patch} C={channels}", residency.gather_kernel(*size, channels, patch),
+        (_array(_BYTE, 4), _array(_WHOLE, 1), _WHOLE, _array(_BYTE, 4)), launch.THREADS,
     )  # fmt: skip
     yield Entry(
         f"evidence K={k} P={patch}", tables.evidence_kernel(k, patch),
-        (_array(byte, 4), _array(byte, 6), _array(word, 2), _array(real, 5)), launch.gram_threads(k * (k + 1) // 2),
-        launch.GRAM_SHARED,
+        (_array(_BYTE, 4), _array(_BYTE, 6), _array(_WORD, 2), _array(_REAL, 5)),
+        launch.gram_threads(k * (k + 1) // 2), launch.GRAM_SHARED,
     )  # fmt: skip
     yield Entry(
         f"compatibility K={k} P={patch} C={channels}", tables.compatibility_kernel(k, patch, channels),
-        (_array(byte, 6), _array(word, 2), _array(word, 2), *[_array(real, 4)] * 3),
+        (_array(_BYTE, 6), _array(_WORD, 2), _array(_WORD, 2), *[_array(_REAL, 4)] * 3),
         launch.gram_threads(k * (2 * k + 1)), launch.GRAM_SHARED,
     )  # fmt: skip
-    yield Entry("centre", weighing.centre_kernel, (_array(real, 4),) * 6, 128)
-    yield Entry("hessian", weighing.hessian_kernel, (*[_array(real, 4)] * 3, real, whole, whole, _array(real, 4)), 128)
-    swept = (whole, *field, _array(real, 3), whole, _array(word, 1))
-    yield Entry(f"sweep K={k}", weighing.sweep_kernel(k), swept, one_a_thread, 16 * k)
-    yield Entry(
-        f"certify K={k}", weighing.certify_kernel(k), (*field, _array(real, 3), _array(real, 3)), one_a_thread, 8 * k
-    )
+
+
+def _weighing_entries(k: int) -> Iterator[Entry]:
+    tables_of_four = [_array(_REAL, 4)] * 3
+    shape = (_WHOLE, _WHOLE)  # rows, columns
+    field = (_array(_REAL, 4), _array(_REAL, 4), _REAL, *shape)  # hessian, cross, alpha
+    yield Entry("centre", weighing.centre_kernel, (*tables_of_four, *tables_of_four), launch.THREADS)
+    yield Entry("hessian", weighing.hessian_kernel, (*tables_of_four, _REAL, *shape, _array(_REAL, 4)), launch.THREADS)
+    threads, swept = launch.warps_for(k), (_WHOLE, *field, _array(_REAL, 3), _WHOLE, _array(_WORD, 1))
+    yield Entry(f"sweep K={k}", weighing.sweep_kernel(k), swept, threads, 16 * k)
+    certified = (*field, _array(_REAL, 3), _array(_REAL, 3))
+    yield Entry(f"certify K={k}", weighing.certify_kernel(k), certified, threads, 8 * k)
+
+
+def _propagation_entries(k: int) -> Iterator[Entry]:
     lanes, parts = launch.message_lanes(k), launch.message_parts(k)
     for soft in (False, True):
         yield Entry(
             f"propagate K={k}{' sum-product' if soft else ''}", propagation.message_kernel(k, lanes, parts, soft),
-            (_array(real, 3), *[_array(real, 4)] * 4, whole, real, real, real, whole, _array(real, 3),
-             _array(word, 3), _array(word, 1)),
+            (_array(_REAL, 3), *[_array(_REAL, 4)] * 4, _WHOLE, _REAL, _REAL, _REAL, _WHOLE, _array(_REAL, 3),
+             _array(_WORD, 3), _array(_WORD, 1)),
             lanes * parts, 16 * k * lanes, _MESSAGES,
         )  # fmt: skip
-    yield Entry("compose", blending.compose_kernel, (_array(byte, 6), _array(real, 3), _array(real, 5)), 128)
+
+
+def _blending_entries(patch: int) -> Iterator[Entry]:
+    anchors = (_array(_WORD, 1), _array(_WORD, 1))
+    yield Entry(
+        "compose", blending.compose_kernel, (_array(_BYTE, 6), _array(_REAL, 3), _array(_REAL, 5)), launch.THREADS
+    )
     yield Entry(
         "blend", blending.blend_kernel,
-        (_array(real, 5), *anchors, _array(word, 2), _array(word, 2), _array(real, 2), _array(real, 4)), 128,
+        (_array(_REAL, 5), *anchors, _array(_WORD, 2), _array(_WORD, 2), _array(_REAL, 2), _array(_REAL, 4)),
+        launch.THREADS,
     )  # fmt: skip
     yield Entry(
-        f"cut P={patch}", blending.cut_kernel(patch), (_array(real, 5), *anchors, _array(word, 2), _array(real, 4)),
+        f"cut P={patch}", blending.cut_kernel(patch),
+        (_array(_REAL, 5), *anchors, _array(_WORD, 2), _array(_REAL, 4)),
         launch.warps_for(patch), 8 * patch * (patch + 1),
     )  # fmt: skip
 
 
-def match_entries() -> Iterator[CudaEntry]:
-    """match.cu for settings from the smallest to the largest of each kind."""
+# From the smallest to the largest of each kind; the first are the defaults. Two photos of a bank of 88.
+PROBLEMS = {
+    name: MatchProblem(grid, radius, weights, kept, 2, 88)
     for name, grid, radius, weights, kept in (
         ("defaults", PatchGrid(250, 200), 5, (1,), 10),
         ("K=32", PatchGrid(250, 200), 5, (1,), 32),
@@ -111,5 +137,29 @@ def match_entries() -> Iterator[CudaEntry]:
         ("patch 3, radius 0", PatchGrid(61, 47, 3, 1), 0, (1,), 1),
         ("patch 16, radius 16", PatchGrid(250, 200, 16, 8), 16, (1,), 20),
         ("patch 100, radius 60: no tile", PatchGrid(250, 200, 100, 50), 60, (1,), 10),
-    ):
-        yield CudaEntry(name, match_shape(grid, radius, len(weights), kept, weights, NOWHERE))
+    )
+}
+
+
+def match_entry(variant: Variant, shape: Shape, setting: str) -> CudaEntry:
+    """A variant's kernel in one shape."""
+    return CudaEntry(
+        f"{variant.kernel}: {setting}", variant.kernel, variant.source, shape.options(), shape.threads, shape.shared(),
+        MATCH_REGISTERS[variant.name],
+    )  # fmt: skip
+
+
+def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
+    """Every variant of the matching for the problems that it fits on an architecture (75: sm_75), and merging."""
+    limits = limits_of(architecture)
+    for variant in MATCHING:
+        for setting, problem in PROBLEMS.items():
+            if variant.fits(problem, limits):
+                yield match_entry(variant, variant.shape(problem, limits), setting)
+    for kept in dict.fromkeys(problem.kept for problem in PROBLEMS.values()):
+        yield CudaEntry(f"merge: K={kept}", "merge", MERGE_SOURCE, variants.merge_options(kept), WARP)
+
+
+def limits_of(architecture: int) -> Limits:
+    """Of no device in particular: geometry that every device of this architecture (75: sm_75) can have."""
+    return Limits("any", (architecture // 10, architecture % 10), 40, 16 * 2**30)

@@ -6,6 +6,9 @@ Tests put another device in its place (:func:`use`), one that emulates; nothing 
 from __future__ import annotations
 
 import contextlib
+import importlib
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from typing import Any, Protocol
@@ -119,6 +122,32 @@ def _reason() -> str | None:
     return None
 
 
+_one_at_a_time = threading.Lock()  # the warnings' filters belong to the whole process
+
+
+def configure(compiled: Any, blocks: tuple[int, ...], threads: tuple[int, ...], stream: Any) -> Callable[..., None]:
+    """A launch of a Numba kernel, without Numba's advice that so few blocks use a device badly.
+
+    A small photo has few blocks, and nothing that a user could do about it. Only this call is silenced, so that the
+    caller's own kernels still get the advice.
+    """
+    with _one_at_a_time, warnings.catch_warnings():
+        for category in _performance_warnings():
+            warnings.simplefilter("ignore", category)
+        launch: Callable[..., None] = compiled[blocks, threads, stream]
+        return launch
+
+
+@cache
+def _performance_warnings() -> tuple[type[Warning], ...]:
+    """NumbaPerformanceWarning: Numba has one, and numba-cuda one of its own."""
+    found = []
+    for name in ("numba.core.errors", "numba.cuda.core.errors"):
+        with contextlib.suppress(ImportError):
+            found.append(importlib.import_module(name).NumbaPerformanceWarning)
+    return tuple(found)
+
+
 class CupyDevice:
     """CuPy's current device and current stream."""
 
@@ -135,7 +164,8 @@ class CupyDevice:
             min(STATIC_SHARED, properties["sharedMemPerBlock"]),
         )
         self._jitted: dict[Callable[..., None], Any] = {}
-        self._streams: dict[int, Any] = {}  # by address: Numba keeps a launch's configuration by its stream object
+        self._streams: dict[int, Any] = {}  # by address: a launch's configuration is kept by its stream object
+        self._configured = lru_cache(maxsize=1024)(configure)
 
     def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
         """A Numba kernel on CuPy's current stream; CuPy arrays are handed over as they are, without a wait."""
@@ -146,7 +176,7 @@ class CupyDevice:
         compiled, stream = self._jitted[kernel], self._stream()
 
         def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
-            compiled[blocks, threads, stream](*map(self.view, arguments))
+            self._configured(compiled, blocks, threads, stream)(*map(self.view, arguments))
 
         return launch
 
@@ -210,7 +240,7 @@ class _CupyStaging:
         turn = self._turn
         compute = self._cupy.cuda.get_current_stream()
         previous = self._used[1 - turn] = self._cupy.cuda.Event(disable_timing=True)
-        previous.record(compute)  # everything queued so far, which is all that uses the other buffer
+        previous.record(compute)  # what is queued so far is all that uses the other buffer
         if self._used[turn] is not None:
             self._copied[turn].synchronize()  # the pinned memory has been read
             self._copies.wait_event(self._used[turn])  # the device memory has been used

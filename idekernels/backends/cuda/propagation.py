@@ -19,7 +19,6 @@ from idekernels.backends.cuda import launch
 from idekernels.grid import PatchGrid
 
 LEFT, ABOVE, RIGHT, BELOW = 0, 1, 2, 3  # where a message comes from, as its receiver sees it; added in this order
-_PER_CHECK = 8  # iterations between two looks at whether messages still change
 
 
 def propagate(
@@ -47,7 +46,8 @@ def propagate(
     for iteration in range(iterations + 1):
         old, new = buffers[iteration % 2], buffers[1 - iteration % 2]
         kernel(blocks, threads, *tables, old, new, *settings, iteration, *results)
-        if iteration % _PER_CHECK == _PER_CHECK - 1 and not int(changed[iteration]):  # a read back
+        due = iteration % launch.CHECK_ITERATIONS == launch.CHECK_ITERATIONS - 1
+        if due and not int(changed[iteration]):  # the only read from the device
             labels = labels[: iteration + 1]
             break
     energy = _energies(xp, costs, across, down, labels, grid.shape[1])
@@ -80,10 +80,14 @@ def _energies(xp: Any, costs: Any, across: Any, down: Any, labels: Any, columns:
 
 @lru_cache(maxsize=64)
 def message_kernel(k: int, lanes: int, parts: int, soft: bool) -> Any:
-    """All messages of an iteration, and the labels and beliefs that the last one's make.
+    """All messages of an iteration, and the labels and beliefs of the iteration before; blocks (N / lanes, B).
 
-    costs (B, K, N), across and down (B, K, K, N), old and new (B, 4, K, N), beliefs (B, K, N), labels (T, B, N) and
-    changed (T,) of all iterations; blocks (N / lanes, B) of (lanes, parts) threads. ``soft``: sum-product.
+    ``soft``: sum-product. Threads of a block: (lanes, parts).
+
+    costs (B, K, N), across and down (B, K, K, N), old and new (B, 4, K, N): float32, ``new`` written. columns : int64,
+    nodes of a grid row. keep, take, temperature : float32; damping, 1 - damping, squared grey levels. iteration :
+    int64.
+    Written: beliefs (B, K, N) float32, labels (T, B, N) int32, changed (T,) int32, 1 where a message changed.
     """
     shape = (2, k, lanes)
     infinite, nothing = np.float32(np.inf), np.float32(0)

@@ -11,13 +11,13 @@ import numpy as np
 from numba import cuda
 
 from idekernels.backends.cuda import device as devices
+from idekernels.backends.cuda import launch
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
 
 Block = tuple[int, int, Any]
 
 _SHARE = 0.6  # of the free memory that a bank may take; the rest is for tables and for the networks of stage 2
-_THREADS = 128
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Prepared:
     @property
     def pitch(self) -> int:
         """Bytes of an image row on the device: whole words."""
-        return -(-self.bank.width // 4) * 4
+        return launch.pitch(self.bank.width)
 
     @property
     def resident(self) -> bool:
@@ -132,14 +132,19 @@ def gather(place: Any, prepared: Prepared, patch: int) -> tuple[Any, Any]:
         out = device.xp.zeros((*place.shape, planes, patch, patch), np.uint8)
         copy = device.jit(gather_kernel(bank.height, bank.width, planes, patch))
         for first, _, block in prepared.blocks(side):
-            copy((flat.size, 1, 1), (_THREADS, 1, 1), block, flat, first, out.reshape(flat.size, planes, patch, patch))
+            patches = out.reshape(flat.size, planes, patch, patch)
+            copy((flat.size, 1, 1), (launch.THREADS, 1, 1), block, flat, first, patches)
         cut.append(out)
     return cut[0], cut[1]
 
 
 @lru_cache(maxsize=64)
 def gather_kernel(height: int, width: int, planes: int, patch: int) -> Any:
-    """Copy patches out of images that start with number ``first``; one block a candidate, others' are left alone."""
+    """Copy the candidates' patches out of one block of the bank; a block of threads a candidate.
+
+    images (images, planes, H, pitch) uint8. place (candidates,) int64, in the whole bank. first : int64, number of the
+    block's first image. out (candidates, planes, P, P) uint8, written for candidates in these images alone.
+    """
     pixels = patch * patch
 
     def gather(images, place, first, out):  # type: ignore[no-untyped-def]

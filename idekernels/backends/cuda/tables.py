@@ -45,7 +45,11 @@ def compatibility(targets: Any, grid: PatchGrid) -> tuple[Any, Any, Any]:
 
 @lru_cache(maxsize=64)
 def evidence_kernel(k: int, patch: int) -> Any:
-    """Query (B, L, H, W), sources (B, N, K, L, P, P), anchors (N, 2), out (B, N, L, K, K); blocks (N, B L)."""
+    """Gram matrices of the residuals, candidate minus query; blocks (N, B L).
+
+    query (B, L, H, W) uint8, sources (B, N, K, L, P, P) uint8, anchors (N, 2) int32; written: out (B, N, L, K, K)
+    float32.
+    """
     pixels, pairs = patch * patch, k * (k + 1) // 2
     chunk = launch.gram_chunk(k, pixels, 1)
     shape = (k, chunk | 1)
@@ -63,7 +67,7 @@ def evidence_kernel(k: int, patch: int) -> Any:
             j = min(pair - i * (i + 1) // 2, k - 1)
             total = np.int32(0)
             for start in range(0, pixels, chunk):
-                cuda.syncthreads()  # the last chunk has been used
+                cuda.syncthreads()  # until every thread has used the last chunk
                 for cell in range(thread, k * chunk, threads):
                     candidate, pixel = cell // chunk, start + cell % chunk
                     apart = np.int32(0)
@@ -84,9 +88,11 @@ def evidence_kernel(k: int, patch: int) -> Any:
 
 @lru_cache(maxsize=64)
 def compatibility_kernel(k: int, patch: int, channels: int) -> Any:
-    """Targets (B, N, K, C, P, P), edges (E, 2), shifts (E, 2), own, other, cross (B, E, K, K); blocks (E, B).
+    """Overlap tables of every edge; blocks (E, B).
 
-    Pairs are numbered: own's and other's (their full squares' lower halves), then all of cross.
+    targets (B, N, K, C, P, P) uint8, edges (E, 2) int32, nodes, shifts (E, 2) int32, pixels down and across. Written:
+    own, other, cross (B, E, K, K) float32. Threads take pairs of candidates by number: those of ``own`` with i >= j
+    (the table is symmetric), those of ``other`` likewise, then all of ``cross``.
     """
     half = k * (k + 1) // 2
     pairs = 2 * half + k * k
@@ -114,7 +120,7 @@ def compatibility_kernel(k: int, patch: int, channels: int) -> Any:
             two = 0 if table == 0 else 1
             total = np.int32(0)
             for start in range(0, pixels, chunk):
-                cuda.syncthreads()  # the last chunk has been used
+                cuda.syncthreads()  # until every thread has used the last chunk
                 for cell in range(thread, 2 * k * chunk, threads):
                     side, candidate = cell // (k * chunk), cell // chunk % k
                     pixel = start + cell % chunk

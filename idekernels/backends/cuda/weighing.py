@@ -10,17 +10,18 @@ from numba import cuda, float32
 
 from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch
+from idekernels.backends.cuda.device import Device
 from idekernels.grid import PatchGrid
 
-_SWEEPS_PER_CHECK = 10
-_ENOUGH = 0.1  # a visit to a node cuts its slopes to a tenth: its neighbours move anyway before the next visit
-_ROUNDING = 1e-6  # share of the largest curvature that a slope can owe to rounding alone, in float32
-_THREADS = 128
+_ENOUGH = 0.1  # a visit ends when the spread of the slopes is a tenth of what it was: the neighbours change it again
+_ROUNDING = 1e-6  # share of the largest curvature that a slope can be off by rounding alone, in float32
+_STEPS_A_LABEL = 20  # steps of one visit at most, times K
 
-# Kernels are float32 throughout: fp64 has a thirty-second to a sixty-fourth of the speed on most cards. What that costs
-# in digits is won back before the first sweep: with all weights on the simplex, subtracting one vector from every patch
-# of an edge's overlap changes nothing, so the first node's nearest candidate is subtracted (in the tables: exactly, as
-# their entries are integers below 2^24). What is left is differences of candidates, two orders smaller than the levels.
+# Kernels are float32 throughout: fp64 has a thirty-second to a sixty-fourth of the speed on most cards. To keep the
+# digits that this would cost, tables are centred before the first sweep: with all weights on the simplex, subtracting
+# one vector from every patch of an edge's overlap changes nothing, so the first node's nearest candidate is subtracted
+# (exactly, as the tables' entries are integers below 2^24). The centred entries are sums over differences of
+# candidates, a hundredth of those over grey levels.
 
 
 def weigh(
@@ -36,39 +37,47 @@ def weigh(
     xp, (photos, nodes, k) = device.xp, gram.shape[:3]
     if k > launch.MOST_KEPT:
         raise ValueError(f"k is {k}, the backend cuda weighs {launch.MOST_KEPT} at most; take a smaller k, or cpu")
-    centred = tuple(xp.empty_like(table) for table in tables)
-    cells = photos * len(grid.edges) * k * k
-    if cells:
-        blocks = (-(-cells // _THREADS), 1, 1)
-        device.jit(centre_kernel)(blocks, (_THREADS, 1, 1), *tables, *centred)
-    own, other, cross = centred
-    hessian = xp.empty(gram.shape, np.float32)
     share, threads, shape = np.float32(alpha), (launch.warps_for(k), 1, 1), grid.shape
-    device.jit(hessian_kernel)(
-        (-(-gram.size // _THREADS), 1, 1), (_THREADS, 1, 1), gram.astype(np.float32), own, other, share, *shape, hessian
-    )
+    hessian, cross = _quadratic(device, gram, tables, grid, share)
     weights = xp.asarray(start).astype(np.float32)
     sweep, certify = device.jit(sweep_kernel(k)), device.jit(certify_kernel(k))
     half = shape[0] * (-(-shape[1] // 2))
     parts = xp.empty((2, photos, nodes), np.float32)
     field = (device.view(hessian), device.view(cross), share, *shape, device.view(weights))
-    moved = xp.zeros(-(-sweeps // _SWEEPS_PER_CHECK) + 1, np.int32)
+    moved = xp.zeros(-(-sweeps // launch.CHECK_SWEEPS) + 1, np.int32)
     moved[0] = 1
     for check in range(len(moved)):
         certify((nodes, photos, 1), threads, *field, parts)
         objective, gap = parts.sum(axis=2, dtype=np.float64)
-        done = min(check * _SWEEPS_PER_CHECK, sweeps)
+        done = min(check * launch.CHECK_SWEEPS, sweeps)
         good = (gap <= tolerance * xp.maximum(objective, scale)).all()
-        if done == sweeps or bool(good | (moved[check] == 0)):  # the one read back
+        if done == sweeps or bool(good | (moved[check] == 0)):  # the only read from the device
             break
-        for _ in range(min(_SWEEPS_PER_CHECK, sweeps - done)):
+        for _ in range(min(launch.CHECK_SWEEPS, sweeps - done)):
             for colour in range(2):
                 sweep((half, photos, 1), threads, colour, *field, check + 1, moved)
     return weights, objective, gap, done
 
 
+def _quadratic(device: Device, gram: Any, tables: Any, grid: PatchGrid, alpha: np.float32) -> tuple[Any, Any]:
+    """The objective's matrices, of centred tables: A_i (B, N, K, K) and C_ij (B, E, K, K), float32 on the device."""
+    xp = device.xp
+    centred = own, other, cross = tuple(xp.empty_like(table) for table in tables)
+    if cross.size:
+        device.jit(centre_kernel)(launch.blocks_for(cross.size), (launch.THREADS, 1, 1), *tables, *centred)
+    hessian = xp.empty(gram.shape, np.float32)
+    device.jit(hessian_kernel)(
+        launch.blocks_for(gram.size), (launch.THREADS, 1, 1),
+        gram.astype(np.float32), own, other, alpha, *grid.shape, hessian,
+    )  # fmt: skip
+    return hessian, cross
+
+
 def centre_kernel(own, other, cross, own_out, other_out, cross_out):  # type: ignore[no-untyped-def]
-    """S_ij, S_ji and C_ij of patches from which the first node's first candidate is subtracted; all (B, E, K, K)."""
+    """S_ij, S_ji and C_ij of patches from which the first node's first candidate is subtracted; a cell a thread.
+
+    own, other, cross and own_out, other_out, cross_out : (B, E, K, K) float32, read and written.
+    """
     cell = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     k = own.shape[2]
     if cell >= own.size:
@@ -84,7 +93,11 @@ def centre_kernel(own, other, cross, own_out, other_out, cross_out):  # type: ig
 
 
 def hessian_kernel(gram, own, other, alpha, rows, columns, out):  # type: ignore[no-untyped-def]
-    """A_i = G_i + alpha * (sum of S over the node's edges): gram and out (B, N, K, K)."""
+    """A_i = G_i + alpha * (sum of S over the node's edges); a cell a thread.
+
+    gram (B, N, K, K), own and other (B, E, K, K), out (B, N, K, K), written: all float32. alpha : float32. rows,
+    columns : int64, nodes of the grid.
+    """
     cell = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
     k, nodes = gram.shape[2], gram.shape[1]
     if cell >= gram.size:
@@ -107,7 +120,11 @@ def hessian_kernel(gram, own, other, alpha, rows, columns, out):  # type: ignore
 
 @lru_cache(maxsize=1)
 def _gradient() -> Any:
-    """Half the gradient at one node and candidate: (A w)_i - alpha * sum of (C w_neighbour)_i; ``mine`` is shared."""
+    """Half the gradient at one node and candidate: (A w)_i - alpha * sum of (C w_neighbour)_i.
+
+    photo, node, i, k : integers. hessian (B, N, K, K), cross (B, E, K, K), weights (B, N, K), mine (K,) in shared
+    memory, the node's own weights: all float32. alpha : float32. rows, columns : int64, nodes of the grid.
+    """
 
     @cuda.jit(device=True, inline="always")
     def gradient(photo, node, i, k, hessian, cross, alpha, rows, columns, weights, mine):  # type: ignore[no-untyped-def]
@@ -128,7 +145,7 @@ def _gradient() -> Any:
                 pull += weights[photo, node - columns, j] * cross[photo, across + node - columns, j, i]
         total = -alpha * pull
         for j in range(k):
-            total += hessian[photo, node, j, i] * mine[j]  # symmetric, and so read in whole lines
+            total += hessian[photo, node, j, i] * mine[j]  # symmetric: [j, i] lets neighbouring threads read neighbours
         return total
 
     return gradient
@@ -140,10 +157,14 @@ def sweep_kernel(k: int) -> Any:
 
     Lowers w^T A w - 2 p^T w on the simplex by exact steps along pairs of candidates, as the CPU's kernel does. Sets
     ``moved[check]`` where it takes any.
+
+    colour : int64, (row + column) % 2 of the nodes. hessian (B, N, K, K), cross (B, E, K, K) and weights (B, N, K),
+    read and written: float32. alpha : float32. rows, columns : int64, nodes of the grid. check : int64. moved :
+    (checks,) int32, written.
     """
     gradient = _gradient()
     enough_of, rounding, nothing = np.float32(_ENOUGH), np.float32(_ROUNDING), np.float32(0)
-    most_steps = 20 * k
+    most_steps = _STEPS_A_LABEL * k
 
     def sweep(colour, hessian, cross, alpha, rows, columns, weights, check, moved):  # type: ignore[no-untyped-def]
         mine = cuda.shared.array(k, float32)
@@ -209,7 +230,11 @@ def sweep_kernel(k: int) -> Any:
 
 @lru_cache(maxsize=64)
 def certify_kernel(k: int) -> Any:
-    """Each node's share of the objective and of the Frank-Wolfe gap, (2, B, N); blocks (N, B)."""
+    """Each node's share of the objective and of the Frank-Wolfe gap; blocks (N, B), a candidate a thread.
+
+    hessian (B, N, K, K), cross (B, E, K, K), weights (B, N, K) and parts (2, B, N), written: float32. alpha : float32.
+    rows, columns : int64, nodes of the grid.
+    """
     gradient = _gradient()
 
     def certify(hessian, cross, alpha, rows, columns, weights, parts):  # type: ignore[no-untyped-def]

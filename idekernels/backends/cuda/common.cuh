@@ -1,0 +1,12 @@
+// Types of all kernels. LANES (threads of a warp) and WORST (the distance of an empty entry, which no patch reaches)
+// are macros that launch.py gives the compiler.
+
+#ifndef SHARED
+#define SHARED(type, name, count) __shared__ type name[count]  // the emulator of the tests has its own
+#endif
+
+typedef unsigned char uint8;
+typedef unsigned int uint32;
+typedef long long int64;
+
+constexpr uint32 FULL = 0xffffffffu;  // all lanes of a warp; all bits of a word

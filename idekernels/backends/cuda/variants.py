@@ -1,0 +1,280 @@
+"""Which kernel matches: the variants' files, geometry and limits in one table, and the one place that chooses.
+
+A new variant takes four files:
+
+1. ``match_NAME.cu``: a kernel ``match_NAME`` on common.cuh, nearest.cuh and what else it needs.
+2. this one: a shape (geometry, macros and the kernel's arguments) and a row of :data:`MATCHING`, above the rows that it
+   goes before.
+3. ``catalogue.py``: its budget of registers in ``MATCH_REGISTERS``; the compile gate then compiles it.
+4. its test: tests/test_cuda_match.py runs every row on the emulated device, add what is particular to the new one.
+
+No other file names a variant: matching.py launches what :func:`choose` gives it, emulator, compile gate and roofline go
+over the table. Only variants with a model in benchmarks/launches.py (``MODELS``) get a predicted time.
+Nothing is launched or compiled here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from idekernels.backends.cuda import launch
+from idekernels.backends.cuda.launch import WARP, WORD, Limits
+from idekernels.errors import InputError
+from idekernels.grid import PatchGrid
+
+# ---- what a variant is given and what it has to say
+
+
+@dataclass(frozen=True)
+class MatchProblem:
+    """One call of match, as far as the choice and the geometry of its kernel depend on it.
+
+    radius : pixels. weights : of the planes, integers. kept : K. photos : of the batch. images : of the whole bank.
+    """
+
+    grid: PatchGrid
+    radius: int
+    weights: tuple[int, ...]
+    kept: int
+    photos: int
+    images: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """Arrays of one launch, on the device, C-contiguous: B photos, N nodes, L planes, S runs of the bank's images.
+
+    bank (images, L, H, pitch) and query (B, L, H, pitch), uint8, rows of whole words; rows and columns int32, the
+    grid's anchors; barred (B, images) uint8, 1 where a photo must not use an image; weights (L,) uint32. Written by the
+    kernel: distances and places (S, B, N, K) uint32, ascending by (distance, place), place = (image * H + row) * W +
+    column with the image's number within ``bank``, ``WORST`` as the distance of entries that stay empty.
+    """
+
+    bank: Any
+    query: Any
+    rows: Any
+    columns: Any
+    barred: Any
+    weights: Any
+    splits: int
+    distances: Any
+    places: Any
+
+
+class Shape(Protocol):
+    """The geometry of one variant for one problem on one device."""
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+
+    def options(self) -> tuple[str, ...]:
+        """The compiler's options, macros included."""
+
+    def shared(self) -> int:
+        """Bytes of shared memory of a block, exactly as the kernel declares them."""
+
+    def splits(self, photos: int, images: int, limits: Limits) -> int:
+        """S: runs into which a block of the bank, of so many images, is divided."""
+
+    def blocks(self, photos: int, splits: int) -> tuple[int, int, int]:
+        """The grid of the launch."""
+
+    def arguments(self, search: Search) -> tuple[Any, ...]:
+        """The kernel's arguments in its order: device arrays and NumPy integers of the kernel's types."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A kernel ``match_NAME``.
+
+    source : the files that make it, in the order in which they are put together. shape : the geometry for a problem.
+    fits : whether it takes a problem on such a device.
+    """
+
+    name: str
+    source: tuple[str, ...]
+    shape: Callable[[MatchProblem, Limits], Shape]
+    fits: Callable[[MatchProblem, Limits], bool]
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's name."""
+        return f"match_{self.name}"
+
+
+# ---- direct: squared differences by __vabsdiffu4 and __dp4a
+
+_SHIFTS = 4  # horizontal shifts of a lane: one word's bytes
+DIRECT_WARPS_PER_SM = 16  # that the compiler must leave registers for: 128 a thread
+_DIRECT_SHARED = 16 * 1024  # bytes: four blocks of four warps on an SM of 64 KiB (T4), more on larger ones
+_MOST_IMAGES = 12  # of a tile: more fill the lanes no better
+_BLOCKS_PER_SM = 8  # in flight or queued, so that the last wave is short
+
+
+@dataclass(frozen=True)
+class DirectShape:
+    """Everything that match_direct.cu is compiled with; the names are its macros', where they are explained.
+
+    nodes : of the grid, down and across.
+    """
+
+    nodes: tuple[int, int]
+    patch: int
+    step: int
+    radius: int
+    planes: int
+    kept: int
+    height: int
+    width: int
+    unit: bool
+    rows: int
+    columns: int
+    images: int
+    band: int
+    tiled: bool
+
+    @property
+    def threads(self) -> int:
+        """Of a block: a warp for every patch column."""
+        return WARP * self.columns
+
+    def options(self) -> tuple[str, ...]:
+        """The compiler's options."""
+        return launch.compiler_options(
+            PATCH=self.patch, STEP=self.step, RADIUS=self.radius, PLANES=self.planes, KEPT=self.kept,
+            HEIGHT=self.height, WIDTH=self.width, PITCH=launch.pitch(self.width), UNIT=self.unit, ROWS=self.rows,
+            COLUMNS=self.columns, IMAGES=self.images, BAND=self.band, TILED=self.tiled, SHIFTS=_SHIFTS,
+            WARPS_PER_SM=DIRECT_WARPS_PER_SM,
+        )  # fmt: skip
+
+    def shared(self) -> int:
+        """Bytes of shared memory of a block, as match_direct.cu declares them."""
+        span = (self.rows - 1) * self.step + self.patch
+        words = span
+        if self.tiled:
+            words += self.images * self.planes * (span + self.band - 1) * self.tile_words
+            words += self.columns * self.planes * span * self.words
+        return WORD * words
+
+    @property
+    def words(self) -> int:
+        """Words of one pixel row of a patch."""
+        return -(-self.patch // WORD)
+
+    @property
+    def groups(self) -> int:
+        """Lanes that share a row of shifts."""
+        return -(-(2 * self.radius + 1) // _SHIFTS)
+
+    @property
+    def tile_words(self) -> int:
+        """Words of one pixel row of a tile; odd, so that the rows start in different banks of shared memory."""
+        return (((self.columns - 1) * self.step + _SHIFTS * (self.groups - 1)) // WORD + self.words + 2) | 1
+
+    def busy(self) -> float:
+        """Share of the lanes that have a shift to compare."""
+        side = 2 * self.radius + 1
+        jobs = self.images * self.band * self.groups
+        full = self.images * self.band * side / _SHIFTS
+        return full / (math.ceil(jobs / WARP) * WARP)
+
+    def blocks(self, photos: int, splits: int) -> tuple[int, int, int]:
+        """Blocks: of patches, photos, runs of images."""
+        down, across = self.nodes
+        return -(-down // self.rows) * -(-across // self.columns), photos, splits
+
+    def splits(self, photos: int, images: int, limits: Limits) -> int:
+        """Runs of images that a photo's blocks are divided into: one photo alone would leave a large device idle."""
+        blocks = self.blocks(photos, 1)[0] * photos
+        wanted = -(-_BLOCKS_PER_SM * limits.multiprocessors // blocks)
+        return max(1, min(wanted, -(-images // self.images)))
+
+    def arguments(self, search: Search) -> tuple[Any, ...]:
+        """As match_direct.cu documents them."""
+        return (
+            search.bank, np.int32(len(search.bank)), search.query, search.rows, np.int32(len(search.rows)),
+            search.columns, np.int32(len(search.columns)), search.barred, search.weights, np.int32(search.splits),
+            search.distances, search.places,
+        )  # fmt: skip
+
+
+def direct_shape(problem: MatchProblem, limits: Limits) -> DirectShape:
+    """The geometry of the variant ``direct``.
+
+    Four patches a warp share all but a fifth of their rows at half overlap; more would need too many registers. Four
+    warps a block share a tile. As many images a tile as fill the lanes best within the budget; where not even one
+    image fits, fewer columns, rows, shifts; where nothing fits, no tile.
+    """
+    grid, side = problem.grid, 2 * problem.radius + 1
+    shape = DirectShape(
+        grid.shape, grid.patch, grid.step, problem.radius, len(problem.weights), problem.kept, grid.height, grid.width,
+        problem.weights == (1,), rows=4 if problem.kept <= WARP else 2, columns=4, images=1, band=side, tiled=True,
+    )  # fmt: skip
+    budget = min(_DIRECT_SHARED, limits.shared)
+    smaller: list[dict[str, Any]] = [
+        {}, {"columns": 2}, {"columns": 1}, {"rows": 2}, {"rows": 1}, {"band": -(-side // 4)}, {"band": 1},
+    ]  # fmt: skip
+    for less in smaller:
+        shape = replace(shape, **less)
+        if shape.shared() <= budget:
+            larger = (replace(shape, images=images) for images in range(1, _MOST_IMAGES + 1))
+            fitting = (one for one in larger if one.shared() <= budget)
+            return max(fitting, key=lambda one: (round(one.busy(), 3), -one.images))
+    return replace(shape, columns=4, rows=2, band=side, tiled=False)
+
+
+def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
+    """Every problem, from the first devices with __dp4a on."""
+    return problem.kept <= launch.MOST_KEPT and limits.capability >= (6, 1)
+
+
+# ---- the table
+
+MATCHING: tuple[Variant, ...] = (
+    Variant("direct", ("common.cuh", "nearest.cuh", "pixels.cuh", "match_direct.cu"), direct_shape, _direct_fits),
+)
+
+MERGE_SOURCE = ("common.cuh", "nearest.cuh", "merge.cu")  # serves every variant: all write the same lists
+
+
+def choose(problem: MatchProblem, limits: Limits) -> Variant:
+    """The first variant that fits.
+
+    Raises
+    ------
+    InputError
+        None does.
+    """
+    for variant in MATCHING:
+        if variant.fits(problem, limits):
+            return variant
+    major, minor = limits.capability
+    raise InputError(
+        f"the backend cuda has no matching kernel for {limits.name} (compute capability {major}.{minor}) that keeps "
+        f"{problem.kept} candidates; take the backend cpu"
+    )
+
+
+def merge_options(kept: int) -> tuple[str, ...]:
+    """The compiler's options for merge.cu."""
+    return launch.compiler_options(KEPT=kept)
+
+
+@cache
+def source_text(files: tuple[str, ...]) -> str:
+    """The CUDA C++ of the files one after the other, each once.
+
+    They are put together instead of included: NVRTC has no path to our headers, and CuPy's cache on disk knows a kernel
+    by its text and options alone, so that with ``#include`` a header changed by an upgrade would leave the old code in
+    use. ``#line`` keeps file names and line numbers right in the compiler's messages.
+    """
+    folder = Path(__file__).parent
+    return "\n".join(f'#line 1 "{Path(name).name}"\n{(folder / name).read_text(encoding="utf-8")}' for name in files)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from idekernels import BankSettings, CoarseSettings, InputError, PatchBank, coarse_sketch, match, operations, prepare
-from idekernels.coarse import METHODS
+from idekernels.methods import METHODS
 from idekernels.operations import BLENDINGS
 from idekernels.warm import warm_up
 from idemodel.phantom import phantom_pairs

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ def bank_digest(bank: PatchBank) -> str:
 
 def coarse_cache_key(faces: Faces, bank_hash: str, settings: CoarseSettings) -> str:
     """What the cached coarse sketches are known by: any change of bank, sources, names or settings changes it."""
-    head = json.dumps([_CACHE, bank_hash, asdict(settings), faces.names], sort_keys=True)
+    head = json.dumps([_CACHE, bank_hash, settings.as_dict(), faces.names], sort_keys=True)
     return _digest(head.encode(), faces.source)
 
 

@@ -121,11 +121,14 @@ SETTING_NAMES = (*(each.name for each in fields(CoarseSettings) if each.name != 
 
 @dataclass(frozen=True)
 class CoarseSketch(ArrayResult):
-    """Coarse sketches as a tensor: (B, C, H, W) float32 in [0, 1], C-contiguous, C = 1 (grey) or 3 (RGB).
+    """Coarse sketches as a tensor.
+
+    pixels : (B, C, H, W) float32 in [0, 1], C-contiguous, C = 1 (grey) or 3 (RGB). objective : (B,) float64, the
+    weighing's objective, or the labelling's energy. Of the backend cuda both are device arrays, until :meth:`host`
+    copies them.
 
     Speaks DLPack: ``torch.from_dlpack(coarse)`` shares its memory, on the CPU and on a GPU, where it waits (on torch's
-    stream, not on the host) for what stage 1 has queued. ``objective`` is (B,) float64: the weighing's objective, or
-    the labelling's energy. Of the backend cuda both are device arrays, until :meth:`host` copies them.
+    stream, not on the host) for what stage 1 has queued.
     """
 
     array_name: ClassVar[str] = "pixels"

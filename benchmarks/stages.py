@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import idekernels as ide
-from idekernels.results import Candidates, Compatibility, PreparedBank
+from idekernels.results import CandidatePatches, Candidates, Compatibility, ComposedPatches, Evidence, PreparedBank
 from idekernels.workloads import Workload
 
 ALPHA = 0.5
@@ -39,21 +39,21 @@ class Field:
         return ide.match(self.query, self.bank, self.work.grid, k=self.work.k)
 
     @cached_property
-    def patches(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def patches(self) -> CandidatePatches:
         return ide.gather(self.candidates, self.bank)
 
     @cached_property
-    def grams(self) -> NDArray[np.float32]:
-        return ide.evidence(self.query, self.patches[0], self.work.grid, backend=self.backend)
+    def evidence(self) -> Evidence:
+        return ide.evidence(self.query, self.patches, self.work.grid)
 
     @cached_property
     def gram(self) -> NDArray[np.float32]:
-        weights = self.bank.module.upload(np.array(self.bank.bank.weights, np.float32))
-        return (self.grams * weights[:, None, None]).sum(axis=2)
+        weights = self.bank.backend.upload(np.array(self.bank.bank.weights, np.float32))
+        return (self.evidence.grams * weights[:, None, None]).sum(axis=2)
 
     @cached_property
     def tables(self) -> Compatibility:
-        return ide.compatibility(self.patches[1], self.work.grid, backend=self.backend)
+        return ide.compatibility(self.patches, self.work.grid)
 
     @cached_property
     def unary(self) -> NDArray[np.float32]:
@@ -68,29 +68,29 @@ class Field:
         return self.weigh().weights
 
     @cached_property
-    def composed(self) -> NDArray[np.float32]:
-        return ide.compose(self.patches[1], self.weights, backend=self.backend)
+    def composed(self) -> ComposedPatches:
+        return ide.compose(self.patches, self.weights)
 
     def weigh(self, method: str = "mwf") -> Any:
-        return ide.weigh(self.gram, self.tables, self.work.grid, method=method, alpha=ALPHA, backend=self.backend)
+        return ide.weigh(self.gram, self.tables, self.work.grid, method=method, alpha=ALPHA)
 
     def propagate(self) -> Any:
         return ide.propagate(self.unary, self.pairwise, self.work.grid, iterations=ITERATIONS, backend=self.backend)
 
     def blend(self, how: str) -> Any:
-        return ide.blend(self.composed, self.work.grid, how=how, backend=self.backend)
+        return ide.blend(self.composed, self.work.grid, how=how)
 
 
 KERNELS: Mapping[str, Callable[[Field], Any]] = MappingProxyType(
     {
         "match": lambda field: ide.match(field.query, field.bank, field.work.grid, k=field.work.k),
         "gather": lambda field: ide.gather(field.candidates, field.bank),
-        "evidence": lambda field: ide.evidence(field.query, field.patches[0], field.work.grid, backend=field.backend),
-        "compatibility": lambda field: ide.compatibility(field.patches[1], field.work.grid, backend=field.backend),
+        "evidence": lambda field: ide.evidence(field.query, field.patches, field.work.grid),
+        "compatibility": lambda field: ide.compatibility(field.patches, field.work.grid),
         "weigh mwf": lambda field: field.weigh("mwf"),
         "weigh lle": lambda field: field.weigh("lle"),
         f"propagate, {ITERATIONS} iterations": lambda field: field.propagate(),
-        "compose": lambda field: ide.compose(field.patches[1], field.weights, backend=field.backend),
+        "compose": lambda field: ide.compose(field.patches, field.weights),
         "blend feather": lambda field: field.blend("feather"),
         "blend average": lambda field: field.blend("average"),
         "blend cut": lambda field: field.blend("cut"),

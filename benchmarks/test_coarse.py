@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.stages import ALPHA, ITERATIONS, Field
 from idekernels import CoarseSettings, coarse_sketch
-from idekernels.coarse import METHODS
+from idekernels.methods import METHODS
 
 
 def sketch(field: Field, method: str) -> Any:

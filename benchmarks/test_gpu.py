@@ -14,7 +14,7 @@ import pytest
 from benchmarks.stages import KERNELS, Field
 from benchmarks.test_coarse import sketch
 from idekernels import backends
-from idekernels.coarse import METHODS
+from idekernels.methods import METHODS
 from idekernels.workloads import STANDARD
 
 _MISSING = backends.why_missing("cuda")

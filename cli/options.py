@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from idekernels.bank import DIRECTIONS
+from idekernels.coarse import CoarseSettings
+from idekernels.methods import METHODS, SETTINGS, users_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -66,16 +69,50 @@ class Plane(click.ParamType):
         return plane, int(weight or 1)
 
 
-_KERNEL_OPTIONS: tuple[tuple[str, type, Any, str], ...] = (  # flag, type, default, help; names are CoarseSettings'
-    ("--method", str, "mwf", "mwf, lle, mean, top1, mrf or multi."),
-    ("--k", int, 10, "Candidates a patch."),
-    ("--alpha", float, 0.5, "Weight of the agreement of neighbours."),
-    ("--patch", int, None, "Patch side in pixels; the bank's own if not given."),
-    ("--overlap", int, None, "Pixels that neighbours share; the bank's own if not given."),
-    ("--radius", int, None, "Search radius in pixels; the bank's own if not given."),
-    ("--blend", str, None, "feather, average or cut; by default what suits the method."),
-    ("--iterations", int, 50, "Of belief propagation (mrf)."),
-)
+class Listed(click.Choice):
+    """Names that the help lists; a wrong one is refused where the settings are made, as every other bad value is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The text as it is."""
+        return value
+
+
+@dataclass(frozen=True)
+class _KernelOption:
+    """An option of stage 1: a flat name of CoarseSettings, its type and default, and what is said of it."""
+
+    name: str
+    kind: Any
+    default: Any
+    text: str
+    more: str | None = None  # said only where the default is this one, not a model's
+
+    def added(self, command: Any) -> Any:
+        """With the default of CoarseSettings."""
+        text = f"{self.text}; {self.more}." if self.more else f"{self.text}."
+        shown = self.default is not None
+        return click.option(f"--{self.name}", type=self.kind, default=self.default, show_default=shown, help=text)(
+            command
+        )
+
+    def added_as_change(self, command: Any) -> Any:
+        """Without a default."""
+        return click.option(f"--{self.name}", type=self.kind, help=f"{self.text}, instead of the model's.")(command)
+
+
+def _kernel_options() -> Iterator[_KernelOption]:
+    """Every setting of stage 1, from the fields of CoarseSettings and the table of methods."""
+    usual = CoarseSettings()
+    methods = ", ".join(f"{name}: {kind.help}" for name, kind in METHODS.items())
+    yield _KernelOption("method", Listed(list(METHODS)), usual.method.name, "How candidates are weighed", methods)
+    for each in fields(CoarseSettings):
+        if each.metadata:
+            told = each.metadata
+            kind = Listed(told["among"]) if told["among"] else told["type"]
+            yield _KernelOption(each.name, kind, getattr(usual, each.name), told["help"], told["unsaid"])
+    for name, setting in SETTINGS.items():
+        users = ", ".join(users_of(name, shown=True))
+        yield _KernelOption(name, type(setting.default), setting.default, f"{setting.help} ({users})")
 
 
 def direction_check(command: Command) -> Command:
@@ -85,18 +122,24 @@ def direction_check(command: Command) -> Command:
 
 
 def kernel_options(command: Command) -> Command:
-    """How stage 1 runs: the method and what changes it."""
-    for flag, kind, default, text in reversed(_KERNEL_OPTIONS):
-        command = click.option(flag, type=kind, default=default, show_default=default is not None, help=text)(command)
-    return command
+    """How stage 1 runs: the method and what changes it. The command gets those that are given."""
+    options = list(_kernel_options())
+
+    @functools.wraps(command)
+    def given(*arguments: Any, **values: Any) -> Any:
+        source = click.get_current_context().get_parameter_source
+        for option in options:
+            if source(option.name) is ParameterSource.DEFAULT:
+                del values[option.name]
+        return command(*arguments, **values)
+
+    return cast(Command, functools.reduce(lambda made, option: option.added(made), reversed(options), given))
 
 
 def kernel_changes(command: Command) -> Command:
     """The same where a model's own settings are the default: what is not given is None."""
-    for flag, kind, _, text in reversed(_KERNEL_OPTIONS):
-        instead = f"{text.split(';')[0].rstrip('.')}, instead of the model's."
-        command = click.option(flag, type=kind, help=instead)(command)
-    return command
+    options = reversed(list(_kernel_options()))
+    return functools.reduce(lambda made, option: option.added_as_change(made), options, command)
 
 
 _ALIGN = click.option(

@@ -63,40 +63,41 @@ print(f"backend {ready.backend}; nearest patch overall at distance {candidates.d
 # ## Gather, evidence, compatibility: what the weights are made from
 
 # %%
-sources, targets = gather(candidates, ready)
-gram = evidence(query, sources, grid)[:, :, 0]  # one plane
-tables = compatibility(targets, grid)
-np.testing.assert_array_equal(np.diagonal(gram, axis1=2, axis2=3), candidates.distance)
+patches = gather(candidates, ready)
+found = evidence(query, patches, grid)
+tables = compatibility(patches, grid)
+np.testing.assert_array_equal(np.diagonal(found.gram, axis1=2, axis2=3), candidates.distance)  # one plane
+print(f"made by the backend {found.backend}, that of the prepared bank, as all that follows")
 
 # %% [markdown]
 # ## Weigh: the Markov weight field, with a bound on how far it is from the optimum
 
 # %%
-field = weigh(gram, tables, grid, method="mwf", alpha=0.5)
+field = weigh(found, tables, grid, method="mwf", alpha=0.5)
 gap = float(field.kkt_residual[0] / field.objective[0])
 print(f"objective {field.objective[0]:.6g}, at most {gap:.1e} of it above the optimum, after {field.sweeps} sweeps")
-mixed = blend(compose(targets, field.weights), grid, how="feather")
+mixed = blend(compose(patches, field), grid, how="feather")
 
 # %% [markdown]
 # ## Or propagate: one candidate a patch, and a seam between neighbours
 
 # %%
-labelling = propagate(candidates.distance.astype(np.float32), np.float32(0.5) * tables.disagreement, grid)
-chosen = blend(compose(targets, labelling.weights), grid, how="cut")
+labelling = propagate(candidates, tables, grid, alpha=0.5)
+chosen = blend(compose(patches, labelling), grid, how="cut")
 
 # %% [markdown]
 # ## The same in one call
 
 # %%
 sketch = coarse_sketch(stranger.photo, ready, method="mwf")
-apart = float(np.abs(mixed / 255.0 - sketch.pixels).max())
+apart = float(np.abs(mixed.pixels / 255.0 - sketch.pixels).max())
 print(f"kernels one by one and coarse_sketch differ by at most {apart:.1e}")
 
 # %%
 columns = [
     ("photo", [stranger.photo]),
     ("mwf", [sketch.images()[0]]),
-    ("mrf", [np.clip(np.rint(chosen[0, 0]), 0, 255).astype(np.uint8)]),
+    ("mrf", [np.clip(np.rint(chosen.pixels[0, 0]), 0, 255).astype(np.uint8)]),
     ("truth", [stranger.sketch]),
 ]
 folder.mkdir(parents=True, exist_ok=True)

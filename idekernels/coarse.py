@@ -1,69 +1,137 @@
-"""Stage 1 composed: photos and a bank in, coarse sketches out; the kernels themselves are operations.py's."""
+"""Stage 1 composed: photos and a bank in, coarse sketches out; kernels are operations.py's, methods methods.py's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idekernels import arguments, operations
+from idekernels import arguments, backends, operations
+from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
-from idekernels.grid import PatchGrid
-from idekernels.results import Compatibility, PreparedBank
+from idekernels.methods import METHODS, SETTINGS, Field, Method, users_of
+from idekernels.results import ArrayResult, PreparedBank
+
+# The two settings that flat settings have always held, whatever the method: files from before methods had their own.
+_ALWAYS_FLAT = ("alpha", "iterations")
+
+_BANKS_OWN = "the bank's own if not given"
 
 
-@dataclass(frozen=True)
+def _option(kind: type, text: str, unsaid: str | None = None, among: Sequence[str] = ()) -> Any:
+    """A dataclass field with what the command line makes an option of: type, choices, help, and what None means."""
+    return field(metadata={"type": kind, "help": text, "unsaid": unsaid, "among": among})
+
+
+@dataclass(frozen=True, init=False)
 class CoarseSettings:
     """How a coarse sketch is made; None leaves the bank's own setting.
 
+    Settings of the method are given flat, as in files and on the command line, or within the method itself:
+    ``CoarseSettings("mrf", iterations=20)`` equals ``CoarseSettings(Mrf(iterations=20))``. A setting that the method
+    does not have is refused, but for ``alpha`` and ``iterations``, which flat settings hold for every method: these are
+    kept, for files and for a change of method.
+
     Parameters
     ----------
-    method : str
-        One of :data:`METHODS`.
+    method : str or Method
+        One of :data:`idekernels.methods.METHODS`, by name or as an object.
     k : int
         Candidates a patch.
-    alpha : float
-        Weight of the agreement of neighbours, against the likeness to the photo.
     patch, overlap, radius : int, optional
         In pixels.
     blend : {"feather", "average", "cut"}, optional
-        By default feather where candidates are mixed, cut where one is chosen (``mrf``).
-    iterations : int
-        Of belief propagation (``mrf``).
+        By default the method's: feather where candidates are mixed, cut where one is chosen (``mrf``).
+    remembered : sequence of (name, value)
+        Method settings from before, as ``dataclasses.replace`` hands them on; those that the method does not have are
+        dropped, silently.
+    **flat
+        Settings of the method by name, see :data:`idekernels.methods.SETTINGS`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown name, a value of another type or out of its range, or a setting that the method does not have.
     """
 
-    method: str = "mwf"
-    k: int = 10
-    alpha: float = 0.5
-    patch: int | None = None
-    overlap: int | None = None
-    radius: int | None = None
-    blend: str | None = None
-    iterations: int = 50
+    method: Method
+    remembered: tuple[tuple[str, float], ...] = field(repr=False)  # what is not the default, sorted
+    k: int = _option(int, "Candidates a patch")
+    patch: int | None = _option(int, "Patch side in pixels", _BANKS_OWN)
+    overlap: int | None = _option(int, "Pixels that neighbours share", _BANKS_OWN)
+    radius: int | None = _option(int, "Search radius in pixels", _BANKS_OWN)
+    blend: str | None = _option(str, "How patches are joined", "by default what suits the method", operations.BLENDINGS)
 
-    def __post_init__(self) -> None:
-        arguments.choice("method", self.method, METHODS)
-        arguments.whole("k", self.k, 1, 256)
-        arguments.real("alpha", self.alpha, 0.0)
-        arguments.whole("iterations", self.iterations, 0)
-        if self.blend is not None:
-            arguments.choice("blend", self.blend, operations.BLENDINGS)
+    def __init__(
+        self,
+        method: str | Method = "mwf",
+        k: int = 10,
+        patch: int | None = None,
+        overlap: int | None = None,
+        radius: int | None = None,
+        blend: str | None = None,
+        remembered: Sequence[tuple[str, float]] = (),
+        **flat: Any,
+    ) -> None:
+        kind = _kind(method)
+        own = {} if isinstance(method, str) else {name: getattr(method, name) for name in kind.settings()}
+        _refuse_foreign(kind, flat)
+        told = _held(kind, _checked({**dict(remembered), **own, **flat}))
+        arguments.whole("k", k, 1, 256)
+        if blend is not None:
+            arguments.choice("blend", blend, operations.BLENDINGS)
+        values: dict[str, Any] = {"k": k, "patch": patch, "overlap": overlap, "radius": radius, "blend": blend}
+        values["method"] = kind(**{name: value for name, value in told.items() if name in kind.settings()})
+        values["remembered"] = tuple(sorted(told.items()))
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def blending(self) -> str:
+        """How patches are joined: as told, or as suits the method."""
+        return self.blend or self.method.blend
+
+    def changed(self, **changes: Any) -> CoarseSettings:
+        """The same with some settings replaced, by their flat names; what another method has too is kept for it."""
+        return replace(self, **changes)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat plain values, as files hold them: the names of all versions, others where they are not the default."""
+        told = dict(self.remembered)
+        always = {name: told.pop(name, SETTINGS[name].default) for name in _ALWAYS_FLAT}
+        return {
+            "method": self.method.name,
+            "k": self.k,
+            "alpha": always["alpha"],
+            "patch": self.patch,
+            "overlap": self.overlap,
+            "radius": self.radius,
+            "blend": self.blend,
+            "iterations": always["iterations"],
+            **told,
+        }
+
+
+SETTING_NAMES = (*(each.name for each in fields(CoarseSettings) if each.name != "remembered"), *SETTINGS)  # flat
 
 
 @dataclass(frozen=True)
-class CoarseSketch:
-    """Coarse sketches as a tensor: (B, C, H, W) float32 in [0, 1], C-contiguous, C = 1 (grey) or 3 (RGB).
+class CoarseSketch(ArrayResult):
+    """Coarse sketches as a tensor.
+
+    pixels : (B, C, H, W) float32 in [0, 1], C-contiguous, C = 1 (grey) or 3 (RGB). objective : (B,) float64, the
+    weighing's objective, or the labelling's energy. Of the backend cuda both are device arrays, until :meth:`host`
+    copies them.
 
     Speaks DLPack: ``torch.from_dlpack(coarse)`` shares its memory, on the CPU and on a GPU, where it waits (on torch's
-    stream, not on the host) for what stage 1 has queued. ``objective`` is (B,) float64: the weighing's objective, or
-    the labelling's energy. Of the backend cuda both are device arrays.
+    stream, not on the host) for what stage 1 has queued.
     """
 
+    array_name: ClassVar[str] = "pixels"
     pixels: NDArray[np.float32]
     objective: NDArray[np.float64]
 
@@ -73,35 +141,10 @@ class CoarseSketch:
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.pixels.__dlpack_device__()
 
-    def host(self) -> CoarseSketch:
-        """The same in the host's memory: itself unless it lies on a device, else a copy."""
-        pixels: Any = self.pixels
-        objective: Any = self.objective
-        return CoarseSketch(pixels.get(), objective.get()) if arguments.on_device(pixels) else self
-
     def images(self) -> NDArray[np.uint8]:
         """The sketches as uint8, rounded: (B, H, W) where grey, (B, H, W, 3) where RGB."""
         levels = np.rint(self.host().pixels * 255.0).astype(np.uint8)
         return levels[:, 0] if levels.shape[1] == 1 else np.ascontiguousarray(np.moveaxis(levels, 1, 3))
-
-
-@dataclass(frozen=True)
-class _Field:
-    """What a method chooses weights from."""
-
-    grams: NDArray[np.float32]  # (B, N, L, K, K), times the planes' weights
-    tables: Compatibility
-    distance: NDArray[np.uint32]
-    grid: PatchGrid
-    settings: CoarseSettings
-    backend: str
-
-    @property
-    def gram(self) -> NDArray[np.float32]:
-        return self.grams[:, :, 0] if self.grams.shape[2] == 1 else self.grams.sum(axis=2)
-
-
-_Weighing = Callable[[_Field], tuple[NDArray[np.float32], NDArray[np.float64]]]
 
 
 def coarse_sketch(
@@ -110,7 +153,7 @@ def coarse_sketch(
     settings: CoarseSettings | None = None,
     *,
     exclude: Any = None,
-    backend: str = "auto",
+    backend: str | Backend = "auto",
     **changes: Any,
 ) -> CoarseSketch:
     """Make coarse sketches of photos.
@@ -124,10 +167,10 @@ def coarse_sketch(
     settings : CoarseSettings, optional
     exclude : int, or int array (B,) or (B, X), optional
         Bank images that a photo must not use, for leave-one-out.
-    backend : str
-        Used where ``bank`` is not prepared.
+    backend : str or Backend
+        Of a bank that is not prepared.
     **changes
-        Single settings by name, as ``k=15``.
+        Single settings by name, as ``k=15``; those of the method too, as ``tolerance=1e-3``.
 
     Returns
     -------
@@ -136,12 +179,14 @@ def coarse_sketch(
     Raises
     ------
     TypeError, ValueError
-        A photo of another size or dtype, or a setting out of range.
+        A photo of another size or dtype, a setting out of range or that the method does not have, or another backend
+        than the prepared bank's.
     InputError
         Not even one photo's tables fit into memory. A batch that does not fit is made in two halves.
     """
-    chosen = replace(settings or CoarseSettings(), **changes)
-    prepared = bank if isinstance(bank, PreparedBank) else operations.prepare(bank, backend)
+    chosen = (settings or CoarseSettings()).changed(**changes)
+    runs_on = backends.common(backend, bank=bank)
+    prepared = bank if isinstance(bank, PreparedBank) else operations.prepare(bank, runs_on)
     batch = [photos] if isinstance(photos, np.ndarray) else list(photos)
     if not batch:
         raise ValueError("no photos were given")
@@ -158,7 +203,7 @@ def _fitting(
         return _made(query, prepared, settings, barred)
     except MemoryError as error:
         if len(query) == 1:
-            free = prepared.module.free_memory()
+            free = prepared.backend.free_memory()
             left = "" if free is None else f"; {free} bytes are free"
             raise InputError(
                 f"one photo's tables do not fit into memory ({error}{left}): take a smaller k, more pixels between "
@@ -167,70 +212,31 @@ def _fitting(
     half = len(query) // 2
     parts = [_fitting(query[some], prepared, settings, barred[some]) for some in (slice(half), slice(half, None))]
     join = arguments.namespace(parts[0].pixels).concatenate
-    return CoarseSketch(join([part.pixels for part in parts]), join([part.objective for part in parts]))
+    joined = (join([part.pixels for part in parts]), join([part.objective for part in parts]))
+    return CoarseSketch(*joined, backend=prepared.backend)
 
 
 def _made(
     photos: NDArray[np.uint8], prepared: PreparedBank, chosen: CoarseSettings, barred: NDArray[np.int64]
 ) -> CoarseSketch:
-    source, name = prepared.bank, prepared.backend
-    query = prepared.module.upload(photos)
+    """Sketches of photos' planes (B, L, H, W) uint8, none made of the images in ``barred`` (B, X) int64."""
+    source, backend = prepared.bank, prepared.backend
+    query = backend.upload(photos)
     grid = source.grid(chosen.patch, chosen.overlap)
     candidates = operations.match(query, prepared, grid, radius=chosen.radius, k=chosen.k, exclude=barred)
-    sources, targets = operations.gather(candidates, prepared, grid.patch)
-    grams = operations.evidence(query, sources, grid, backend=name)
+    patches = operations.gather(candidates, prepared, grid.patch)
+    evidence = operations.evidence(query, patches, grid)
     if source.weights != (1,):
-        grams *= prepared.module.upload(np.array(source.weights, np.float32))[:, None, None]
-    tables = operations.compatibility(targets, grid, backend=name)
-    field = _Field(grams, tables, candidates.distance, grid, chosen, name)
-    weights, objective = METHODS[chosen.method](field)
-    patches = operations.compose(targets, weights, backend=name)
-    how = chosen.blend or ("cut" if chosen.method == "mrf" else "feather")
-    pixels = operations.blend(patches, grid, how=how, backend=name)
-    return CoarseSketch(arguments.namespace(pixels).clip(pixels / np.float32(255.0), 0.0, 1.0), objective)
-
-
-def _weighed(method: str) -> _Weighing:
-    def weighing(field: _Field) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        found = operations.weigh(
-            field.gram,
-            field.tables,
-            field.grid,
-            method=method,
-            alpha=field.settings.alpha,
-            backend=field.backend,
-        )
-        return found.weights, found.objective
-
-    return weighing
-
-
-def _chosen(field: _Field) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    unary = field.distance.astype(np.float32)
-    pairwise = np.float32(field.settings.alpha) * field.tables.disagreement
-    found = operations.propagate(
-        unary, pairwise, field.grid, iterations=field.settings.iterations, backend=field.backend
-    )
-    return found.weights, found.energy
-
-
-def _weighed_multi(field: _Field) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    found = operations.weigh_multi(
-        field.grams, field.tables, field.grid, alpha=field.settings.alpha, backend=field.backend
-    )
-    return found.weights, found.objective
-
-
-METHODS: Mapping[str, _Weighing] = MappingProxyType(
-    {
-        "mwf": _weighed("mwf"),
-        "lle": _weighed("lle"),
-        "mean": _weighed("mean"),
-        "top1": _weighed("top1"),
-        "mrf": _chosen,
-        "multi": _weighed_multi,
-    }
-)
+        weighted: Any = evidence.grams
+        weighted *= backend.upload(np.array(source.weights, np.float32))[
+            :, None, None
+        ]  # in place: the tables are large
+    tables = operations.compatibility(patches, grid)
+    found = chosen.method.solve(Field(evidence, candidates, tables, grid, backend))
+    mixed = operations.compose(patches, found.weights, backend=backend)
+    pixels = operations.blend(mixed, grid, how=chosen.blending).pixels
+    levels = arguments.namespace(pixels).clip(pixels / np.float32(255.0), 0.0, 1.0)
+    return CoarseSketch(levels, found.objective, backend=backend)
 
 
 def photos_at_once(prepared: PreparedBank, settings: CoarseSettings) -> int:
@@ -238,10 +244,39 @@ def photos_at_once(prepared: PreparedBank, settings: CoarseSettings) -> int:
 
     On the host 16 at most, within 256 MiB: more are no faster. On a device 64, within a quarter of what is free.
     """
-    free = prepared.module.free_memory()
+    free = prepared.backend.free_memory()
     most, memory = (16, 2**28) if free is None else (64, free // 4)
     bank = prepared.bank
     grid = bank.grid(settings.patch, settings.overlap)
     patches = grid.nodes * settings.k * grid.patch**2 * (bank.planes + bank.channels)
     tables = settings.k**2 * (4 * bank.planes * grid.nodes + 8 * grid.nodes + 12 * len(grid.edges))
     return int(max(1, min(most, memory // (patches + tables))))
+
+
+def _kind(method: Any) -> type[Method]:
+    """The method's class, of its name or of itself."""
+    return type(method) if isinstance(method, Method) else METHODS[arguments.choice("method", method, METHODS)]
+
+
+def _checked(flat: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Flat method settings, once their names are found to be known and their values in range."""
+    for name, value in flat.items():
+        if name not in SETTINGS:
+            raise TypeError(f"no setting is called {name!r}; there are {', '.join(SETTING_NAMES)}")
+        SETTINGS[name].check(name, value)
+    return flat
+
+
+def _refuse_foreign(kind: type[Method], flat: Mapping[str, Any]) -> None:
+    """ValueError for a setting that only other methods have, unless every file holds it."""
+    for name in flat:
+        if name in SETTINGS and name not in (*kind.settings(), *_ALWAYS_FLAT):
+            raise ValueError(
+                f"the method {kind.name!r} has no {name}; that is a setting of {', '.join(users_of(name))}"
+            )
+
+
+def _held(kind: type[Method], flat: Mapping[str, Any]) -> dict[str, Any]:
+    """What settings keep of flat ones: what is not the default, of the method or such as every file holds."""
+    kept = (*kind.settings(), *_ALWAYS_FLAT)
+    return {name: value for name, value in flat.items() if name in kept and value != SETTINGS[name].default}

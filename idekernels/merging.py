@@ -69,12 +69,12 @@ def listed(part: Candidates, start: int, k: int) -> tuple[Array, Array]:
     return place, distance
 
 
-def unlisted(place: Array, distance: Array) -> dict[str, Array]:
-    """Image, row, column, int32, and distance of what :func:`listed` made; -1 where a candidate is missing."""
+def unlisted(place: Array, distance: Array) -> tuple[Array, Array, Array]:
+    """Image, row and column, int32, of the places that :func:`listed` made; -1 where a candidate is missing."""
     xp, absent = namespace(distance), distance == MISSING
-    places = {"image": place // _SIDE**2, "row": place // _SIDE % _SIDE, "column": place % _SIDE}
-    named: dict[str, Array] = {name: xp.where(absent, -1, axis).astype(np.int32) for name, axis in places.items()}
-    return {**named, "distance": distance}
+    places = (place // _SIDE**2, place // _SIDE % _SIDE, place % _SIDE)
+    image, row, column = (xp.where(absent, -1, axis).astype(np.int32) for axis in places)
+    return image, row, column
 
 
 def check_parts(parts: Sequence[Candidates], starts: Sequence[int]) -> list[int]:

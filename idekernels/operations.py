@@ -1,36 +1,50 @@
 """The kernels as people call them: every argument checked, every formula, bound and tie rule stated; no backend's code.
 
 Symbols: B photos, N nodes and E edges of a :class:`PatchGrid`, K candidates, L source planes, C target channels,
-P = patch. Node i's candidate source patches are the columns of P_i, its query patch is x_i, and O_i holds its
-candidates' target patches on the overlap with a neighbour (of that edge).
+P = patch, H and W the image's rows and columns. Node i's candidate source patches are the columns of P_i, its query
+patch is x_i, and O_i holds its candidates' target patches on the overlap with a neighbour (of that edge).
+
+Results know their backend (:mod:`idekernels.results`), and an operation runs on that of its arguments: what begins with
+``prepare(bank, "reference")`` stays there. ``backend`` is for plain arrays, which know none; it takes what
+:func:`prepare` takes. Arguments of two backends, or a result and another ``backend``, are refused with a ValueError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from idekernels import arguments, backends, merging, multi
+from idekernels import arguments, backends, merging
+from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
-from idekernels.multi import least_scale
-from idekernels.results import Candidates, Compatibility, Labelling, PreparedBank, Weights
+from idekernels.methods import SETTINGS, WEIGHINGS, Links, Mrf, Multi, Mwf, links_of
+from idekernels.results import (
+    CandidatePatches,
+    Candidates,
+    Compatibility,
+    ComposedPatches,
+    Evidence,
+    Labelling,
+    MultiWeights,
+    Picture,
+    PreparedBank,
+    Weights,
+)
 
-WEIGHINGS = ("top1", "mean", "lle", "mwf")
 BLENDINGS = ("average", "feather", "cut")
 
 
-def prepare(bank: PatchBank, backend: str = "auto", memory: int | None = None) -> PreparedBank:
+def prepare(bank: PatchBank, backend: str | Backend = "auto", memory: int | None = None) -> PreparedBank:
     """Make a bank ready for a backend.
 
     Parameters
     ----------
     bank : PatchBank
-    backend : {"auto", "cuda", "cpu", "reference"}
+    backend : {"auto", "cuda", "cpu", "reference"} or Backend
         "auto" is cuda where a device answers, else cpu. On cuda every operation gives device arrays (CuPy's), takes
         them as they are, and copies NumPy arrays up; the values of device arrays are not checked, that would wait.
     memory : int, optional
@@ -44,8 +58,8 @@ def prepare(bank: PatchBank, backend: str = "auto", memory: int | None = None) -
     """
     if memory is not None:
         arguments.whole("memory", memory, 0)
-    name = backends.resolve(backend)
-    return PreparedBank(bank, name, backends.load(name).prepare(bank, memory))
+    chosen = backends.resolve(backend)
+    return PreparedBank(bank, chosen, chosen.prepare(bank, memory))
 
 
 def match(
@@ -57,7 +71,7 @@ def match(
     k: int = 10,
     exclude: Any = None,
     partial: bool = False,
-    backend: str = "auto",
+    backend: str | Backend = "auto",
 ) -> Candidates:
     """Find every query patch's K nearest bank patches in a search window.
 
@@ -81,8 +95,8 @@ def match(
     partial : bool
         For shards of a bank, whose results are merged: where a node has fewer than K positions, end its list with
         image, row and column -1 and distance 2^32 - 1 instead of refusing K. :func:`merge` alone takes such lists.
-    backend : str
-        Used where ``bank`` is not prepared.
+    backend : str or Backend
+        Of a bank that is not prepared.
 
     Returns
     -------
@@ -91,10 +105,11 @@ def match(
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype, shape or range; K above the number of positions; sum_l m_l P^2 255^2 at or past 2^32.
+        Wrong dtype, shape or range; another backend than the prepared bank's; K above the number of positions; sum_l
+        m_l P^2 255^2 at or past 2^32.
     """
-    prepared = bank if isinstance(bank, PreparedBank) else prepare(bank, backend)
-    source, module = prepared.bank, prepared.module
+    prepared = _prepared(bank, backend)
+    source, kernels = prepared.bank, prepared.backend
     grid = source.grid() if grid is None else grid
     radius = source.settings.radius if radius is None else arguments.whole("radius", radius, 0)
     radius = min(radius, max(source.height, source.width))
@@ -104,14 +119,15 @@ def match(
     arguments.exact_distance(source, grid.patch)
     if not partial:
         arguments.enough_positions(source, grid, radius, k, barred)
-    place, distance = module.match(module.upload(planes), prepared.handle, grid, radius, k, barred)
+    place, distance = kernels.match(kernels.upload(planes), prepared.handle, grid, radius, k, barred)
     xp = arguments.namespace(place)
     image, pixel = xp.divmod(place, source.height * source.width)
     row, column = xp.divmod(pixel, source.width)
     if partial:
         absent = distance == merging.MISSING
         image, row, column = (xp.where(absent, -1, axis) for axis in (image, row, column))
-    return Candidates(image.astype(np.int32), row.astype(np.int32), column.astype(np.int32), distance)
+    found = (image.astype(np.int32), row.astype(np.int32), column.astype(np.int32), distance)
+    return Candidates(*found, backend=kernels)
 
 
 def merge(
@@ -146,10 +162,11 @@ def merge(
     TypeError
         A wrong dtype, or NumPy's arrays beside a device's.
     ValueError
-        No parts, wrong shapes or ranges, shards that overlap; K above the number of candidates of a node; a part with
+        No parts, parts of different backends, wrong shapes or ranges, shards that overlap; K above the number of candidates of a node; a part with
         fewer than K entries that may not list all that belongs here.
     """
     begins = merging.check_parts(parts, starts)
+    owner = backends.shared(**{f"part {number}": part for number, part in enumerate(parts)})
     most = max(part.distance.shape[2] for part in parts)
     k = most if k is None else arguments.whole("k", k, 1, 256)
     photos, nodes = parts[0].distance.shape[:2]
@@ -163,12 +180,12 @@ def merge(
         fewest = int((distance != merging.MISSING).sum(axis=2).min())
         if fewest < k and not partial:
             raise ValueError(f"k is {k}, but a node has only {fewest} candidates in all parts; take a smaller k")
-    return replace(parts[0], **merging.unlisted(place, distance))
+    return Candidates(*merging.unlisted(place, distance), distance, backend=owner)
 
 
 def gather(
-    candidates: Candidates, bank: PatchBank | PreparedBank, patch: int | None = None, *, backend: str = "auto"
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    candidates: Candidates, bank: PatchBank | PreparedBank, patch: int | None = None, *, backend: str | Backend = "auto"
+) -> CandidatePatches:
     """Cut the candidates' patches out of the bank.
 
     Parameters
@@ -178,21 +195,21 @@ def gather(
         The one that was matched with.
     patch : int, optional
         In pixels; the bank's own by default.
-    backend : str
-        Used where ``bank`` is not prepared.
+    backend : str or Backend
+        Of a bank that is not prepared.
 
     Returns
     -------
-    source : (B, N, K, L, P, P) uint8
-    target : (B, N, K, C, P, P) uint8
+    CandidatePatches
+        Their source and target patches.
 
     Raises
     ------
     ValueError
-        A candidate's patch is not inside the bank.
+        A candidate's patch is not inside the bank, or bank and candidates are of two backends.
     """
-    prepared = bank if isinstance(bank, PreparedBank) else prepare(bank, backend)
-    source = prepared.bank
+    prepared = _prepared(bank, backend, candidates=candidates)
+    source, kernels = prepared.bank, prepared.backend
     patch = source.settings.patch if patch is None else arguments.whole("patch", patch, 1)
     bounds = (source.images, source.height - patch + 1, source.width - patch + 1)
     places = (candidates.image, candidates.row, candidates.column)
@@ -201,14 +218,16 @@ def gather(
             raise ValueError(f"a candidate's {name} must be in 0 .. {bound - 1}, not {place.min()} .. {place.max()}")
     image, row, column = (place.astype(np.int64) for place in places)
     place = (image * source.height + row) * source.width + column
-    module = prepared.module
-    cut: tuple[NDArray[np.uint8], NDArray[np.uint8]] = module.gather(module.upload(place), prepared.handle, patch)
-    return cut
+    return CandidatePatches(*kernels.gather(kernels.upload(place), prepared.handle, patch), backend=kernels)
 
 
 def evidence(
-    query: NDArray[np.uint8], sources: NDArray[np.uint8], grid: PatchGrid, *, backend: str = "auto"
-) -> NDArray[np.float32]:
+    query: NDArray[np.uint8],
+    sources: CandidatePatches | NDArray[np.uint8],
+    grid: PatchGrid,
+    *,
+    backend: str | Backend = "auto",
+) -> Evidence:
     """Gram matrices of the candidates' residuals, one a node and plane: G_i = (P_i - x_i)^T (P_i - x_i).
 
     Summed in integers and rounded once to float32 (exact below 2^24). The diagonal holds the squared distances.
@@ -216,32 +235,35 @@ def evidence(
     Parameters
     ----------
     query : (B, L, H, W) uint8
-    sources : (B, N, K, L, P, P) uint8
+    sources : CandidatePatches, or (B, N, K, L, P, P) uint8
     grid : PatchGrid
-    backend : str
-        A name that :func:`prepare` takes.
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
-    (B, N, L, K, K) float32, in squared grey levels
+    Evidence
+        In squared grey levels.
 
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype or shape; P^2 255^2 at or past 2^31.
+        Wrong dtype or shape, arguments of two backends; P^2 255^2 at or past 2^31.
     """
     planes = arguments.array("query", query, np.uint8, 4)
-    patches = arguments.array("sources", sources, np.uint8, 6)
+    cut = sources.source if isinstance(sources, CandidatePatches) else sources
+    patches = arguments.array("sources", cut, np.uint8, 6)
     arguments.shape("query", planes, (None, None, grid.height, grid.width))
     photos, layers = planes.shape[:2]
     arguments.shape("sources", patches, (photos, grid.nodes, None, layers, grid.patch, grid.patch))
     arguments.exact_products(grid.patch, 1)
-    module = backends.load(backend)
-    table: NDArray[np.float32] = module.evidence(module.upload(planes), module.upload(patches), grid)
-    return table
+    kernels = backends.common(backend, sources=sources)
+    return Evidence(kernels.evidence(kernels.upload(planes), kernels.upload(patches), grid), backend=kernels)
 
 
-def compatibility(targets: NDArray[np.uint8], grid: PatchGrid, *, backend: str = "auto") -> Compatibility:
+def compatibility(
+    targets: CandidatePatches | NDArray[np.uint8], grid: PatchGrid, *, backend: str | Backend = "auto"
+) -> Compatibility:
     """Products of neighbouring candidates' target patches on their overlap; see :class:`Compatibility`.
 
     Summed in integers and rounded once to float32 (exact below 2^24), in squared grey levels. Where two patches
@@ -249,10 +271,10 @@ def compatibility(targets: NDArray[np.uint8], grid: PatchGrid, *, backend: str =
 
     Parameters
     ----------
-    targets : (B, N, K, C, P, P) uint8
+    targets : CandidatePatches, or (B, N, K, C, P, P) uint8
     grid : PatchGrid
-    backend : str
-        A name that :func:`prepare` takes.
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
@@ -261,24 +283,25 @@ def compatibility(targets: NDArray[np.uint8], grid: PatchGrid, *, backend: str =
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype or shape; C P^2 255^2 at or past 2^31.
+        Wrong dtype or shape, arguments of two backends; C P^2 255^2 at or past 2^31.
     """
-    patches = _targets(targets, grid)
+    patches = _targets(targets)
+    arguments.shape("targets", patches, (None, grid.nodes, None, None, grid.patch, grid.patch))
     arguments.exact_products(grid.patch, patches.shape[3])
-    module = backends.load(backend)
-    return Compatibility(*module.compatibility(module.upload(patches), grid))
+    kernels = backends.common(backend, targets=targets)
+    return Compatibility(*kernels.compatibility(kernels.upload(patches), grid), backend=kernels)
 
 
 def weigh(
-    gram: NDArray[np.float32],
+    gram: Evidence | NDArray[np.float32],
     compatibility: Compatibility,
     grid: PatchGrid,
     *,
     method: str = "mwf",
-    alpha: float = 0.5,
-    tolerance: float = 1e-5,
-    sweeps: int = 1000,
-    backend: str = "auto",
+    alpha: float = Mwf.alpha,
+    tolerance: float = Mwf.tolerance,
+    sweeps: int = Mwf.sweeps,
+    backend: str | Backend = "auto",
 ) -> Weights:
     """Weigh the candidates of every node.
 
@@ -289,8 +312,8 @@ def weigh(
 
     Parameters
     ----------
-    gram : (B, N, K, K) float32
-        Evidence; of several planes, their weighted sum.
+    gram : Evidence, or (B, N, K, K) float32
+        Of several planes their sum, each plane times its weight where wanted.
     compatibility : Compatibility
     grid : PatchGrid
     method : {"top1", "mean", "lle", "mwf"}
@@ -301,8 +324,8 @@ def weigh(
         the photo itself the objective may be zero: of a millionth of what candidates cost on average).
     sweeps : int
         ... or after so many passes over the field; the residual tells which.
-    backend : str
-        A name that :func:`prepare` takes.
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
@@ -311,36 +334,31 @@ def weigh(
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype, shape or range, or a ``gram`` that is not finite.
+        Wrong dtype, shape or range, arguments of two backends, or a ``gram`` that is not finite.
     """
     arguments.choice("method", method, WEIGHINGS)
-    table = arguments.array("gram", gram, np.float32, 4)
-    tables = _links(table, "gram", compatibility, grid)
-    module = backends.load(backend)
-    table, tables = module.upload(table), tuple(module.upload(link) for link in tables)
-    xp, (photos, nodes, k) = arguments.namespace(table), table.shape[:3]
-    start = xp.full((photos, nodes, k), 1.0 / k)
-    if method == "top1":
-        start[:] = xp.arange(k) == 0
-    passes = 0 if method in ("top1", "mean") else arguments.whole("sweeps", sweeps, 1)
-    alpha = 0.0 if method == "lle" else arguments.real("alpha", alpha, 0.0)
-    tolerance = arguments.real("tolerance", tolerance, 0.0, 1.0)
-    found = module.weigh(table, tables, grid, alpha, start, least_scale(table), tolerance, passes)
-    return Weights(found[0].astype(np.float32), *found[1:])
+    told = {"alpha": alpha, "tolerance": tolerance, "sweeps": sweeps}
+    kind = WEIGHINGS[method]
+    SETTINGS["tolerance"].check("tolerance", tolerance)
+    chosen = kind(**{name: told[name] for name in kind.settings()})
+    table = arguments.array("gram", gram.gram if isinstance(gram, Evidence) else gram, np.float32, 4)
+    links = _links(table, "gram", compatibility, grid)
+    kernels = backends.common(backend, gram=gram, compatibility=compatibility)
+    return chosen.weigh(kernels.upload(table), _uploaded(kernels, links), grid, kernels)
 
 
 def weigh_multi(
-    grams: NDArray[np.float32],
+    grams: Evidence | NDArray[np.float32],
     compatibility: Compatibility,
     grid: PatchGrid,
     *,
-    alpha: float = 0.5,
-    spread: float = 1.0,
-    rounds: int = 10,
-    tolerance: float = 1e-5,
-    sweeps: int = 1000,
-    backend: str = "auto",
-) -> multi.MultiWeights:
+    alpha: float = Multi.alpha,
+    spread: float = Multi.spread,
+    rounds: int = Multi.rounds,
+    tolerance: float = Multi.tolerance,
+    sweeps: int = Multi.sweeps,
+    backend: str | Backend = "auto",
+) -> MultiWeights:
     """Weigh candidates and representations together (after Peng et al., TNNLS 2015).
 
     Minimises sum_i [ sum_l mu_il w_i^T G_i^l w_i + lam |mu_i|^2 ] + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2 over w_i
@@ -350,8 +368,8 @@ def weigh_multi(
 
     Parameters
     ----------
-    grams : (B, N, L, K, K) float32
-        Evidence of each representation, times its integer weight where wanted.
+    grams : Evidence, or (B, N, L, K, K) float32
+        Of each representation, times its integer weight where wanted.
     compatibility : Compatibility
     grid : PatchGrid
     alpha : float
@@ -364,8 +382,8 @@ def weigh_multi(
         Also bounds the gap of each turn's w, at a tenth of it.
     sweeps : int
         Passes over the field in each turn at most.
-    backend : str
-        A name that :func:`prepare` takes.
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
@@ -374,31 +392,25 @@ def weigh_multi(
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype, shape or range, or ``grams`` that are not finite.
+        Wrong dtype, shape or range, arguments of two backends, or ``grams`` that are not finite.
     """
-    tables = arguments.array("grams", grams, np.float32, 5)
+    chosen = Multi(alpha, spread, rounds, tolerance, sweeps)
+    tables = arguments.array("grams", grams.grams if isinstance(grams, Evidence) else grams, np.float32, 5)
     links = _links(tables, "grams", compatibility, grid)
-    module = backends.load(backend)
-    tables, links = module.upload(tables), tuple(module.upload(link) for link in links)
-    settings = multi.Settings(
-        arguments.real("alpha", alpha, 0.0),
-        arguments.real("spread", spread, 1e-6),
-        arguments.whole("rounds", rounds, 1),
-        arguments.real("tolerance", tolerance, 0.0, 1.0),
-        arguments.whole("sweeps", sweeps, 1),
-    )
-    return multi.alternate(tables, links, grid, settings, module.weigh)
+    kernels = backends.common(backend, grams=grams, compatibility=compatibility)
+    return chosen.alternate(kernels.upload(tables), _uploaded(kernels, links), grid, kernels)
 
 
 def propagate(
-    unary: NDArray[np.float32],
-    pairwise: NDArray[np.float32],
+    unary: Candidates | NDArray[np.float32],
+    pairwise: Compatibility | NDArray[np.float32],
     grid: PatchGrid,
     *,
-    iterations: int = 50,
-    damping: float = 0.0,
-    temperature: float = 0.0,
-    backend: str = "auto",
+    alpha: float = Mrf.alpha,
+    iterations: int = Mrf.iterations,
+    damping: float = Mrf.damping,
+    temperature: float = Mrf.temperature,
+    backend: str | Backend = "auto",
 ) -> Labelling:
     """Choose one candidate a node by loopy belief propagation on the grid (Wang and Tang, TPAMI 2009, one scale).
 
@@ -411,17 +423,20 @@ def propagate(
 
     Parameters
     ----------
-    unary : (B, N, K) float32
-    pairwise : (B, E, K, K) float32
-        Costs, [first node's label, second node's label], for example alpha * ``Compatibility.disagreement``.
+    unary : Candidates, or (B, N, K) float32
+        Costs; of candidates, their distances.
+    pairwise : Compatibility, or (B, E, K, K) float32
+        Costs, [first node's label, second node's label]; of a compatibility, alpha times its ``disagreement``.
     grid : PatchGrid
+    alpha : float
+        Weight of the agreement in the overlap, at least 0; of a compatibility alone, an array holds whole costs.
     iterations : int
     damping : float
         In [0, 1).
     temperature : float
         0 for min-sum, above it sum-product in units of the costs; its beliefs, softmax(-b / T), are the weights.
-    backend : str
-        A name that :func:`prepare` takes.
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
@@ -430,59 +445,56 @@ def propagate(
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype, shape or range, or costs that are not finite.
+        Wrong dtype, shape or range, arguments of two backends, or costs that are not finite.
     """
-    own = arguments.array("unary", unary, np.float32, 3)
-    arguments.shape("unary", own, (None, grid.nodes, None))
-    photos, _, k = own.shape
-    between = arguments.array("pairwise", pairwise, np.float32, 4, empty=len(grid.edges) == 0)
-    arguments.shape("pairwise", between, (photos, len(grid.edges), k, k))
-    arguments.finite("unary and pairwise costs", own)
-    arguments.finite("unary and pairwise costs", between)
-    passes = arguments.whole("iterations", iterations, 0)
-    kept = arguments.real("damping", damping, 0.0, 1.0 - 1e-6)
-    warmth = arguments.real("temperature", temperature, 0.0)
-    module = backends.load(backend)
-    own, between = module.upload(own), module.upload(between)
-    labels, energy, beliefs = module.propagate(own, between, grid, passes, kept, warmth)
-    xp = arguments.namespace(labels)
-    weights = (xp.arange(k) == labels[..., None]).astype(np.float32)
-    if warmth > 0:
-        likely = xp.exp((beliefs.min(axis=-1, keepdims=True) - beliefs).astype(np.float64) / warmth)
-        weights = (likely / likely.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return Labelling(labels, energy, weights)
+    chosen = Mrf(alpha, iterations, damping, temperature)
+    own = unary.distance.astype(np.float32) if isinstance(unary, Candidates) else unary
+    between = pairwise.costs(alpha) if isinstance(pairwise, Compatibility) else pairwise
+    own, between = _costs(own, between, grid)
+    kernels = backends.common(backend, unary=unary, pairwise=pairwise)
+    return chosen.label(kernels.upload(own), kernels.upload(between), grid, kernels)
 
 
-def compose(targets: NDArray[np.uint8], weights: NDArray[np.float32], *, backend: str = "auto") -> NDArray[np.float32]:
+def compose(
+    targets: CandidatePatches | NDArray[np.uint8],
+    weights: Weights | MultiWeights | Labelling | NDArray[np.float32],
+    *,
+    backend: str | Backend = "auto",
+) -> ComposedPatches:
     """Mix every node's candidates to one patch, sum_k w_k O_k.
 
     Parameters
     ----------
-    targets : (B, N, K, C, P, P) uint8
-    weights : (B, N, K) float32
-    backend : str
-        A name that :func:`prepare` takes.
+    targets : CandidatePatches, or (B, N, K, C, P, P) uint8
+    weights : Weights, MultiWeights or Labelling, or (B, N, K) float32
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
-    (B, N, C, P, P) float32, in grey levels
+    ComposedPatches
+        In grey levels.
 
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype or shape.
+        Wrong dtype or shape, arguments of two backends.
     """
-    patches = arguments.array("targets", targets, np.uint8, 6)
-    shares = arguments.array("weights", weights, np.float32, 3)
+    patches = _targets(targets)
+    given = weights.weights if isinstance(weights, Weights | MultiWeights | Labelling) else weights
+    shares = arguments.array("weights", given, np.float32, 3)
     arguments.shape("weights", shares, patches.shape[:3])
-    module = backends.load(backend)
-    made: NDArray[np.float32] = module.compose(module.upload(patches), module.upload(shares))
-    return made
+    kernels = backends.common(backend, targets=targets, weights=weights)
+    return ComposedPatches(kernels.compose(kernels.upload(patches), kernels.upload(shares)), backend=kernels)
 
 
 def blend(
-    patches: NDArray[np.float32], grid: PatchGrid, *, how: str = "feather", backend: str = "auto"
-) -> NDArray[np.float32]:
+    patches: ComposedPatches | NDArray[np.float32],
+    grid: PatchGrid,
+    *,
+    how: str = "feather",
+    backend: str | Backend = "auto",
+) -> Picture:
     """Join overlapping patches to pictures.
 
     ``average``: the plain mean of what covers a pixel. ``feather``: the mean weighted by sin^2(pi (p + 1/2) / P) along
@@ -491,31 +503,31 @@ def blend(
 
     Parameters
     ----------
-    patches : (B, N, C, P, P) float32
+    patches : ComposedPatches, or (B, N, C, P, P) float32
     grid : PatchGrid
     how : {"average", "feather", "cut"}
-    backend : str
-        A name that :func:`prepare` takes.
+    backend : str or Backend
+        Of plain arrays.
 
     Returns
     -------
-    (B, C, H, W) float32, in the units of the patches
+    Picture
+        In the units of the patches.
 
     Raises
     ------
     TypeError, ValueError
-        Wrong dtype or shape.
+        Wrong dtype or shape, arguments of two backends.
     """
     arguments.choice("how", how, BLENDINGS)
-    pieces = arguments.array("patches", patches, np.float32, 5)
+    given = patches.patches if isinstance(patches, ComposedPatches) else patches
+    pieces = arguments.array("patches", given, np.float32, 5)
     arguments.shape("patches", pieces, (None, grid.nodes, None, grid.patch, grid.patch))
-    module = backends.load(backend)
-    pieces = module.upload(pieces)
+    kernels = backends.common(backend, patches=patches)
+    pieces = kernels.upload(pieces)
     if how == "cut":
-        picture: NDArray[np.float32] = module.cut(pieces, grid)
-        return picture
-    picture = module.blend(pieces, grid, blend_window(how, grid.patch))
-    return picture
+        return Picture(kernels.cut(pieces, grid), backend=kernels)
+    return Picture(kernels.blend(pieces, grid, blend_window(how, grid.patch)), backend=kernels)
 
 
 def blend_window(how: str, patch: int) -> NDArray[np.float64]:
@@ -526,24 +538,47 @@ def blend_window(how: str, patch: int) -> NDArray[np.float64]:
     return np.outer(profile, profile)
 
 
-def _targets(targets: NDArray[np.uint8], grid: PatchGrid) -> NDArray[np.uint8]:
-    patches: NDArray[np.uint8] = arguments.array("targets", targets, np.uint8, 6)
-    arguments.shape("targets", patches, (None, grid.nodes, None, None, grid.patch, grid.patch))
-    return patches
+def _prepared(bank: PatchBank | PreparedBank, backend: str | Backend, **others: Any) -> PreparedBank:
+    """The bank prepared for the one backend of it, of ``others`` and of what is asked for."""
+    chosen = backends.common(backend, bank=bank, **others)
+    return bank if isinstance(bank, PreparedBank) else prepare(bank, chosen)
 
 
-def _links(
-    gram: NDArray[np.float32], called: str, compatibility: Compatibility, grid: PatchGrid
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def _uploaded(backend: Backend, links: Links) -> Links:
+    own, other, cross = (backend.upload(link) for link in links)
+    return own, other, cross
+
+
+def _targets(targets: CandidatePatches | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Target patches, (B, N, K, C, P, P) uint8."""
+    cut = targets.target if isinstance(targets, CandidatePatches) else targets
+    return arguments.array("targets", cut, np.uint8, 6)
+
+
+def _links(gram: NDArray[np.float32], called: str, compatibility: Compatibility, grid: PatchGrid) -> Links:
     """The field's overlap tables, once they and the evidence (B, N, ..., K, K) are found to fit each other."""
     photos, k = gram.shape[0], gram.shape[-1]
     arguments.shape(called, gram, (None, grid.nodes, *[None] * (gram.ndim - 4), k, k))
-    links = (compatibility.own, compatibility.other, compatibility.cross)
-    for name, link in zip(("own", "other", "cross"), links, strict=True):
+    for name in ("own", "other", "cross"):
+        link = getattr(compatibility, name)
         if link.shape != (photos, len(grid.edges), k, k) or link.dtype != np.float32:
             raise ValueError(f"compatibility.{name} must be {(photos, len(grid.edges), k, k)} float32")
     arguments.finite(called, gram)
+    links = links_of(compatibility)
     for link in links:
         arguments.finite("compatibility", link)
-    own, other, cross = (arguments.namespace(link).ascontiguousarray(link) for link in links)
-    return own, other, cross
+    return links
+
+
+def _costs(
+    unary: NDArray[np.float32], pairwise: NDArray[np.float32], grid: PatchGrid
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Costs of a labelling, (B, N, K) and (B, E, K, K) float32, once they are found to fit each other and the grid."""
+    own = arguments.array("unary", unary, np.float32, 3)
+    arguments.shape("unary", own, (None, grid.nodes, None))
+    photos, _, k = own.shape
+    between = arguments.array("pairwise", pairwise, np.float32, 4, empty=len(grid.edges) == 0)
+    arguments.shape("pairwise", between, (photos, len(grid.edges), k, k))
+    arguments.finite("unary and pairwise costs", own)
+    arguments.finite("unary and pairwise costs", between)
+    return own, between

@@ -6,16 +6,19 @@ from dataclasses import replace
 
 import numpy as np
 
+from idekernels.backends.protocol import Backend
 from idekernels.bank import BankSettings, MemoryBank, PatchBank
 from idekernels.coarse import CoarseSettings, coarse_sketch
 
 
-def warm_up(settings: CoarseSettings | None = None, backend: str = "auto", bank: PatchBank | None = None) -> None:
+def warm_up(
+    settings: CoarseSettings | None = None, backend: str | Backend = "auto", bank: PatchBank | None = None
+) -> None:
     """Compile what ``settings`` need, or load it from Numba's cache: half a minute the first time, then a second.
 
     The kernels of the backend cuda are made for one size, patch and K: there ``bank`` says which. The CPU's serve all.
     """
-    chosen = replace(settings or CoarseSettings(), iterations=1)
+    chosen = (settings or CoarseSettings()).changed(iterations=1)
     if bank is None:
         chosen = replace(chosen, k=2, patch=None, overlap=None, radius=None)
         bank = _noise(2, (1, 6, 6), 1, BankSettings(patch=4, overlap=2, radius=0))

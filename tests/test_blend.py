@@ -47,7 +47,7 @@ def test_average_and_feather_are_weighted_means(grid, photos, channels, seed):
     for how in ("average", "feather"):
         ref = naive_blend(patches, grid, blend_window(how, grid.patch))
         for backend in BACKENDS:
-            comp = blend(patches, grid, how=how, backend=backend)
+            comp = blend(patches, grid, how=how, backend=backend).pixels
             assert comp.dtype == np.float32
             np.testing.assert_allclose(comp, ref, rtol=1e-6, atol=1e-5)
 
@@ -67,7 +67,7 @@ def test_patches_of_one_image_give_it_back(grid, how, channels, seed):
 @given(grids(13), st.sampled_from(BLENDINGS), st.integers(0, 2**32))
 def test_no_value_leaves_the_range_of_the_patches(grid, how, seed):
     patches = random_patches(np.random.default_rng(seed), grid, k=1)[:, :, 0].astype(np.float32)
-    comp = blend(patches, grid, how=how)
+    comp = blend(patches, grid, how=how).pixels
     assert comp.min() >= patches.min() * (1 - 1e-6) and comp.max() <= patches.max() * (1 + 1e-6)
 
 
@@ -122,7 +122,7 @@ def test_two_patches_are_cut_along_the_cheapest_boundary(backend, down):
     for seed in range(10):
         rng = np.random.default_rng(seed)
         patches = rng.permutation(2 * 16).reshape(1, 2, 1, 4, 4).astype(np.float32)  # every value once
-        picture = blend(patches, grid, how="cut", backend=backend)[0, 0]
+        picture = blend(patches, grid, how="cut", backend=backend).pixels[0, 0]
         first, second = patches[0, :, 0]
         if down:
             picture, first, second = picture.T, first.T, second.T
@@ -143,7 +143,7 @@ def test_every_pixel_of_a_cut_comes_from_a_patch_that_covers_it(backend):
     grid = PatchGrid(11, 12, 5, 3)
     patches = np.arange(grid.nodes * 25, dtype=np.float32).reshape(1, grid.nodes, 1, 5, 5)
     patches = np.random.default_rng(0).permutation(patches.ravel()).reshape(patches.shape)
-    picture = blend(patches, grid, how="cut", backend=backend)[0, 0]
+    picture = blend(patches, grid, how="cut", backend=backend).pixels[0, 0]
     for r, c in np.ndindex(11, 12):
         could = [patches[0, n, 0, r - y, c - x] for n, (y, x) in enumerate(grid.anchors.tolist())
                  if 0 <= r - y < 5 and 0 <= c - x < 5]  # fmt: skip
@@ -172,7 +172,7 @@ def test_compose_is_the_weighted_sum(grid, k, channels, seed):
     weights[rng.random(weights.shape) < 0.3] = 0
     ref = (weights[..., None, None, None].astype(float) * targets).sum(axis=2)
     for backend in BACKENDS:
-        comp = compose(targets, weights, backend=backend)
+        comp = compose(targets, weights, backend=backend).patches
         assert comp.dtype == np.float32
         np.testing.assert_allclose(comp, ref, rtol=1e-5, atol=1e-4)
 

@@ -18,7 +18,7 @@ from idekernels import (
     operations,
     prepare,
 )
-from idekernels.coarse import METHODS
+from idekernels.methods import METHODS
 from idekernels.operations import BLENDINGS
 from idekernels.warm import warm_up
 from idemodel.phantom import phantom_pairs

@@ -10,7 +10,8 @@ import pytest
 
 import idekernels as ide
 from idekernels import backends
-from idekernels.coarse import METHODS, CoarseSettings, coarse_sketch
+from idekernels.coarse import CoarseSettings, coarse_sketch
+from idekernels.methods import METHODS
 from idekernels.workloads import Workload
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.network import MLANet
@@ -54,16 +55,18 @@ def test_candidates_are_the_cpus_bit_for_bit(work: Workload, memory: int | None)
     found, right = (ide.match(queries(work, bank), ready, k=work.k, exclude=exclude) for ready in (ours, truth))
     for name in ("distance", "image", "row", "column"):
         np.testing.assert_array_equal(getattr(found, name).get(), getattr(right, name))
-    for cut, expected in zip(ide.gather(found, ours), ide.gather(right, truth), strict=True):
-        np.testing.assert_array_equal(cut.get(), expected)
+    cut, expected = ide.gather(found, ours), ide.gather(right, truth)
+    for name in ("source", "target"):
+        np.testing.assert_array_equal(getattr(cut, name).get(), getattr(expected, name))
 
 
 def test_tables_are_exact(work: Workload) -> None:
     bank = work.bank()
     ready, query = ide.prepare(bank, "cpu"), queries(work, bank)
-    sources, targets = ide.gather(ide.match(query, ready, k=work.k), ready)
+    patches = ide.gather(ide.match(query, ready, k=work.k), ready)
+    sources, targets = patches.source, patches.target
     gram = ide.evidence(query, sources, work.grid, backend="cuda")
-    np.testing.assert_array_equal(gram.get(), ide.evidence(query, sources, work.grid, backend="cpu"))
+    np.testing.assert_array_equal(gram.host(), ide.evidence(query, sources, work.grid, backend="cpu"))
     ours, truth = (ide.compatibility(targets, work.grid, backend=name) for name in ("cuda", "cpu"))
     for name in ("own", "other", "cross"):
         np.testing.assert_array_equal(getattr(ours, name).get(), getattr(truth, name))

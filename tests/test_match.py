@@ -59,6 +59,10 @@ def naive_match(query, bank, grid, radius, k, exclude=None):
     return found
 
 
+def both(patches):
+    return patches.source, patches.target
+
+
 def assert_same(comp, ref):
     for name, part in zip(("image", "row", "column", "distance"), ref, strict=True):
         np.testing.assert_array_equal(getattr(comp, name), part, err_msg=name)
@@ -208,14 +212,14 @@ def test_a_streamed_bank_gives_the_same_bits(tmp_path):
     ref = prepare(in_memory, "cpu")
     assert ref.handle.resident
     expected = match(query, ref, k=9)
-    cut = gather(expected, ref)
+    cut = both(gather(expected, ref))
     with open_bank(tmp_path / "bank.h5") as bank:
         for memory in (0, 1000, 10**9):
             comp = prepare(bank, "cpu", memory)
             assert comp.handle.resident == (memory == 10**9)
             assert same_bits(match(query, comp, k=9), expected)
             assert same_bits(match(query, comp, k=9), expected)  # and again from what is kept
-            for one, other in zip(gather(expected, comp), cut, strict=True):
+            for one, other in zip(both(gather(expected, comp)), cut, strict=True):
                 np.testing.assert_array_equal(one, other)
 
 
@@ -235,7 +239,7 @@ def test_shards_equal_the_joined_bank(sizes, memory):
 
     ref, comp = match(query, prepare(whole, "cpu"), k=11), match(query, joined, k=11)
     assert same_bits(ref, comp)
-    for one, other in zip(gather(ref, whole, backend="cpu"), gather(comp, joined), strict=True):
+    for one, other in zip(both(gather(ref, whole, backend="cpu")), both(gather(comp, joined)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -297,7 +301,7 @@ def test_gather_cuts_what_stands_there():
     found = match(bank.source(0, 2), bank, k=5)
 
     for backend in ("cpu", "reference"):
-        source, target = gather(found, bank, backend=backend)
+        source, target = both(gather(found, bank, backend=backend))
         assert source.dtype == target.dtype == np.uint8
         for index in np.ndindex(found.image.shape):
             n, y, x = (int(part[index]) for part in (found.image, found.row, found.column))

@@ -17,7 +17,8 @@ import pytest
 
 import idekernels
 from idekernels import backends, coarse, operations
-from idekernels.backends import cuda
+from idekernels.backends import reference
+from idekernels.backends.protocol import Backend
 from idekernels.coarse import CoarseSettings, coarse_sketch
 from idekernels.operations import prepare
 
@@ -43,7 +44,7 @@ def test_importing_loads_nothing_heavy():
          ("numba", "h5py", "scipy", "torch", "cupy")),
         ("idekernels.open_bank", ("numba", "scipy", "torch", "cupy")),
         ("idekernels.coarse_sketch; idekernels.PatchBank", ("numba", "h5py", "scipy", "torch", "cupy")),
-        ("from idekernels.backends import reference", ("numba", "h5py", "scipy", "torch", "cupy")),
+        ("from idekernels.backends import load; load('reference')", ("numba", "h5py", "scipy", "torch", "cupy")),
         ("from idekernels.backends import cpu", ("h5py", "torch", "cupy", "click", "PIL")),
     ],
 )  # fmt: skip
@@ -115,25 +116,36 @@ def test_docstrings_of_settings_name_their_fields():
         assert documented(kind) == list(inspect.signature(kind).parameters)
 
 
-def test_backends_are_twins():
-    """Every backend has the functions of the reference, with the same parameters in the same order."""
-    reference = backends.load("reference")
-    twins = {name for name in vars(backends.load("cpu")) if name in backends.load("cpu").__all__}
+KERNELS = {
+    "prepare", "upload", "free_memory", "match", "gather", "evidence", "compatibility", "weigh", "propagate", "compose",
+    "blend", "cut",
+}  # fmt: skip
 
-    assert twins == {
-        "prepare", "upload", "free_memory", "match", "gather", "evidence", "compatibility", "weigh", "propagate",
-        "compose", "blend", "cut",
-    }  # fmt: skip
-    assert {*cuda.__all__} - {"why_missing"} == twins
-    for name in twins:
-        for module in (backends.load("cpu"), cuda):
-            ours, theirs = getattr(module, name), getattr(reference, name)
-            assert list(inspect.signature(ours).parameters) == list(inspect.signature(theirs).parameters), name
+
+def public_members(value):
+    return {name for name in dir(value) if not name.startswith("_")}
+
+
+@pytest.mark.parametrize("name", [name for name in backends.NAMES if name != "auto"])
+def test_backends_are_twins(name):
+    """Every backend has the functions of the Protocol and no others, with the same parameters in the same order."""
+    backend = backends.load(name)
+
+    assert backend.name == str(backend) == name
+    assert public_members(backend) == public_members(Backend) == {*KERNELS, "why_missing", "name"}
+    for kernel in {*KERNELS, "why_missing"}:
+        ours, theirs = getattr(backend, kernel), getattr(Backend, kernel)
+        assert ["self", *inspect.signature(ours).parameters] == list(inspect.signature(theirs).parameters), kernel
+
+
+def test_the_reference_is_the_functions_of_its_module():
+    for kernel in KERNELS:
+        assert getattr(backends.load("reference"), kernel) is getattr(reference, kernel)
 
 
 def test_backends_are_chosen_by_name_and_never_replaced(monkeypatch):
-    assert backends.resolve("auto") == "cpu"
-    assert [backends.resolve(name) for name in ("cpu", "reference")] == ["cpu", "reference"]
+    assert backends.resolve("auto").name == "cpu"
+    assert [backends.resolve(name).name for name in ("cpu", "reference")] == ["cpu", "reference"]
     with pytest.raises(idekernels.InputError, match="no backend called 'tpu'; there are auto, reference, cpu, cuda"):
         backends.resolve("tpu")
     monkeypatch.setitem(sys.modules, "idekernels.backends.cpu", None)
@@ -230,10 +242,10 @@ def test_one_photo_is_a_batch_of_one():
     bank = idekernels.PatchBank.from_images(photos, sketches, settings=idekernels.BankSettings(8, 4, 2))
     query = bank.query(photos[0])[None]
     found = idekernels.match(query, bank, k=5)
-    sources, targets = idekernels.gather(found, bank)
-    gram = idekernels.evidence(query, sources, bank.grid())[:, :, 0]
-    weights = idekernels.weigh(gram, idekernels.compatibility(targets, bank.grid()), bank.grid()).weights
-    picture = idekernels.blend(idekernels.compose(targets, weights), bank.grid())
+    patches = idekernels.gather(found, bank)
+    gram = idekernels.evidence(query, patches, bank.grid())
+    weights = idekernels.weigh(gram, idekernels.compatibility(patches, bank.grid()), bank.grid())
+    picture = idekernels.blend(idekernels.compose(patches, weights), bank.grid())
 
     whole = coarse_sketch(photos[0], bank, k=5)
-    np.testing.assert_allclose(picture / 255, whole.pixels, atol=1e-6)
+    np.testing.assert_allclose(picture.pixels / 255, whole.pixels, atol=1e-6)

@@ -11,7 +11,8 @@ from test_tables import overlap_columns, random_patches
 
 from idekernels import PatchGrid, compatibility, evidence, weigh, weigh_multi
 from idekernels.backends.reference import project_to_simplex
-from idekernels.operations import WEIGHINGS, Compatibility, Weights
+from idekernels.methods import WEIGHINGS, links_of
+from idekernels.results import Compatibility, Weights
 
 BACKENDS = ("cpu", "reference")
 
@@ -35,7 +36,7 @@ class Field:
 
     @property
     def grams(self):
-        return evidence(self.query, self.sources, self.grid)
+        return evidence(self.query, self.sources, self.grid).grams
 
     @property
     def gram(self):
@@ -113,7 +114,7 @@ def fields(draw):
 
 
 @settings(max_examples=20, deadline=None)
-@given(fields(), st.sampled_from([0.0, 0.01, 0.5, 30.0]), st.sampled_from(WEIGHINGS))
+@given(fields(), st.sampled_from([0.0, 0.01, 0.5, 30.0]), st.sampled_from(tuple(WEIGHINGS)))
 def test_weights_are_on_the_simplex_and_the_objective_is_theirs(field, alpha, method):
     for backend in BACKENDS:
         found = field.weigh(method=method, alpha=alpha, backend=backend)
@@ -278,7 +279,7 @@ def test_a_batch_is_its_photos():
     together = batch.weigh(tolerance=1e-8, sweeps=20_000)
     for photo in range(3):
         part = slice(photo, photo + 1)
-        links = Compatibility(*(table[part] for table in vars(batch.links).values()))
+        links = Compatibility(*(table[part] for table in links_of(batch.links)))
         alone = weigh(batch.gram[part], links, batch.grid, tolerance=1e-8, sweeps=20_000)
         assert together.objective[photo] == pytest.approx(alone.objective[0], rel=1e-7)
         np.testing.assert_allclose(together.weights[photo], alone.weights[0], atol=2e-3)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels import merging
+from idekernels.backends.protocol import Backend, Named
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
 
@@ -269,3 +270,29 @@ def _seam(error: Array) -> Array:
         first = max(0, path[row + 1] - 1)
         path[row] = first + cost[row, first : path[row + 1] + 2].argmin()
     return path
+
+
+class Reference(Named):
+    """The backend as an object; see :class:`idekernels.backends.protocol.Backend`."""
+
+    name = "reference"
+
+    @staticmethod
+    def why_missing() -> None:
+        """None: NumPy is always there."""
+
+    prepare = staticmethod(prepare)
+    upload = staticmethod(upload)
+    free_memory = staticmethod(free_memory)
+    match = staticmethod(match)
+    gather = staticmethod(gather)
+    evidence = staticmethod(evidence)
+    compatibility = staticmethod(compatibility)
+    weigh = staticmethod(weigh)
+    propagate = staticmethod(propagate)
+    compose = staticmethod(compose)
+    blend = staticmethod(blend)
+    cut = staticmethod(cut)
+
+
+BACKEND: Backend = Reference()

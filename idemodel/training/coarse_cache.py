@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def coarse_cache_key(faces: Faces, bank_hash: str, settings: CoarseSettings) -> 
     Any change of the bank (its :func:`idemodel.training.digests.bank_digest`), of the sources, names or settings
     changes it.
     """
-    head = json.dumps([_CACHE, bank_hash, asdict(settings), faces.names], sort_keys=True)
+    head = json.dumps([_CACHE, bank_hash, settings.as_dict(), faces.names], sort_keys=True)
     return digest_of(head.encode(), faces.source)
 
 

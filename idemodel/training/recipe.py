@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from idekernels import arguments
-from idekernels.coarse import CoarseSettings
+from idekernels.coarse import SETTING_NAMES, CoarseSettings
 from idekernels.errors import InputError, in_short
 from idekernels.files.regular import regular_file
 
@@ -162,7 +162,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON and TOML hold them."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), "coarse": self.coarse.as_dict()}))
         return plain
 
     @classmethod
@@ -229,10 +229,13 @@ def _changed(settings: Any, values: Mapping[str, Any]) -> Any:
     """A frozen dataclass with some fields replaced, those that are dataclasses field by field."""
     if not isinstance(values, Mapping):
         raise TypeError(f"settings must be a table, not {values!r}")
-    known = {entry.name for entry in fields(settings)}
+    flat = isinstance(settings, CoarseSettings)  # its settings are its method's too
+    known = set(SETTING_NAMES) if flat else {entry.name for entry in fields(settings)}
     unknown = [name for name in values if name not in known]
     if unknown:
         raise ValueError(f"unknown: {', '.join(map(str, unknown))}; known are {', '.join(sorted(known))}")
+    if flat:
+        return settings.changed(**values)
     changes: dict[str, Any] = {}
     for name, value in values.items():
         old = getattr(settings, name)

@@ -1,23 +1,30 @@
 """The ``cpu`` backend: Numba twins of :mod:`idekernels.backends.reference`, same names and signatures."""
 
-from idekernels.backends.cpu.blending import blend, compose, cut
-from idekernels.backends.cpu.matching import match
-from idekernels.backends.cpu.propagation import propagate
-from idekernels.backends.cpu.residency import free_memory, gather, prepare, upload
-from idekernels.backends.cpu.tables import compatibility, evidence
-from idekernels.backends.cpu.weighing import weigh
+from idekernels.backends.cpu import blending, matching, propagation, residency, tables, weighing
+from idekernels.backends.protocol import Backend, Named
 
-__all__ = [
-    "blend",
-    "compatibility",
-    "compose",
-    "cut",
-    "evidence",
-    "free_memory",
-    "gather",
-    "match",
-    "prepare",
-    "propagate",
-    "upload",
-    "weigh",
-]
+
+class Cpu(Named):
+    """The backend as an object; see :class:`idekernels.backends.protocol.Backend`."""
+
+    name = "cpu"
+
+    @staticmethod
+    def why_missing() -> None:
+        """None: where this module could be imported, its kernels can run."""
+
+    prepare = staticmethod(residency.prepare)
+    upload = staticmethod(residency.upload)
+    free_memory = staticmethod(residency.free_memory)
+    match = staticmethod(matching.match)
+    gather = staticmethod(residency.gather)
+    evidence = staticmethod(tables.evidence)
+    compatibility = staticmethod(tables.compatibility)
+    weigh = staticmethod(weighing.weigh)
+    propagate = staticmethod(propagation.propagate)
+    compose = staticmethod(blending.compose)
+    blend = staticmethod(blending.blend)
+    cut = staticmethod(blending.cut)
+
+
+BACKEND: Backend = Cpu()

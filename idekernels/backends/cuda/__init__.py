@@ -8,26 +8,27 @@ For who writes kernels: every shared array on a line of its own (Numba's simulat
 module ``cuda`` a global of the kernel's module (the simulator puts its own in its place).
 """
 
-from idekernels.backends.cuda.blending import blend, compose, cut
-from idekernels.backends.cuda.device import why_missing
-from idekernels.backends.cuda.matching import match
-from idekernels.backends.cuda.propagation import propagate
-from idekernels.backends.cuda.residency import free_memory, gather, prepare, upload
-from idekernels.backends.cuda.tables import compatibility, evidence
-from idekernels.backends.cuda.weighing import weigh
+from idekernels.backends.cuda import blending, device, matching, propagation, residency, tables, weighing
+from idekernels.backends.protocol import Backend, Named
 
-__all__ = [
-    "blend",
-    "compatibility",
-    "compose",
-    "cut",
-    "evidence",
-    "free_memory",
-    "gather",
-    "match",
-    "prepare",
-    "propagate",
-    "upload",
-    "weigh",
-    "why_missing",
-]
+
+class Cuda(Named):
+    """The backend as an object; see :class:`idekernels.backends.protocol.Backend`."""
+
+    name = "cuda"
+    why_missing = staticmethod(device.why_missing)
+    prepare = staticmethod(residency.prepare)
+    upload = staticmethod(residency.upload)
+    free_memory = staticmethod(residency.free_memory)
+    match = staticmethod(matching.match)
+    gather = staticmethod(residency.gather)
+    evidence = staticmethod(tables.evidence)
+    compatibility = staticmethod(tables.compatibility)
+    weigh = staticmethod(weighing.weigh)
+    propagate = staticmethod(propagation.propagate)
+    compose = staticmethod(blending.compose)
+    blend = staticmethod(blending.blend)
+    cut = staticmethod(blending.cut)
+
+
+BACKEND: Backend = Cuda()

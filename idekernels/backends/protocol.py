@@ -1,0 +1,141 @@
+"""What a backend must have: every kernel with its shapes and dtypes, as one typed Protocol; implements none of it.
+
+Symbols: B photos, N nodes and E edges of a :class:`~idekernels.grid.PatchGrid`, K candidates, L source planes, C target
+channels, P = patch, H and W the image's rows and columns. Arrays are C-contiguous and lie where :meth:`Backend.upload`
+puts them: NumPy's on the host, CuPy's on a CUDA device. Arguments have been checked by :mod:`idekernels.operations`,
+which also states every formula, bound and tie rule.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+from idekernels.bank import PatchBank
+from idekernels.grid import PatchGrid
+
+Array = Any  # numpy.ndarray, or cupy.ndarray on a device
+
+
+class Backend(Protocol):
+    """The functions of a backend; each is the twin of the one of that name in :mod:`idekernels.backends.reference`."""
+
+    @property
+    def name(self) -> str:
+        """As ``--backend`` takes it."""
+        ...
+
+    def why_missing(self) -> str | None:
+        """Why it cannot run on this machine, with the remedy; None if it can."""
+        ...
+
+    def prepare(self, bank: PatchBank, memory: int | None) -> Any:
+        """A handle of the bank for ``match`` and ``gather``, that takes ``memory`` bytes at most (None: any)."""
+        ...
+
+    def upload(self, array: Array) -> Array:
+        """The array where this backend computes: itself if it is there, else a copy."""
+        ...
+
+    def free_memory(self) -> int | None:
+        """Bytes that are free on the device; None for the host's memory, which is the system's to give."""
+        ...
+
+    def match(
+        self, query: Array, prepared: Any, grid: PatchGrid, radius: int, k: int, exclude: Array
+    ) -> tuple[Array, Array]:
+        """Find the K nearest patches of every node.
+
+        query : (B, L, H, W) uint8. prepared : the bank's handle. exclude : (B, X) int64 NumPy array of image ids, -1
+        for none. Returns place (B, N, K) int64, (image * H + row) * W + column, and distance (B, N, K) uint32,
+        ascending.
+        """
+        ...
+
+    def gather(self, place: Array, prepared: Any, patch: int) -> tuple[Array, Array]:
+        """Cut candidates' patches out of the bank.
+
+        place : (B, N, K) int64. Returns source (B, N, K, L, P, P) and target (B, N, K, C, P, P), uint8.
+        """
+        ...
+
+    def evidence(self, query: Array, sources: Array, grid: PatchGrid) -> Array:
+        """Gram matrices of residuals, (B, N, L, K, K) float32.
+
+        query : (B, L, H, W) uint8. sources : (B, N, K, L, P, P) uint8.
+        """
+        ...
+
+    def compatibility(self, targets: Array, grid: PatchGrid) -> tuple[Array, Array, Array]:
+        """Overlap tables S_ij, S_ji and C_ij, each (B, E, K, K) float32.
+
+        targets : (B, N, K, C, P, P) uint8.
+        """
+        ...
+
+    def weigh(
+        self,
+        gram: Array,
+        tables: tuple[Array, Array, Array],
+        grid: PatchGrid,
+        alpha: float,
+        start: Array,
+        scale: Array,
+        tolerance: float,
+        sweeps: int,
+    ) -> tuple[Array, Array, Array, int]:
+        """Descend the Markov weight field's objective.
+
+        gram : (B, N, K, K) float32 or float64. tables : (B, E, K, K) float32, three. start : (B, N, K) float64 on the
+        simplex. scale : (B,) float64, what the tolerance refers to where the objective is below it. Returns weights
+        (B, N, K) float32 or float64, objective (B,) float64, Frank-Wolfe gap (B,) float64, and the sweeps made.
+        """
+        ...
+
+    def propagate(
+        self, unary: Array, pairwise: Array, grid: PatchGrid, iterations: int, damping: float, temperature: float
+    ) -> tuple[Array, Array, Array]:
+        """Pass messages over the grid.
+
+        unary : (B, N, K) float32. pairwise : (B, E, K, K) float32. Returns labels (B, N) int32 of the least energy
+        seen, that energy (B,) float64, and the last beliefs (B, N, K) float32.
+        """
+        ...
+
+    def compose(self, targets: Array, weights: Array) -> Array:
+        """Mix candidates to one patch a node, (B, N, C, P, P) float32.
+
+        targets : (B, N, K, C, P, P) uint8. weights : (B, N, K) float32.
+        """
+        ...
+
+    def blend(self, patches: Array, grid: PatchGrid, window: Array) -> Array:
+        """Weighted mean of overlapping patches, (B, C, H, W) float32.
+
+        patches : (B, N, C, P, P) float32. window : (P, P) float64 NumPy array, positive.
+        """
+        ...
+
+    def cut(self, patches: Array, grid: PatchGrid) -> Array:
+        """Quilt of patches along minimum-error boundaries, (B, C, H, W) float32.
+
+        patches : (B, N, C, P, P) float32.
+        """
+        ...
+
+
+class Named:
+    """How a backend shows itself: by its name; and how it is pickled and copied: as the ``BACKEND`` of its module.
+
+    So there is one object a backend and process, and a result can be sent to another process with its backend.
+    """
+
+    name: ClassVar[str]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return f"<backend {self.name}>"
+
+    def __reduce__(self) -> str:
+        return "BACKEND"

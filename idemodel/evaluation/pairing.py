@@ -23,11 +23,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Pairing:
-    """The images of all folders: by method (``""`` is the truth) and name, and those that every folder has.
+    """The folders of the methods and of the truth, their images, and those that every folder has.
 
-    ``alone`` holds each name that some folder lacks, with the folders that lack it.
+    ``files`` is by method (``""`` is the truth) and name; ``alone`` holds each name that some folder lacks, with the
+    folders that lack it.
     """
 
+    methods: Mapping[str, Path]
+    truth: Path
     files: Mapping[str, Mapping[str, Path]]
     rows: tuple[Row, ...]
     alone: tuple[tuple[str, tuple[Path, ...]], ...]
@@ -59,7 +62,7 @@ def pair_folders(methods: Mapping[str, Path], truth: Path) -> Pairing:
         raise InputError(f"{first}: no image has a partner in {truth}; partners have the same name up to the suffix")
     rows = tuple(Row(name, {method: files[method][name] for method in methods}, truths[name]) for name in names)
     stems = {folder: set(files[name]) for name, folder in methods.items()}
-    return Pairing({**files, "": truths}, rows, _alone({**stems, truth: set(truths)}))
+    return Pairing(dict(methods), truth, {**files, "": truths}, rows, _alone({**stems, truth: set(truths)}))
 
 
 def check_row(row: Row) -> Check:

@@ -23,18 +23,20 @@ from idemodel.metrics.kinds import Features, PairScore
 class Scored:
     """A row's scores by method, and its features for set metrics, by method and, under ``""``, of the truth."""
 
+    name: str
     scores: Mapping[str, tuple[float, ...]]
     features: Mapping[str, tuple[Features, ...]]
 
 
 @dataclass(frozen=True)
 class Scorers:
-    """The chosen metrics of pairs and of sets, each with its function; networks are loaded."""
+    """The chosen metrics of pairs and of sets, each with its function; networks are loaded from ``weights``."""
 
     metrics: tuple[PairMetric, ...]
     functions: tuple[PairScore, ...]
     set_metrics: tuple[SetMetric, ...]
     features: tuple[Callable[[Grey], Features], ...]
+    weights: Mapping[str, Path]
 
     @classmethod
     def load(cls, metrics: Sequence[str], weights: Mapping[str, Path]) -> Scorers:
@@ -59,6 +61,7 @@ class Scorers:
             functions=tuple(each.ready(weights) for each in pairs),
             set_metrics=sets,
             features=tuple(each.ready(weights) for each in sets),
+            weights=dict(weights),
         )
 
     def refuse(self, checks: Sequence[Check]) -> None:
@@ -86,7 +89,7 @@ class Scorers:
             method: tuple(features(image) for features in self.features)
             for method, image in {**images, "": truth}.items()
         }
-        return Scored(scores, features)
+        return Scored(row.name, scores, features)
 
     def score_sets(self, method: str, scored: Sequence[Scored]) -> dict[str, float]:
         """Set metric -> score of all of a method's images against all truths."""

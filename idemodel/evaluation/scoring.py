@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from idekernels.errors import InputError
 from idemodel.evaluation.pairing import Check, Pairing, Row, check_row, pair_folders, refuse_mismatches
-from idemodel.evaluation.scorers import Scorers
+from idemodel.evaluation.scorers import Scored, Scorers
 from idemodel.evaluation.statistics import Comparison, Summary, compare, summarise
 from idemodel.evaluation.workers import Progress, in_order
 from idemodel.metrics import Description
@@ -115,21 +115,7 @@ def evaluate(
     checks = in_order(check_row, pairing.rows, chosen.workers)
     rows = _readable(pairing, checks, chosen, scorers)
     scored = in_order(scorers.score, rows, chosen.workers, progress)
-    return Evaluation(
-        names=tuple(row.name for row in rows),
-        methods=tuple(methods),
-        metrics=scorers.metrics,
-        set_metrics=scorers.set_metrics,
-        scores={method: np.array([row.scores[method] for row in scored]) for method in methods},
-        set_scores={method: scorers.score_sets(method, scored) for method in methods},
-        folders=dict(methods),
-        truth=truth,
-        files=pairing.files,
-        alone=pairing.alone,
-        unreadable=tuple(line for check in checks for line in check.unreadable),
-        resized=tuple(row.name for row, check in zip(pairing.rows, checks, strict=True) if check.mismatches),
-        weights=dict(chosen.weights),
-    )
+    return _assembled(pairing, checks, scorers, scored)
 
 
 def _readable(pairing: Pairing, checks: Sequence[Check], settings: Settings, scorers: Scorers) -> list[Row]:
@@ -142,3 +128,22 @@ def _readable(pairing: Pairing, checks: Sequence[Check], settings: Settings, sco
         refuse_mismatches(readable)
     scorers.refuse(readable)
     return rows
+
+
+def _assembled(pairing: Pairing, checks: Sequence[Check], scorers: Scorers, scored: Sequence[Scored]) -> Evaluation:
+    methods = tuple(pairing.methods)
+    return Evaluation(
+        names=tuple(row.name for row in scored),
+        methods=methods,
+        metrics=scorers.metrics,
+        set_metrics=scorers.set_metrics,
+        scores={method: np.array([row.scores[method] for row in scored]) for method in methods},
+        set_scores={method: scorers.score_sets(method, scored) for method in methods},
+        folders=pairing.methods,
+        truth=pairing.truth,
+        files=pairing.files,
+        alone=pairing.alone,
+        unreadable=tuple(line for check in checks for line in check.unreadable),
+        resized=tuple(row.name for row, check in zip(pairing.rows, checks, strict=True) if check.mismatches),
+        weights=scorers.weights,
+    )

@@ -111,12 +111,12 @@ def check_parts(parts: Sequence[Candidates], starts: Sequence[int]) -> list[int]
 
 
 def check_complete(parts: Sequence[Candidates], starts: Sequence[int], place: Array, distance: Array) -> None:
-    """Refuse a merged list that a part was too short for: where all of a part is in it, there may be more to come.
+    """Refuse a merged list that a part was too short for: what it does not list may come before the K-th of all.
 
     Raises
     ------
     ValueError
-        A part has fewer than K entries a node, and at some node all are candidates and among the K nearest.
+        A part has fewer than K entries a node, and at some node all are candidates that come before the K-th of all.
     """
     k = distance.shape[2]
     for number, (part, start) in enumerate(zip(parts, starts, strict=True)):
@@ -124,10 +124,10 @@ def check_complete(parts: Sequence[Candidates], starts: Sequence[int], place: Ar
         if kept >= k:
             continue
         last_place, last = (axis[..., -1] for axis in listed(part, start, kept))
-        taken = (last < distance[..., -1]) | ((last == distance[..., -1]) & (last_place <= place[..., -1]))
+        taken = (last < distance[..., -1]) | ((last == distance[..., -1]) & (last_place < place[..., -1]))
         if (taken & (last != MISSING)).any():
             raise ValueError(
-                f"part {number} lists {kept} candidates a node, and all are among the {k} nearest of some node: its "
+                f"part {number} lists {kept} candidates a node, at some node all before the {k}-th of all parts: its "
                 f"shard may hold nearer ones than are listed; match it with k={k} and partial=True"
             )
 

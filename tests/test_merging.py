@@ -211,6 +211,30 @@ def test_a_short_part_is_taken_where_it_is_enough_and_refused_where_it_may_hide_
         merge([short, match(query, shards[1], k=9)], bank.starts, 10)
 
 
+def test_a_part_that_ends_with_the_last_candidate_of_all_hides_nothing() -> None:
+    """What it does not list comes after its last, so after the K-th; one candidate more, and it might not."""
+    near, far = np.zeros((1, 1, 3, 3), np.uint8), np.full((1, 1, 3, 3), 200, np.uint8)
+    how = BankSettings(3, 1, 0)
+    shards = [MemoryBank(near, near, ["a"], how), MemoryBank(far.repeat(2, 0), far.repeat(2, 0), ["b", "c"], how)]
+    bank, query = JoinedBank(shards), near
+    close, distant = (match(query, shard, k=2, partial=True) for shard in shards)
+    short = match(query, shards[1], k=1)
+
+    assert_same(merge([close, short], bank.starts), match(query, bank, k=2))
+    with pytest.raises(ValueError, match="part 1 lists 1 candidates a node"):
+        merge([close, short], bank.starts, 3)
+    assert_same(merge([close, distant], bank.starts, 2), match(query, bank, k=2))
+
+
+def test_a_part_that_says_where_it_ends_is_complete_however_short() -> None:
+    problem = a_problem(k=10)
+    single = match(problem.query, problem.bank.banks[1], k=10, partial=True)  # 9 positions of the image at most
+    wider = merge([single], [0], 20, partial=True)
+    np.testing.assert_array_equal(wider.distance[..., :10], single.distance)
+    np.testing.assert_array_equal(wider.image[..., :10], single.image)
+    assert (wider.distance[..., 10:] == MISSING).all() and (wider.image[..., 10:] == -1).all()
+
+
 @dataclass(frozen=True)
 class Marked(Candidates):
     """Candidates that know more, as those of a later day may."""

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from idekernels import PatchGrid, propagate
-from idekernels.backends import cpu, reference
+from idekernels.backends import load
 
 BACKENDS = ("cpu", "reference")
 
@@ -94,7 +94,10 @@ def test_backends_agree_to_the_bit_on_whole_costs(rows, columns, k, damping, ite
     np.testing.assert_array_equal(comp.labels, ref.labels)
     np.testing.assert_array_equal(comp.energy, ref.energy)
     np.testing.assert_array_equal(comp.weights, ref.weights)
-    beliefs = [module.propagate(unary, pairwise, grid, iterations, damping, 0.0)[2] for module in (reference, cpu)]
+    beliefs = [
+        module.propagate(unary, pairwise, grid, iterations, damping, 0.0)[2]
+        for module in map(load, ("reference", "cpu"))
+    ]
     np.testing.assert_array_equal(*beliefs)
 
 
@@ -106,7 +109,7 @@ def test_backends_agree_on_any_costs_where_beliefs_are_apart(rows, columns, damp
     grid = lattice(rows, columns)
     unary, pairwise = random_costs(np.random.default_rng(seed), grid, k=4)
     ref, comp = (
-        module.propagate(unary, pairwise, grid, 12, damping, temperature)[2] for module in (reference, cpu)
+        load(name).propagate(unary, pairwise, grid, 12, damping, temperature)[2] for name in ("reference", "cpu")
     )  # fmt: skip
     np.testing.assert_allclose(comp, ref, atol=1e-3)
     falling = np.sort(ref, axis=-1)

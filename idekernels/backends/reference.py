@@ -1,4 +1,8 @@
-"""The ``reference`` backend: every kernel as plain NumPy, to be checked by eye; imports nothing of the fast ones."""
+"""The ``reference`` backend: every kernel as plain NumPy, to be checked by eye; imports nothing of the fast ones.
+
+Shapes and dtypes of the kernels' arguments stand at :class:`idekernels.backends.protocol.Backend`, formulas in
+:mod:`idekernels.operations`. In the helpers below, B photos, N nodes, E edges and K candidates.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +136,10 @@ def weigh(
 
 
 def project_to_simplex(points: Array) -> Array:
-    """The nearest point with non-negative entries that sum to one, along the last axis (Held et al. 1974)."""
+    """The nearest point with non-negative entries that sum to one, along the last axis (Held et al. 1974).
+
+    points : (..., K) float64; returns the same shape and dtype.
+    """
     falling = -np.sort(-points, axis=-1)
     above = (np.cumsum(falling, axis=-1) - 1.0) / np.arange(1, points.shape[-1] + 1)
     last = (falling > above).sum(axis=-1, keepdims=True) - 1
@@ -140,6 +147,7 @@ def project_to_simplex(points: Array) -> Array:
 
 
 def _hessian(gram: Array, tables: tuple[Array, Array, Array], grid: PatchGrid, alpha: float) -> Array:
+    """Each node's own quadratic form, G_i + alpha * sum of S over its edges: (B, N, K, K) float64, as ``gram`` is."""
     hessian = gram.copy()
     for edge, (i, j) in enumerate(grid.edges):
         hessian[:, i] += alpha * tables[0][:, edge]
@@ -148,7 +156,10 @@ def _hessian(gram: Array, tables: tuple[Array, Array, Array], grid: PatchGrid, a
 
 
 def _half_gradient(hessian: Array, cross: Array, grid: PatchGrid, weights: Array) -> Array:
-    """A w minus the pull of the neighbours, alpha * sum of C w_j."""
+    """Half the objective's gradient at weights (B, N, K) float64: A w - alpha * sum of C w_j over neighbours.
+
+    hessian : A, (B, N, K, K) float64. cross : alpha * C, (B, E, K, K) float64. Returns (B, N, K) float64.
+    """
     first, second = grid.edges.T
     gradient = np.einsum("bnij,bnj->bni", hessian, weights)
     _add(gradient, first, -np.einsum("beij,bej->bei", cross, weights[:, second]))
@@ -166,13 +177,14 @@ def _curvature(hessian: Array, cross: Array, grid: PatchGrid) -> float:
 
 
 def _certificate(hessian: Array, cross: Array, grid: PatchGrid, weights: Array) -> tuple[Array, Array]:
+    """Objective and Frank-Wolfe gap at weights (B, N, K) float64: (B,) and (B,) float64."""
     gradient = _half_gradient(hessian, cross, grid, weights)
     inner = (weights * gradient).sum(axis=-1)
     return inner.sum(axis=1), 2.0 * (inner - gradient.min(axis=-1)).sum(axis=1)
 
 
 def _add(field: Array, nodes: Array, terms: Array) -> None:
-    """field[:, nodes] += terms, for nodes that may come several times."""
+    """field[:, nodes] += terms, for nodes that may come several times: field (B, N, ...), terms (B, E, ...)."""
     index: Any = (slice(None), nodes)
     np.add.at(field, index, terms)
 
@@ -204,7 +216,7 @@ def propagate(
 
 
 def energy_of(labels: Array, unary: Array, pairwise: Array, grid: PatchGrid) -> Array:
-    """Sum of the unary costs and of the pairwise costs on the edges, (B,) float64."""
+    """Sum of the unary costs and of the pairwise costs on the edges, (B,) float64, of labels (B, N) int32."""
     photos = np.arange(len(labels))[:, None]
     i, j = grid.edges.T
     own = np.take_along_axis(unary, labels[..., None], axis=-1)[..., 0]
@@ -213,6 +225,7 @@ def energy_of(labels: Array, unary: Array, pairwise: Array, grid: PatchGrid) -> 
 
 
 def _least(costs: Array, axis: int, temperature: float) -> Array:
+    """The least of costs (B, E, K, K) along an axis, or its soft form -T log sum exp(-costs / T) where T > 0."""
     least = costs.min(axis=axis)
     if temperature == 0:
         return least
@@ -256,7 +269,10 @@ def cut(patches: Array, grid: PatchGrid) -> Array:
 
 
 def _seam(error: Array) -> Array:
-    """The column of the cheapest path down ``error`` in every row, each step at most one column aside."""
+    """The column of the cheapest path down ``error`` in every row, each step at most one column aside.
+
+    error : (length, overlap) float64, squared differences. Returns (length,) int64, zeros where nothing overlaps.
+    """
     length, overlap = error.shape
     path = np.zeros(length, np.int64)
     if overlap == 0:

@@ -162,8 +162,8 @@ def merge(
     TypeError
         A wrong dtype, or NumPy's arrays beside a device's.
     ValueError
-        No parts, parts of different backends, wrong shapes or ranges, shards that overlap; K above the number of candidates of a node; a part with
-        fewer than K entries that may not list all that belongs here.
+        No parts, parts of different backends, wrong shapes or ranges, shards that overlap; K above the number of
+        candidates of a node; a part with fewer than K entries that may not list all that belongs here.
     """
     begins = merging.check_parts(parts, starts)
     owner = backends.shared(**{f"part {number}": part for number, part in enumerate(parts)})

@@ -17,7 +17,8 @@ from idecli.options import kernel_changes, kernel_options
 from idekernels import CoarseSettings, PatchBank, coarse, coarse_sketch, methods, operations
 from idekernels.bank import BankSettings
 from idekernels.methods import METHODS, SETTINGS, WEIGHINGS, Lle, Mean, Method, Mrf, Multi, Mwf, users_of
-from idemodel.training.data import Faces, coarse_cache_key
+from idemodel.training.coarse_cache import coarse_cache_key
+from idemodel.training.data import Faces
 from idemodel.training.recipe import COMPACT, Recipe
 
 FLAT = {"method": "mwf", "k": 10, "alpha": 0.5, "patch": None, "overlap": None, "radius": None, "blend": None,

@@ -12,6 +12,7 @@ Results know their backend (:mod:`idekernels.results`), and an operation runs on
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -180,7 +181,8 @@ def merge(
         fewest = int((distance != merging.MISSING).sum(axis=2).min())
         if fewest < k and not partial:
             raise ValueError(f"k is {k}, but a node has only {fewest} candidates in all parts; take a smaller k")
-    return Candidates(*merging.unlisted(place, distance), distance, backend=owner)
+    image, row, column = merging.unlisted(place, distance)
+    return replace(parts[0], image=image, row=row, column=column, distance=distance, backend=owner)
 
 
 def gather(

@@ -10,7 +10,7 @@ import click
 
 from idekernels.errors import InputError
 from idemodel.evaluation.report import IMAGES, write_evaluation
-from idemodel.evaluation.scoring import Evaluation, Settings, evaluate
+from idemodel.evaluation.scoring import Evaluation, EvaluationSettings, evaluate
 from idemodel.evaluation.tables import evaluation_json, output_folder, write_evaluation_csv, write_json
 from idemodel.metrics import DESCRIPTIONS, WITH_WEIGHTS
 
@@ -104,7 +104,7 @@ def evaluate_command(
     if photos is not None and not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos wants the folder of the photos")
     chosen = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
-    settings = Settings(metrics=chosen, weights=_named("--weights", weights), resize=resize, workers=workers)
+    settings = EvaluationSettings(metrics=chosen, weights=_named("--weights", weights), resize=resize, workers=workers)
     folder = output_folder(out)
     with counted("Scoring") as told:
         evaluation = evaluate(methods, truth, settings, told)

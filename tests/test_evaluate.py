@@ -17,7 +17,7 @@ from test_metrics_networks import inception_file, lpips_files  # noqa: F401  fix
 from idecli.main import run
 from idekernels.errors import InputError
 from idemodel.evaluation import scorers
-from idemodel.evaluation.scoring import Settings, evaluate
+from idemodel.evaluation.scoring import EvaluationSettings, evaluate
 from idemodel.evaluation.tables import evaluation_json, write_evaluation_csv, write_json
 from idemodel.evaluation.workers import in_order
 from idemodel.metrics import METRICS, Metric, frechet_distance, load_inception, load_lpips
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_metrics(folders):
 def test_figures_do_not_depend_on_the_number_of_workers(folders, tmp_path):
     for workers in (1, 2, 5):
         result = evaluate(
-            {"near": folders / "near", "far": folders / "far"}, folders / "truth", Settings(workers=workers)
+            {"near": folders / "near", "far": folders / "far"}, folders / "truth", EvaluationSettings(workers=workers)
         )
         write_json(tmp_path / f"{workers}.json", evaluation_json(result))
         write_evaluation_csv(tmp_path / f"{workers}.csv", result)
@@ -134,7 +134,7 @@ def test_a_comparison_scores_only_what_every_method_has(folders):
     (folders / "far" / "0.png").unlink()
 
     result = evaluate(
-        {"near": folders / "near", "far": folders / "far"}, folders / "truth", Settings(metrics=("gmsd",))
+        {"near": folders / "near", "far": folders / "far"}, folders / "truth", EvaluationSettings(metrics=("gmsd",))
     )
 
     assert result.names == ("1", "2", "3")
@@ -186,7 +186,7 @@ def test_colour_and_transparency_are_scored_as_grey(tmp_path):
     save(tmp_path / "truth" / "half.png", np.where(np.arange(SHAPE[1]) < 80, 255, grey).astype(np.uint8))
     save(tmp_path / "synth" / "half.png", half)
 
-    result = evaluate({"synth": tmp_path / "synth"}, tmp_path / "truth", Settings(metrics=("ssim", "gmsd")))
+    result = evaluate({"synth": tmp_path / "synth"}, tmp_path / "truth", EvaluationSettings(metrics=("ssim", "gmsd")))
 
     assert result.names == ("colour", "grey", "half", "opaque")
     np.testing.assert_array_equal(result.column("synth", "ssim"), 1.0)
@@ -272,7 +272,7 @@ def test_progress_is_told_of_every_image(folders):
     seen = []
 
     evaluate(
-        {"near": folders / "near"}, folders / "truth", Settings(metrics=("gmsd",), workers=2),
+        {"near": folders / "near"}, folders / "truth", EvaluationSettings(metrics=("gmsd",), workers=2),
         lambda done, count: seen.append((done, count)),
     )  # fmt: skip
 
@@ -285,7 +285,7 @@ def test_lpips_is_scored_with_its_weights_on_any_number_of_workers(folders, lpip
     results = [
         evaluate(
             {"near": folders / "near"}, folders / "truth",
-            Settings(metrics=("lpips", "gmsd"), weights={"lpips": lpips_files["alex"]}, workers=workers),
+            EvaluationSettings(metrics=("lpips", "gmsd"), weights={"lpips": lpips_files["alex"]}, workers=workers),
         )
         for workers in (1, 2)
     ]  # fmt: skip
@@ -325,7 +325,7 @@ def test_a_network_that_gives_no_number_is_an_error(folders, tmp_path):
     with pytest.raises(InputError, match=r"0\.png: LPIPS is not a finite number"):
         evaluate(
             {"near": folders / "near"}, folders / "truth",
-            Settings(metrics=("lpips",), weights={"lpips": tmp_path / "huge.pth"}),
+            EvaluationSettings(metrics=("lpips",), weights={"lpips": tmp_path / "huge.pth"}),
         )  # fmt: skip
 
 

@@ -10,12 +10,14 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import idekernels
+import idemodel
 from idekernels import backends, coarse, operations
 from idekernels.backends import reference
 from idekernels.backends.protocol import Backend
@@ -56,25 +58,53 @@ def test_each_name_loads_only_what_it_needs(use, spared):
 def test_public_names_are_these():
     """A name that is added or taken away is a decision, not an accident."""
     assert sorted(idekernels.__all__) == [
-        "BankError", "BankSettings", "CoarseSettings", "CoarseSketch", "FileBank", "InputError", "JoinedBank",
-        "MemoryBank", "PatchBank", "PatchGrid", "blend", "coarse_sketch", "compatibility", "compose", "evidence",
-        "gather", "match", "merge", "open_bank", "planes_of", "prepare", "propagate", "verify", "weigh", "weigh_multi",
+        "Backend", "BankError", "BankSettings", "CandidatePatches", "Candidates", "CoarseSettings", "CoarseSketch",
+        "Compatibility", "ComposedPatches", "Evidence", "FileBank", "InputError", "JoinedBank", "Labelling", "Lle",
+        "METHODS", "Mean", "MemoryBank", "Method", "Mrf", "Multi", "MultiWeights", "Mwf", "PatchBank", "PatchGrid",
+        "Picture", "PreparedBank", "REPRESENTATIONS", "Top1", "WEIGHINGS", "WORKLOADS", "Weights", "Workload", "blend",
+        "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match", "merge", "open_bank",
+        "photos_at_once", "planes_of", "prepare", "propagate", "verify", "warm_up", "weigh", "weigh_multi",
         "write_bank",
+    ]  # fmt: skip
+    assert sorted(idemodel.__all__) == [
+        "Enhancer", "Evaluation", "EvaluationSettings", "Eyes", "PhantomPair", "PhotoPreparer", "PreparationSettings",
+        "PreparedPhoto", "Sketcher", "Sketches", "evaluate", "phantom_pairs", "read_colour", "read_grey", "read_photo",
+        "write_image",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", idekernels.__all__)
-def test_every_public_name_resolves_and_is_documented(name):
-    value = getattr(idekernels, name)
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in (idekernels, idemodel) for name in package.__all__]
+)
+def test_every_public_name_resolves_and_is_documented(package, name):
+    value = getattr(package, name)
 
-    assert value.__name__ == name and value.__module__.startswith("idekernels.")
+    assert name in dir(package)
+    if name.isupper():  # a table of the library
+        assert isinstance(value, Mapping) and value
+        return
+    assert value.__name__ == name and value.__module__.startswith(f"{package.__name__}.")
     assert len(inspect.getdoc(value)) > 20
-    assert name in dir(idekernels)
 
 
-def test_there_are_no_other_names():
-    with pytest.raises(AttributeError, match="module 'idekernels' has no attribute 'sketch'"):
-        _ = idekernels.sketch
+@pytest.mark.parametrize("package", [idekernels, idemodel])
+def test_there_are_no_other_names(package):
+    with pytest.raises(AttributeError, match=f"No {package.__name__} attribute sketch"):
+        _ = package.sketch
+
+
+@pytest.mark.parametrize("package", [idekernels, idemodel])
+def test_the_public_names_stand_once(package):
+    """The stub is what type checkers and the import both read; it holds nothing but names taken from modules."""
+    stub = ast.parse(Path(package.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    assert all(isinstance(node, ast.ImportFrom) and node.level == 1 for node in stub.body)
+    assert sorted(alias.name for node in stub.body for alias in node.names) == sorted(package.__all__)
+    assert all(alias.asname == alias.name for node in stub.body for alias in node.names)
+
+
+def test_importing_the_model_loads_no_torch():
+    done = run("import sys, idemodel; dir(idemodel); print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])")
+    assert done.stdout == "[]\n", done.stderr
 
 
 def public_functions():

@@ -17,7 +17,7 @@ from idemodel.evaluation.charts import BAND, MAX_DOTS, WIDTH, curve, distributio
 from idemodel.evaluation.pages import render, write_page
 from idemodel.evaluation.protocol import Recognition
 from idemodel.evaluation.report import choose_rows, write_evaluation, write_recognition
-from idemodel.evaluation.scoring import Settings, evaluate
+from idemodel.evaluation.scoring import EvaluationSettings, evaluate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here (Debian: apt-get install chromium)")
@@ -41,7 +41,7 @@ def evaluation(tmp_path_factory):
             noisy = np.uint8(np.clip(truth + random.normal(0, level, SHAPE), 0, 255))
             Image.fromarray(noisy).save(folder / sub / f"{name}.png")
     methods = {"near <b>one</b>": folder / "near", "far": folder / "far"}
-    result = evaluate(methods, folder / "truth", Settings(metrics=("ssim", "gmsd")))
+    result = evaluate(methods, folder / "truth", EvaluationSettings(metrics=("ssim", "gmsd")))
     write_evaluation(folder / "report.html", result, folder / "photo")
     return folder, result
 
@@ -167,7 +167,7 @@ def test_a_large_image_is_embedded_at_a_bounded_size(tmp_path):
     for sub in ("synth", "truth"):
         (tmp_path / sub).mkdir()
         Image.fromarray(smooth_image(1, (1300, 40))).save(tmp_path / sub / "a.png")
-    result = evaluate({"synth": tmp_path / "synth"}, tmp_path / "truth", Settings(metrics=("gmsd",)))
+    result = evaluate({"synth": tmp_path / "synth"}, tmp_path / "truth", EvaluationSettings(metrics=("gmsd",)))
 
     write_evaluation(tmp_path / "r.html", result)
 

@@ -19,7 +19,7 @@ from idemodel.metrics import Description
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """What to score and how.
 
     ``metrics``: names; none means all that need no weights and those whose weights are given. ``weights``:
@@ -82,7 +82,7 @@ class Evaluation:
 def evaluate(
     methods: Mapping[str, Path],
     truth: Path,
-    settings: Settings | None = None,
+    settings: EvaluationSettings | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score every image that the truth and all methods have, by name without suffix.
@@ -97,7 +97,7 @@ def evaluate(
     truth
         Folder of the true images.
     settings
-        See :class:`Settings`.
+        See :class:`EvaluationSettings`.
     progress
         Called with (done, all) as images are scored.
 
@@ -107,7 +107,7 @@ def evaluate(
         A folder is missing, no image has a partner, sizes differ without ``resize``, an image is too small
         for a metric, a metric or its weights file is unknown or missing, or no image could be read.
     """
-    chosen = settings or Settings()
+    chosen = settings or EvaluationSettings()
     if not methods:
         raise InputError("nothing to evaluate: no folder of synthesised images was given")
     scorers = Scorers.load(chosen.metrics, chosen.weights)
@@ -118,7 +118,7 @@ def evaluate(
     return _assembled(pairing, checks, scorers, scored)
 
 
-def _readable(pairing: Pairing, checks: Sequence[Check], settings: Settings, scorers: Scorers) -> list[Row]:
+def _readable(pairing: Pairing, checks: Sequence[Check], settings: EvaluationSettings, scorers: Scorers) -> list[Row]:
     """The rows whose files can be read; InputError where there is none, or one that must not be scored."""
     rows = [row for row, check in zip(pairing.rows, checks, strict=True) if not check.unreadable]
     if not rows:

@@ -1,1 +1,1 @@
-"""Faces as files and as drawings: pairs folders, images read and written, phantom faces."""
+"""Faces in photos: eyes found or given, photos aligned by them, and brought to a bank's light and background."""

@@ -53,10 +53,10 @@ def _people(path: Path) -> Any:
 
 def _evaluated(path: Path) -> Any:
     """The file is a synthesised sketch."""
-    from idemodel.evaluation.scoring import Settings, evaluate
+    from idemodel.evaluation.scoring import EvaluationSettings, evaluate
 
     _beside(path, "truth/a.png")
-    settings = Settings(metrics=("ssim",), workers=1)
+    settings = EvaluationSettings(metrics=("ssim",), workers=1)
     return evaluate({"method": path.parent}, path.parent.parent / "truth", settings)
 
 

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from idekernels.bank.settings import BankSettings
 from idekernels.grid import PatchGrid
 from idekernels.representations import planes_of
-
-if TYPE_CHECKING:
-    from idekernels.bank.memory import MemoryBank
 
 Bank = TypeVar("Bank", bound="PatchBank")
 
@@ -60,6 +57,8 @@ class PatchBank(ABC):
         ``PatchBank`` itself is called.
     """
 
+    in_memory: ClassVar[type[PatchBank]]  # what from_images makes; named by memory.py, which builds on this file
+
     def __new__(cls, *_: Any, **__: Any) -> Any:
         """Say what to call instead of the abstract class: ABC's own message would not."""
         if cls is PatchBank:
@@ -84,11 +83,9 @@ class PatchBank(ABC):
         sketches: Iterable[NDArray[np.uint8]],
         names: Sequence[str] | None = None,
         settings: BankSettings | None = None,
-    ) -> MemoryBank:
+    ) -> PatchBank:
         """Make a bank in memory; see :meth:`idekernels.MemoryBank.from_images`."""
-        from idekernels.bank.memory import MemoryBank  # here, because that file builds on this one
-
-        return MemoryBank.from_images(photos, sketches, names, settings)
+        return cls.in_memory.from_images(photos, sketches, names, settings)
 
     @abstractmethod
     def source(self, start: int, stop: int) -> NDArray[np.uint8]:

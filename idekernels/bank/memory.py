@@ -81,3 +81,6 @@ class MemoryBank(PatchBank):
     def target(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Target planes of the pairs start .. stop, (n, C, H, W) uint8, C-contiguous."""
         return np.ascontiguousarray(self._target[start:stop])
+
+
+PatchBank.in_memory = MemoryBank

@@ -13,10 +13,11 @@ from test_tables import overlap_columns, random_patches
 
 from idekernels import PatchGrid, compatibility, evidence, weigh, weigh_multi
 from idekernels.backends.reference import project_to_simplex
-from idekernels.methods import WEIGHINGS, links_of
+from idekernels.methods import SETTINGS, WEIGHINGS, links_of
 from idekernels.results import Compatibility, Weights
 
 BACKENDS = ("cpu", "reference")
+RIDGE = SETTINGS["ridge"].default
 
 
 class Field:
@@ -57,24 +58,26 @@ class Field:
         apart = self.sources[photo, node].astype(float) - self._cut((y, x))[photo]
         return apart.reshape(len(apart), -1).T
 
-    def objective(self, weights, alpha):
-        """sum_i |(P_i - x_i) w_i|^2 + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2, from the pixels."""
+    def objective(self, weights, alpha, ridge=RIDGE):
+        """sum_i |(P_i - x_i) w_i|^2 + ridge P^2 |w_i|^2, + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2, from the pixels."""
         totals = []
         for photo in range(len(self.targets)):
             total = sum(np.sum((self.residuals(photo, i) @ weights[photo, i]) ** 2) for i in range(self.grid.nodes))
+            total += ridge * self.grid.patch**2 * np.sum(weights[photo] ** 2)
             for edge, (i, j) in enumerate(self.grid.edges):
                 near, far = overlap_columns(self.targets, self.grid, photo, edge)
                 total += alpha * np.sum((near @ weights[photo, i] - far @ weights[photo, j]) ** 2)
             totals.append(total)
         return np.array(totals)
 
-    def solve(self, alpha):
+    def solve(self, alpha, ridge=RIDGE):
         """The optimum of photo 0 by SciPy's SLSQP, on the whole field at once, its Hessian built from the pixels."""
         nodes, k = self.targets.shape[1:3]
         rows = [self._row(k, nodes, {i: self.residuals(0, i)}) for i in range(nodes)]
         for edge, (i, j) in enumerate(self.grid.edges):
             near, far = overlap_columns(self.targets, self.grid, 0, edge)
             rows.append(np.sqrt(alpha) * self._row(k, nodes, {i: near, j: -far}))
+        rows.append(np.sqrt(ridge) * self.grid.patch * np.eye(nodes * k))
         whole = np.concatenate(rows)
         hessian = whole.T @ whole
         scale = np.trace(hessian) / len(hessian)
@@ -89,7 +92,7 @@ class Field:
             options={"ftol": 1e-14, "maxiter": 2000},
         )
         weights = np.maximum(solved.x.reshape(1, nodes, k), 0)
-        return float(self.objective(weights / weights.sum(axis=-1, keepdims=True), alpha)[0])
+        return float(self.objective(weights / weights.sum(axis=-1, keepdims=True), alpha, ridge)[0])
 
     @staticmethod
     def _row(k, nodes, parts):
@@ -300,7 +303,7 @@ def test_the_projection_onto_the_simplex_is_the_nearest_point(values):
 
 def multi_objective(field, found, alpha, lam):
     w, mu = found.weights.astype(float), found.representation_weights.astype(float)
-    total = np.einsum("bnl,bni,bnlij,bnj->b", mu, w, field.grams.astype(float), w)
+    total = np.einsum("bnl,bni,bnlij,bnj->b", mu, w, field.grams.astype(float), w)  # the ridge comes below
     none = Field.__new__(Field)
     none.__dict__ = {**vars(field), "sources": field.sources * 0, "query": field.query * 0}
     return total + none.objective(w, alpha) + lam * (mu**2).sum(axis=(1, 2))

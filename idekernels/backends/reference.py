@@ -238,8 +238,8 @@ def _hessian(gram: Array, tables: tuple[Array, Array, Array], grid: PatchGrid, a
     """Each node's own quadratic form, G_i + alpha * sum of S over its edges: (B, N, K, K) float64, as ``gram`` is."""
     hessian = gram.copy()
     for edge, (i, j) in enumerate(grid.edges):
-        hessian[:, i] += alpha * tables[0][:, edge]
-        hessian[:, j] += alpha * tables[1][:, edge]
+        hessian[:, i] += alpha * tables[0][:, edge].astype(np.float64)
+        hessian[:, j] += alpha * tables[1][:, edge].astype(np.float64)
     return hessian
 
 

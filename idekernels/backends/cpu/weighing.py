@@ -11,10 +11,11 @@ from numba import prange
 
 from idekernels.backends.cpu.jit import compiled
 
+# The rule's numbers are the reference's; written again, as a compiled kernel's cache sees no change of another module.
 PATIENCE, PACE = 32, 2  # from this sweep on, every so many sweeps, the least movement that counts is doubled
-_STEPS_A_LABEL = 20  # exchanges of one visit at most, times K
-_RELAX = np.float32(0.5)  # how much farther than to its minimum a visit takes a node
-_SHARE = np.float32(0.1)  # a visit cuts the node's slopes to a tenth: its neighbours move anyway before the next visit
+STEPS_A_LABEL = 20  # exchanges of one visit at most, times K
+RELAX = np.float32(0.5)  # how much farther than to its minimum a visit takes a node
+SHARE = np.float32(0.1)  # a visit cuts the node's slopes to a tenth: its neighbours move anyway before the next visit
 _ROUNDING = np.float32(3e-7)  # share of two candidates' curvatures that their slope can owe to rounding alone
 _DUST = np.float32(2.0**-20)  # what over-relaxation leaves below this is no weight
 _TINY = np.float32(1e-20)
@@ -55,7 +56,7 @@ def _photo(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns, 
     constant = _centre(gram, own, other, cross, alpha, ridge, rows, columns, hessian, linear, links, turned)
     made = 0
     if sweeps > 0:
-        relax = _RELAX if alpha > _ZERO else _ZERO  # without neighbours the minimum itself is the goal
+        relax = RELAX if alpha > _ZERO else _ZERO  # without neighbours the minimum itself is the goal
         made = _settle(hessian, linear, links, turned, rows, columns, relax, least, sweeps, weights)
         _normalise(weights)
     objective, gap = _certify(hessian, linear, links, turned, rows, columns, weights)
@@ -215,9 +216,9 @@ def _descend(form, slope, weights, least, bends, gain, step):
     for i in range(k):
         if weights[i] > _ZERO:
             highest = max(highest, slope[i])
-    enough = _SHARE * (highest - lowest)
+    enough = SHARE * (highest - lowest)
     moved = False
-    for _ in range(_STEPS_A_LABEL * k):
+    for _ in range(STEPS_A_LABEL * k):
         taker = _lowest(slope)
         _gains(taker, form, bends, slope, weights, enough, least, gain, step)
         giver = _highest(gain)

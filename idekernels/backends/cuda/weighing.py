@@ -200,14 +200,15 @@ def link_kernel(k: int) -> Any:
     (B, E, K, K), written: float32. ``made`` holds alpha times the cross terms.
     """
     difference = _difference()
+    side, cells = np.uint32(k), np.uint32(k * k)
 
     @cuda.jit(device=True, inline="always")
     def add(  # type: ignore[no-untyped-def]
         photo, node, edge, first, o, q, table, cross, alpha, hessian, linear, made
     ):
         """One edge's part, with a loop of its own: one loop over all four would keep every table's addresses."""
-        for cell in range(cuda.threadIdx.x, k * k, cuda.blockDim.x):
-            i, j = cell // k, cell % k
+        for cell in range(cuda.threadIdx.x, cells, cuda.blockDim.x):
+            i, j = np.uint32(cell) // side, np.uint32(cell) % side
             hessian[photo, node, i, j] += alpha * difference(table, photo, edge, i, j, o, o)
             if first:
                 made[photo, edge, i, j] = alpha * difference(cross, photo, edge, i, j, o, q)
@@ -218,6 +219,7 @@ def link_kernel(k: int) -> Any:
 
     @cuda.jit(device=True, inline="always")
     def constant(photo, edge, o, q, own, other, cross):  # type: ignore[no-untyped-def]
+        """What the medoids o and q cost each other, and what is taken out with them."""
         near = cross[photo, edge, o, q]
         return own[photo, edge, o, o] + ((other[photo, edge, q, q] - near) - near)
 
@@ -373,7 +375,7 @@ def sweep_kernel(k: int) -> Any:
                 cuda.syncthreads()
                 if i < k:  # the cheapest candidate may be far from all others: look at every pair, a giver a thread
                     gain[i], step[i], to[i] = nothing, nothing, 0
-                    for j in range(k):
+                    for j in range(hessian.shape[3]):  # K, but not to be unrolled: that would take all registers
                         apart, far = slope[i] - slope[j], hessian[photo, node, j, j] + curve
                         move = exchange(apart, far, hessian[photo, node, j, i], mine[i], nothing, least)
                         if move * apart > gain[i]:

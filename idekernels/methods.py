@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from idekernels import arguments
 from idekernels.backends.protocol import Backend
 from idekernels.grid import PatchGrid
-from idekernels.multi import Alternation, least_scale
+from idekernels.multi import Alternation
 from idekernels.results import Candidates, Compatibility, Evidence, Labelling, MultiWeights, Weights
 
 Array = NDArray[Any]
@@ -53,7 +53,10 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
         "iterations": Setting(50, 0, math.inf, "Of belief propagation"),
         "damping": Setting(0.0, 0.0, 1.0 - 1e-6, "Share of the last message in the next one"),
         "temperature": Setting(0.0, 0.0, math.inf, "0 chooses one candidate, above it they are mixed by belief"),
-        "tolerance": Setting(1e-5, 0.0, 1.0, "Stop this share of the objective from the optimum"),
+        "ridge": Setting(1.0, 0.0, math.inf, "Variance of the noise in a candidate's pixel, in squared grey levels"),
+        "tolerance": Setting(
+            2.0**-12, 0.0, 1.0, "Settled when no exchange between two candidates would move this much weight"
+        ),
         "sweeps": Setting(1000, 1, math.inf, "Stop after so many passes over the field"),
         "spread": Setting(1.0, 1e-6, math.inf, "The larger, the more alike the representations' weights"),
         "rounds": Setting(10, 1, math.inf, "Turns of candidates and representations at most"),
@@ -122,8 +125,13 @@ class Weighing(Method):
         return 0.0
 
     @property
+    def ridge(self) -> float:
+        """Variance of the noise in every candidate's pixel, in squared grey levels."""
+        return SETTINGS["ridge"].default
+
+    @property
     def tolerance(self) -> float:
-        """Share of the objective that the Frank-Wolfe gap may have at the end."""
+        """The least weight that an exchange between two candidates must move to count."""
         return SETTINGS["tolerance"].default
 
     @property
@@ -145,8 +153,8 @@ class Weighing(Method):
         """Weigh checked arrays of the backend, gram (B, N, K, K) float32; see :func:`idekernels.operations.weigh`."""
         photos, nodes, k = gram.shape[:3]
         start = self.start(arguments.namespace(gram), (photos, nodes, k))
-        scale = least_scale(gram)
-        found = backend.weigh(gram, links, grid, self.alpha, start, scale, self.tolerance, self.sweeps)
+        noise = self.ridge * grid.patch**2
+        found = backend.weigh(gram, links, grid, self.alpha, noise, start, self.tolerance, self.sweeps)
         return Weights(found[0].astype(np.float32), *found[1:], backend=backend)
 
 
@@ -159,6 +167,7 @@ class Mwf(Weighing):
     alpha: float = _setting("alpha")
     tolerance: float = _setting("tolerance")
     sweeps: int = _setting("sweeps")
+    ridge: float = _setting("ridge")
 
 
 @dataclass(frozen=True)
@@ -169,24 +178,27 @@ class Lle(Weighing):
     help: ClassVar[str] = "weights of each patch by itself"
     tolerance: float = _setting("tolerance")
     sweeps: int = _setting("sweeps")
+    ridge: float = _setting("ridge")
 
 
 @dataclass(frozen=True)
 class Mean(Weighing):
-    """All candidates alike; ``alpha`` counts in the objective alone."""
+    """All candidates alike; ``alpha`` and ``ridge`` count in the objective alone."""
 
     name: ClassVar[str] = "mean"
     help: ClassVar[str] = "all candidates alike"
     alpha: float = _setting("alpha", shown=False)
+    ridge: float = _setting("ridge", shown=False)
 
 
 @dataclass(frozen=True)
 class Top1(Weighing):
-    """The nearest candidate alone; ``alpha`` counts in the objective alone."""
+    """The nearest candidate alone; ``alpha`` and ``ridge`` count in the objective alone."""
 
     name: ClassVar[str] = "top1"
     help: ClassVar[str] = "the nearest candidate"
     alpha: float = _setting("alpha", shown=False)
+    ridge: float = _setting("ridge", shown=False)
 
     def start(self, xp: Any, shape: tuple[int, int, int]) -> Array:
         """All weight on the first candidate."""
@@ -240,6 +252,7 @@ class Multi(Method):
     rounds: int = _setting("rounds")
     tolerance: float = _setting("tolerance")
     sweeps: int = _setting("sweeps")
+    ridge: float = _setting("ridge")
 
     def solve(self, field: Field) -> MultiWeights:
         """Weigh every plane's evidence."""

@@ -303,14 +303,34 @@ def weigh(
     alpha: float = Mwf.alpha,
     tolerance: float = Mwf.tolerance,
     sweeps: int = Mwf.sweeps,
+    ridge: float = Mwf.ridge,
     backend: str | Backend = "auto",
 ) -> Weights:
     """Weigh the candidates of every node.
 
     ``mwf`` minimises, over w_i >= 0 that sum to one, the convex Markov weight field of Zhou, Kuang and Wong (CVPR
-    2012): sum_i w_i^T G_i w_i + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2. ``lle`` is the same at alpha = 0 (each node
-    by itself), ``mean`` gives 1/K, ``top1`` all to the nearest. The objective and the residual of all four are those
-    of the field at their alpha.
+    2012), sum_i w_i^T G_i w_i + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2, plus sum_i ridge P^2 |w_i|^2: what
+    independent noise of variance ``ridge`` in every pixel of the candidates' source patches adds to the expected
+    misfit. It makes the optimum unique where candidates are alike, as on a flat background. ``lle`` is the same at
+    alpha = 0 (each node by itself), ``mean`` gives 1/K, ``top1`` all to the nearest. The objective and the residual of
+    all four are those of the field at their alpha, the ridge included.
+
+    From equal weights, a photo is swept: all nodes with an even sum of row and column, then all others, each with its
+    neighbours as they are. At a node weight is exchanged between two candidates, taker and giver, each time to the
+    minimum along the pair, min(slope / bend, giver's weight), until the slopes are a tenth of what they were. The
+    taker is the candidate of the least slope, the giver that with the greatest product of step and slope; of equal
+    ones the first. An exchange counts if it moves ``tolerance`` or more, or takes all that the giver has, and if its
+    slope is more than rounding makes; where no exchange with that taker counts and none was made, all pairs are
+    looked at. Then the node goes on by half of its way (if alpha > 0), short of leaving the simplex and only where
+    the objective is no higher than before the visit. A node is visited again when it or a neighbour has moved.
+
+    A photo is settled when a sweep moves nothing: at every node, with its neighbours as they are, no exchange between
+    two candidates to the minimum along their pair would move ``tolerance``, except where its slope is rounding. So
+    that this comes in finite time, ``tolerance`` is doubled before the 33rd sweep and every second after it. Every
+    photo settles by itself: its weights are, bit for bit, the same in any batch, with any number of threads. Between
+    backends they differ by rounding, which stays below one grey level of the sketch (docs/KERNELS.md). For each photo
+    objective - kkt_residual <= optimum <= objective, but for rounding; that bound is valid after any sweeps, and
+    loose: the objective itself is within about 1e-6 of its optimum.
 
     Parameters
     ----------
@@ -322,10 +342,13 @@ def weigh(
     alpha : float
         Weight of the agreement in the overlap, at least 0.
     tolerance : float
-        ``mwf`` and ``lle`` stop when the Frank-Wolfe gap is below this share of the objective (where the bank holds
-        the photo itself the objective may be zero: of a millionth of what candidates cost on average).
+        The least weight that an exchange between two candidates must move to count, in [0, 1]. At 0 rounding alone
+        ends the sweeps, or ``sweeps`` does.
     sweeps : int
-        ... or after so many passes over the field; the residual tells which.
+        Passes over the field at most, of each photo.
+    ridge : float
+        Variance of the noise in squared grey levels, at least 0; at 0 weights of candidates that are alike are
+        not determined.
     backend : str or Backend
         Of plain arrays.
 
@@ -339,7 +362,7 @@ def weigh(
         Wrong dtype, shape or range, arguments of two backends, or a ``gram`` that is not finite.
     """
     arguments.choice("method", method, WEIGHINGS)
-    told = {"alpha": alpha, "tolerance": tolerance, "sweeps": sweeps}
+    told = {"alpha": alpha, "tolerance": tolerance, "sweeps": sweeps, "ridge": ridge}
     kind = WEIGHINGS[method]
     SETTINGS["tolerance"].check("tolerance", tolerance)
     chosen = kind(**{name: told[name] for name in kind.settings()})
@@ -359,14 +382,17 @@ def weigh_multi(
     rounds: int = Multi.rounds,
     tolerance: float = Multi.tolerance,
     sweeps: int = Multi.sweeps,
+    ridge: float = Multi.ridge,
     backend: str | Backend = "auto",
 ) -> MultiWeights:
     """Weigh candidates and representations together (after Peng et al., TNNLS 2015).
 
-    Minimises sum_i [ sum_l mu_il w_i^T G_i^l w_i + lam |mu_i|^2 ] + alpha * sum_(i,j) |O_i w_i - O_j w_j|^2 over w_i
-    and mu_i on their simplices, by turns: mu exactly (a projection onto the simplex), w as in :func:`weigh`. The
-    objective never rises. lam = ``spread`` times the mean of w_i^T G_i^l w_i at equal weights, so that one setting
-    suits every scale; it keeps mu from collapsing onto one representation.
+    Minimises sum_i [ sum_l mu_il w_i^T G_i^l w_i + lam |mu_i|^2 + ridge P^2 |w_i|^2 ] + alpha * sum_(i,j) |O_i w_i -
+    O_j w_j|^2 over w_i and mu_i on their simplices, by turns: mu exactly (a projection onto the simplex), w as in
+    :func:`weigh`, from where the last turn left it. The objective never rises: a turn that rounding lets raise it is
+    dropped. Every photo stops by itself, and is, bit for bit, the same in any batch. lam = ``spread`` times the mean of
+    w_i^T G_i^l w_i at equal weights, so that one setting suits every scale; it keeps mu from collapsing onto one
+    representation.
 
     Parameters
     ----------
@@ -379,11 +405,13 @@ def weigh_multi(
     spread : float
         lam in units of the mean cost, at least 1e-6; the larger, the more alike the representations' weights.
     rounds : int
-        Turns at most; stops when the objective falls by less than ``tolerance`` of itself.
+        Turns at most; a photo stops when its objective falls by no more than ``tolerance`` / 32 of itself.
     tolerance : float
-        Also bounds the gap of each turn's w, at a tenth of it.
+        Also the least weight that an exchange must move to count, as in :func:`weigh`.
     sweeps : int
         Passes over the field in each turn at most.
+    ridge : float
+        As in :func:`weigh`.
     backend : str or Backend
         Of plain arrays.
 
@@ -396,7 +424,7 @@ def weigh_multi(
     TypeError, ValueError
         Wrong dtype, shape or range, arguments of two backends, or ``grams`` that are not finite.
     """
-    chosen = Multi(alpha, spread, rounds, tolerance, sweeps)
+    chosen = Multi(alpha, spread, rounds, tolerance, sweeps, ridge)
     tables = arguments.array("grams", grams.grams if isinstance(grams, Evidence) else grams, np.float32, 5)
     links = _links(tables, "grams", compatibility, grid)
     kernels = backends.common(backend, grams=grams, compatibility=compatibility)

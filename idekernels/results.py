@@ -129,13 +129,14 @@ class Weights(Result):
     """Weights of the candidates, and how good they are.
 
     weights : (B, N, K) float32 on the simplex. objective : (B,) float64, the weighing's own sum at these weights.
-    kkt_residual : (B,) float64, the Frank-Wolfe gap: the optimum is not below objective - kkt_residual. sweeps : int.
+    kkt_residual : (B,) float64, the Frank-Wolfe gap: the optimum is not below objective - kkt_residual. sweeps : (B,)
+    int32, passes over the field until the photo was settled, the last one, which moved nothing, included.
     """
 
     weights: NDArray[np.float32]
     objective: NDArray[np.float64]
     kkt_residual: NDArray[np.float64]
-    sweeps: int
+    sweeps: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class MultiWeights(Result):
 
     weights : (B, N, K) float32. representation_weights : (B, N, L) float32, mu. objective : (B,) float64.
     kkt_residual : (B,) float64, the sum of both blocks' Frank-Wolfe gaps. history : (rounds + 1, B) float64, the
-    objective after every round, never rising.
+    objective after every round of the photo that took the most, never rising, constant after a photo's own last one.
     """
 
     weights: NDArray[np.float32]

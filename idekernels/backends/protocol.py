@@ -78,16 +78,19 @@ class Backend(Protocol):
         tables: tuple[Array, Array, Array],
         grid: PatchGrid,
         alpha: float,
+        ridge: float,
         start: Array,
-        scale: Array,
-        tolerance: float,
+        least: float,
         sweeps: int,
-    ) -> tuple[Array, Array, Array, int]:
-        """Descend the Markov weight field's objective.
+    ) -> tuple[Array, Array, Array, Array]:
+        """Settle the Markov weight field of every photo, each by itself.
 
-        gram : (B, N, K, K) float32 or float64. tables : (B, E, K, K) float32, three. start : (B, N, K) float64 on the
-        simplex. scale : (B,) float64, what the tolerance refers to where the objective is below it. Returns weights
-        (B, N, K) float32 or float64, objective (B,) float64, Frank-Wolfe gap (B,) float64, and the sweeps made.
+        gram : (B, N, K, K) float32 or float64, centred in its own precision. tables : (B, E, K, K) float32, three.
+        ridge : what is added to the diagonal of every gram, the setting times P^2. start : (B, N, K) float64 on the
+        simplex, not written to. least : the smallest movement of weight that counts. sweeps : at most; 0 leaves the
+        start as it is. Returns weights (B, N, K) float32 or float64, those of a photo that was swept divided by their
+        sum; objective (B,) float64 with the ridge; Frank-Wolfe gap (B,) float64; and the sweeps of every photo, (B,)
+        int32, the last one, that moved nothing, included. A photo's four are, bit for bit, the same in any batch.
         """
         ...
 

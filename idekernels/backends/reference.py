@@ -18,6 +18,14 @@ from idekernels.grid import PatchGrid
 
 Array = NDArray[Any]
 
+# The rule by which a photo's weights settle, see docs/KERNELS.md; the numbers of every backend.
+PATIENCE, PACE = 32, 2  # from this sweep on, every so many sweeps, the least movement that counts is doubled
+RELAX = 0.5  # how much farther than to its minimum a visit takes a node
+SHARE = 0.1  # a visit cuts the node's slopes to a tenth: its neighbours move anyway before the next visit
+STEPS_A_LABEL = 20  # exchanges of one visit at most, times K
+_DUST = 2.0**-20  # what over-relaxation leaves below this is no weight
+_ROUNDING = 1e-14  # share of two candidates' curvatures that their slope can owe to rounding alone, in float64
+
 
 def prepare(bank: PatchBank, memory: int | None) -> PatchBank:
     """The bank itself: this backend reads one image at a time, so it never needs more memory than that."""
@@ -108,31 +116,111 @@ def weigh(
     tables: tuple[Array, Array, Array],
     grid: PatchGrid,
     alpha: float,
+    ridge: float,
     start: Array,
-    scale: Array,
-    tolerance: float,
+    least: float,
     sweeps: int,
-) -> tuple[Array, Array, Array, int]:
-    """The weight field by accelerated projected gradient (FISTA) with restarts, over all nodes at once."""
-    hessian = _hessian(gram.astype(np.float64), tables, grid, alpha)
+) -> tuple[Array, Array, Array, Array]:
+    """The weight field by the rule of :func:`idekernels.operations.weigh`, photo by photo and node by node."""
+    hessian = _hessian(gram.astype(np.float64), tables, grid, alpha) + ridge * np.eye(gram.shape[-1])
     cross = alpha * tables[2].astype(np.float64)
-    bound = _curvature(hessian, cross, grid)
-    weights = np.array(start, np.float64)
-    ahead, pace = weights, 1.0
-    objective, gap = _certificate(hessian, cross, grid, weights)
-    done = 0
-    while done < sweeps and (gap > tolerance * np.maximum(objective, scale)).any():
-        after = project_to_simplex(ahead - _half_gradient(hessian, cross, grid, ahead) / bound)
-        reached, gap = _certificate(hessian, cross, grid, after)
-        if (reached > objective).any():  # too much momentum: fall back to a plain step, which never rises
-            ahead, pace = weights, 1.0
-            after = project_to_simplex(weights - _half_gradient(hessian, cross, grid, weights) / bound)
-            reached, gap = _certificate(hessian, cross, grid, after)
-        faster = (1.0 + np.sqrt(1.0 + 4.0 * pace**2)) / 2.0
-        ahead = after + (pace - 1.0) / faster * (after - weights)
-        weights, objective, pace = after, reached, faster
-        done += 1
-    return weights, objective, gap, done
+    weights, made = np.array(start, np.float64), np.zeros(len(start), np.int32)
+    if sweeps > 0:
+        relax = RELAX if alpha > 0 else 0.0  # without neighbours the minimum itself is the goal
+        for photo, mine in enumerate(weights):
+            made[photo] = _settle(hessian[photo], cross[photo], grid, mine, relax, least, sweeps)
+        weights /= weights.sum(axis=-1, keepdims=True)
+    return weights, *_certificate(hessian, cross, grid, weights), made
+
+
+def _settle(
+    hessian: Array, cross: Array, grid: PatchGrid, weights: Array, relax: float, least: float, most: int
+) -> int:
+    """Sweep one photo's weights (N, K), in place, until no node moves; the sweeps made, that last one included."""
+    links = _links_of_nodes(grid)
+    order = sorted(range(grid.nodes), key=lambda node: sum(divmod(node, grid.shape[1])) % 2)  # all red, then all black
+    due = np.ones(grid.nodes, bool)  # nodes that moved, or have a neighbour that did, since their last visit
+    for sweep in range(most):
+        if sweep >= PATIENCE and (sweep - PATIENCE) % PACE == 0:
+            least *= 2
+        moving = False
+        for node in order:
+            if not due[node]:
+                continue
+            due[node] = False
+            slope = hessian[node] @ weights[node]
+            for edge, first, neighbour in links[node]:
+                slope -= (cross[edge] if first else cross[edge].T) @ weights[neighbour]
+            after, left, moved = _descend(hessian[node], slope, weights[node], least)
+            if moved:
+                moving = True
+                due[[node, *(neighbour for _, _, neighbour in links[node])]] = True
+                after = _relaxed(weights[node], after, slope, left, relax)
+            weights[node] = after
+        if not moving:
+            return sweep + 1
+    return most
+
+
+def _links_of_nodes(grid: PatchGrid) -> list[list[tuple[int, bool, int]]]:
+    """Of every node its edges: (edge, is the node its first end, the other node)."""
+    links: list[list[tuple[int, bool, int]]] = [[] for _ in range(grid.nodes)]
+    for edge, (i, j) in enumerate(grid.edges):
+        links[i].append((edge, True, j))
+        links[j].append((edge, False, i))
+    return links
+
+
+def _descend(form: Array, slope: Array, weights: Array, least: float) -> tuple[Array, Array, bool]:
+    """Exact exchanges at one node until its slopes are a tenth: the weights, their slopes, whether one moved ``least``.
+
+    form : (K, K), the node's quadratic form. slope, weights : (K,), not written to.
+    """
+    slope, weights, k = slope.copy(), weights.copy(), len(weights)
+    enough = SHARE * (max(slope.min(), slope[weights > 0].max()) - slope.min())
+    moved = False
+    for _ in range(STEPS_A_LABEL * k):
+        taker = int(slope.argmin())
+        gain, step = _gains(taker, form, slope, weights, enough, least)
+        if gain.max() <= 0:
+            if moved:
+                break
+            # The cheapest candidate may be far from all others, so that it moves with none: look at every pair.
+            gains, steps = zip(*(_gains(each, form, slope, weights, 0.0, least) for each in range(k)), strict=True)
+            taker = int(np.argmax([gain.max() for gain in gains]))
+            gain, step = gains[taker], steps[taker]
+            if gain.max() <= 0:
+                break
+        giver = int(gain.argmax())
+        move = step[giver]
+        moved = moved or move >= least
+        weights[taker] += move
+        weights[giver] = max(weights[giver] - move, 0.0)
+        slope += move * (form[taker] - form[giver])
+    return weights, slope, bool(moved)
+
+
+def _gains(taker: int, form: Array, slope: Array, weights: Array, enough: float, least: float) -> tuple[Array, Array]:
+    """What every candidate's exchange with the taker gains, 0 where it does not count, and moves: (K,) each."""
+    apart, scale = slope - slope[taker], form.diagonal() + form[taker, taker]
+    bend = np.maximum(scale - 2.0 * form[taker], np.finfo(np.float64).tiny)
+    step = np.minimum(apart / bend, weights)
+    counts = (apart > enough) & (apart > _ROUNDING * scale) & ((step >= least) | (step == weights))
+    return np.where(counts, step * apart, 0.0), step
+
+
+def _relaxed(old: Array, new: Array, before: Array, slope: Array, relax: float) -> Array:
+    """The point ``relax`` of the way from old to new beyond new, where the objective is then no higher than at old.
+
+    old, new : (K,) weights of a node. before, slope : (K,), the slopes there. Not past the simplex, nor where the
+    parabola's foot on the line lies before three quarters of the way.
+    """
+    gone = new - old
+    if 3.0 * (slope @ gone) > -(before @ gone):
+        return new
+    far = min(relax, *(new[gone < 0] / -gone[gone < 0]))
+    beyond = new + far * gone
+    return np.where(beyond > _DUST, beyond, 0.0)
 
 
 def project_to_simplex(points: Array) -> Array:
@@ -150,8 +238,8 @@ def _hessian(gram: Array, tables: tuple[Array, Array, Array], grid: PatchGrid, a
     """Each node's own quadratic form, G_i + alpha * sum of S over its edges: (B, N, K, K) float64, as ``gram`` is."""
     hessian = gram.copy()
     for edge, (i, j) in enumerate(grid.edges):
-        hessian[:, i] += alpha * tables[0][:, edge]
-        hessian[:, j] += alpha * tables[1][:, edge]
+        hessian[:, i] += alpha * tables[0][:, edge].astype(np.float64)
+        hessian[:, j] += alpha * tables[1][:, edge].astype(np.float64)
     return hessian
 
 
@@ -165,15 +253,6 @@ def _half_gradient(hessian: Array, cross: Array, grid: PatchGrid, weights: Array
     _add(gradient, first, -np.einsum("beij,bej->bei", cross, weights[:, second]))
     _add(gradient, second, -np.einsum("beij,bei->bej", cross, weights[:, first]))
     return gradient
-
-
-def _curvature(hessian: Array, cross: Array, grid: PatchGrid) -> float:
-    """An upper bound of the Hessian's largest eigenvalue: its largest absolute row sum (Gershgorin)."""
-    rows = np.abs(hessian).sum(axis=-1)
-    first, second = grid.edges.T
-    _add(rows, first, np.abs(cross).sum(axis=-1))
-    _add(rows, second, np.abs(cross).sum(axis=-2))
-    return float(max(rows.max(), np.finfo(np.float64).tiny))
 
 
 def _certificate(hessian: Array, cross: Array, grid: PatchGrid, weights: Array) -> tuple[Array, Array]:

@@ -1,4 +1,8 @@
-"""The Markov weight field on the CPU: red-black block descent, each node a little QP on the simplex."""
+"""The Markov weight field on the CPU: every photo settled on one thread, by red-black sweeps of exact exchanges.
+
+The rule is that of :func:`idekernels.operations.weigh`; why it is so stands in docs/KERNELS.md. All of a photo's
+arithmetic is float32 over centred tables, in an order that no other photo and no number of threads changes.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +11,56 @@ from numba import prange
 
 from idekernels.backends.cpu.jit import compiled
 
-_SWEEPS_PER_CHECK = 10
-_ENOUGH = 0.1  # a visit to a node cuts its slopes to a tenth: its neighbours move anyway before the next visit
-_ROUNDING = 1e-12  # share of the largest curvature that a slope can owe to rounding alone
+# The rule's numbers are the reference's; written again, as a compiled kernel's cache sees no change of another module.
+PATIENCE, PACE = 32, 2  # from this sweep on, every so many sweeps, the least movement that counts is doubled
+STEPS_A_LABEL = 20  # exchanges of one visit at most, times K
+RELAX = np.float32(0.5)  # how much farther than to its minimum a visit takes a node
+SHARE = np.float32(0.1)  # a visit cuts the node's slopes to a tenth: its neighbours move anyway before the next visit
+_ROUNDING = np.float32(3e-7)  # share of two candidates' curvatures that their slope can owe to rounding alone
+_DUST = np.float32(2.0**-20)  # what over-relaxation leaves below this is no weight
+_TINY = np.float32(1e-20)
+_ZERO, _TWO, _THREE = np.float32(0.0), np.float32(2.0), np.float32(3.0)
 
 
-def weigh(gram, tables, grid, alpha, start, scale, tolerance, sweeps):
-    """Minimise the field's energy from ``start``; see :func:`idekernels.operations.weigh`.
+def weigh(gram, tables, grid, alpha, ridge, start, least, sweeps):
+    """Settle the field of every photo; see :func:`idekernels.operations.weigh`.
 
-    Returns weights (B, N, K) float64, objective (B,), gap (B,) and the sweeps made.
+    Returns weights (B, N, K) float32, objective (B,), gap (B,) and sweeps (B,) int32.
     """
-    own, other, cross = tables
-    hessian = _hessian(gram.astype(np.float64), own, other, alpha, grid.shape)
-    weights = np.ascontiguousarray(start, np.float64).copy()
-    done = 0
-    while True:
-        objective, gap = certificate(hessian, cross, alpha, grid.shape, weights)
-        if done >= sweeps or (gap <= tolerance * np.maximum(objective, scale)).all():
-            return weights, objective, gap, done
-        for _ in range(min(_SWEEPS_PER_CHECK, sweeps - done)):
-            for colour in range(2):
-                _sweep(colour, hessian, cross, alpha, grid.shape, weights)
-            done += 1
-
-
-def certificate(hessian, cross, alpha, shape, weights):
-    """Objective and Frank-Wolfe gap of every photo: the optimum lies between objective - gap and objective."""
-    photos, nodes, k = weights.shape
-    parts = np.empty((2, photos, nodes))
-    _certify(hessian, cross, alpha, shape, weights, parts)
-    return parts[0].sum(axis=1), parts[1].sum(axis=1)
+    weights = np.array(start, np.float32)
+    photos = len(weights)
+    objective, gap, made = np.empty(photos), np.empty(photos), np.empty(photos, np.int32)
+    numbers = np.float32(alpha), np.float32(ridge), np.float32(least), sweeps
+    if photos == 1:  # on this thread: a parallel region would wait for threads that have nothing to do
+        objective[0], gap[0], made[0] = _photo(gram[0], *(t[0] for t in tables), *numbers, *grid.shape, weights[0])
+    else:
+        _photos(gram, *tables, *numbers, *grid.shape, weights, objective, gap, made)
+    return weights, objective, gap, made
 
 
 @compiled(parallel=True)
-def _hessian(gram, own, other, alpha, shape):
-    """A_i = G_i + alpha * (sum of S over the node's edges)."""
-    photos, nodes, k, _ = gram.shape
-    rows, columns = shape
-    out = gram.copy()
-    for task in prange(photos * nodes):
-        photo, node = task // nodes, task % nodes
-        for edge, first, _ in _edges_of(node, rows, columns):
-            if edge >= 0:
-                table = own if first else other
-                for i in range(k):
-                    for j in range(k):
-                        out[photo, node, i, j] += alpha * table[photo, edge, i, j]
-    return out
+def _photos(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns, weights, objective, gap, made):
+    for photo in prange(len(gram)):
+        objective[photo], gap[photo], made[photo] = _photo(
+            gram[photo], own[photo], other[photo], cross[photo], alpha, ridge, least, sweeps, rows, columns,
+            weights[photo],
+        )  # fmt: skip
+
+
+@compiled()
+def _photo(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns, weights):
+    """One photo: ``weights`` (N, K) is settled in place; its objective, gap and sweeps."""
+    nodes, k = weights.shape
+    hessian, linear = np.empty((nodes, k, k), np.float32), np.empty((nodes, k), np.float32)
+    links, turned = np.empty(cross.shape, np.float32), np.empty(cross.shape, np.float32)
+    constant = _centre(gram, own, other, cross, alpha, ridge, rows, columns, hessian, linear, links, turned)
+    made = 0
+    if sweeps > 0:
+        relax = RELAX if alpha > _ZERO else _ZERO  # without neighbours the minimum itself is the goal
+        made = _settle(hessian, linear, links, turned, rows, columns, relax, least, sweeps, weights)
+        _normalise(weights)
+    objective, gap = _certify(hessian, linear, links, turned, rows, columns, weights)
+    return constant + objective, gap, made
 
 
 @compiled()
@@ -70,90 +77,252 @@ def _edges_of(node, rows, columns):
 
 
 @compiled()
-def _gradient(node, hessian, cross, alpha, shape, weights, pull, gradient):
-    """Half the gradient at one node: gradient = A w - pull, where pull = alpha * sum of C w_neighbour."""
+def _medoids(gram, own, other, alpha, rows, columns, hessian):
+    """Of every node the candidate nearest to all its others, evidence and overlaps together; ``hessian`` is scratch."""
+    nodes, k = gram.shape[:2]
+    middle = np.zeros(nodes, np.int32)
+    for node in range(nodes):
+        whole = hessian[node]
+        whole[:] = gram[node]
+        for edge, first, _ in _edges_of(node, rows, columns):
+            if edge >= 0:
+                table = own[edge] if first else other[edge]
+                for i in range(k):
+                    for j in range(k):
+                        whole[i, j] += alpha * table[i, j]
+        least = _ZERO
+        for i in range(k):
+            apart = np.float32(k) * whole[i, i]
+            for j in range(k):
+                apart -= _TWO * whole[i, j]
+            if i == 0 or apart < least:
+                least, middle[node] = apart, i
+    return middle
+
+
+@compiled()
+def _centre(gram, own, other, cross, alpha, ridge, rows, columns, hessian, linear, links, turned):
+    """The field of patches from each of which its node's medoid is subtracted; what that leaves of the objective.
+
+    Half the gradient at node i is hessian_i w_i + linear_i - sum of links w_j. ``turned`` is ``links`` transposed,
+    so that both ends of an edge read rows. Every difference is of integers, and exact below 2^24.
+    """
+    nodes, k = gram.shape[:2]
+    constant = 0.0
+    middle = _medoids(gram, own, other, alpha, rows, columns, hessian)
+    for node in range(nodes):
+        table, form, line, o = gram[node], hessian[node], linear[node], middle[node]
+        itself = table[o, o]
+        constant += itself
+        for i in range(k):
+            line[i] = table[i, o] - itself
+            for j in range(k):
+                form[i, j] = (table[i, j] - table[i, o]) - (table[o, j] - itself)
+            form[i, i] += ridge
+        for edge, first, neighbour in _edges_of(node, rows, columns):
+            if edge < 0:
+                continue
+            mine, between, q = (own[edge] if first else other[edge]), cross[edge], middle[neighbour]
+            near, far = mine[o, o], (between[o, q] if first else between[q, o])
+            for i in range(k):
+                to_theirs = between[i, q] if first else between[q, i]
+                line[i] += alpha * ((mine[i, o] - near) - (to_theirs - far))
+                to_mine = mine[i, o]
+                for j in range(k):
+                    form[i, j] += alpha * ((mine[i, j] - to_mine) - (mine[o, j] - near))
+            if first:
+                constant += alpha * near + alpha * ((other[edge, q, q] - far) - far)
+                straight, across = links[edge], turned[edge]
+                for i in range(k):
+                    to_theirs = between[i, q]
+                    for j in range(k):
+                        link = alpha * ((between[i, j] - to_theirs) - (between[o, j] - far))
+                        straight[i, j] = link
+                        across[j, i] = link
+    return constant
+
+
+@compiled()
+def _slopes(node, hessian, linear, links, turned, rows, columns, weights, slope):
+    """Half the gradient at one node."""
     k = weights.shape[1]
-    pull[:] = 0.0
-    for edge, first, neighbour in _edges_of(node, shape[0], shape[1]):
+    for i in range(k):
+        slope[i] = linear[node, i]
+    for edge, first, neighbour in _edges_of(node, rows, columns):
         if edge < 0:
             continue
-        table, theirs = cross[edge], weights[neighbour]
-        for j in range(k):
-            if theirs[j] > 0.0:
-                for i in range(k):
-                    pull[i] += theirs[j] * (table[i, j] if first else table[j, i])
-    for i in range(k):
-        pull[i] *= alpha
-        gradient[i] = -pull[i]
-    for j in range(k):
-        if weights[node, j] > 0.0:
+        table, theirs = (turned[edge] if first else links[edge]), weights[neighbour]
+        for j in range(k):  # those without weight too: to ask costs more than it saves
+            share, row = theirs[j], table[j]
             for i in range(k):
-                gradient[i] += hessian[node, i, j] * weights[node, j]
-
-
-@compiled(parallel=True)
-def _sweep(colour, hessian, cross, alpha, shape, weights):
-    """Improve every node of one colour with its neighbours fixed; the objective never rises."""
-    photos, _, k = weights.shape
-    rows, columns = shape
-    for task in prange(photos * rows):
-        photo, row = task // rows, task % rows
-        pull, gradient = np.empty(k), np.empty(k)
-        for column in range((row + colour) % 2, columns, 2):
-            node = row * columns + column
-            _gradient(node, hessian[photo], cross[photo], alpha, shape, weights[photo], pull, gradient)
-            _descend(hessian[photo, node], gradient, weights[photo, node])
+                slope[i] -= row[i] * share
+    form, mine = hessian[node], weights[node]
+    for j in range(k):
+        share, row = mine[j], form[j]
+        for i in range(k):
+            slope[i] += row[i] * share
 
 
 @compiled()
-def _descend(hessian, gradient, weights):
-    """Lower w^T A w - 2 p^T w on the simplex by exact steps along pairs of candidates; ``gradient`` is A w - p."""
+def _gains(taker, form, bends, slope, weights, enough, least, gain, step):
+    """What the exchanges of all candidates with the taker gain; nothing those that do not count.
+
+    One counts if its slope is above ``enough`` and above what rounding can make, and if it moves ``least`` or takes
+    all that a candidate has.
+    """
+    lowest, bend, row = slope[taker], bends[taker], form[taker]
+    for j in range(len(weights)):
+        apart = slope[j] - lowest
+        scale = bend + bends[j]
+        move = min(apart / max(scale - _TWO * row[j], _TINY), weights[j])
+        counts = (apart > enough) & (apart > _ROUNDING * scale) & ((move >= least) | (move == weights[j]))
+        step[j] = move
+        gain[j] = move * apart if counts else _ZERO
+
+
+@compiled()
+def _lowest(values):
+    """The first place of the least value."""
+    low = values[0]
+    for i in range(len(values)):
+        low = min(low, values[i])
+    at = 0
+    while values[at] != low:
+        at += 1
+    return at
+
+
+@compiled()
+def _highest(values):
+    """The first place of the greatest value."""
+    high = values[0]
+    for i in range(len(values)):
+        high = max(high, values[i])
+    at = 0
+    while values[at] != high:
+        at += 1
+    return at
+
+
+@compiled()
+def _descend(form, slope, weights, least, bends, gain, step):
+    """Exact exchanges at one node until its slopes are a tenth of what they were; whether one moved ``least``."""
     k = len(weights)
-    enough = max(_ENOUGH * _steepest(gradient, weights), _ROUNDING * np.max(np.diag(hessian)))
-    for _ in range(20 * k):
-        taker = np.argmin(gradient)
-        giver, best = -1, 0.0
-        for j in range(k):
-            slope = gradient[j] - gradient[taker]
-            if weights[j] > 0.0 and slope > enough:
-                step = _step(hessian, taker, j, slope, weights[j])
-                if step * slope > best:  # between one and two times what the pair gains
-                    giver, best = j, step * slope
-        if giver < 0:
-            return
-        step = _step(hessian, taker, giver, gradient[giver] - gradient[taker], weights[giver])
-        weights[taker] += step
-        weights[giver] = weights[giver] - step if step < weights[giver] else 0.0
+    lowest = slope[0]
+    for i in range(k):
+        lowest = min(lowest, slope[i])
+        bends[i] = form[i, i]
+    highest = lowest
+    for i in range(k):
+        if weights[i] > _ZERO:
+            highest = max(highest, slope[i])
+    enough = SHARE * (highest - lowest)
+    moved = False
+    for _ in range(STEPS_A_LABEL * k):
+        taker = _lowest(slope)
+        _gains(taker, form, bends, slope, weights, enough, least, gain, step)
+        giver = _highest(gain)
+        best, move = gain[giver], step[giver]
+        if best <= _ZERO:
+            if moved:
+                break
+            giver = -1
+            for other in range(k):  # the cheapest candidate may be far from all others: look at every pair
+                _gains(other, form, bends, slope, weights, _ZERO, least, gain, step)
+                i = _highest(gain)
+                if gain[i] > best:
+                    taker, giver, best, move = other, i, gain[i], step[i]
+            if giver < 0:
+                break
+        if move >= least:
+            moved = True
+        weights[taker] += move
+        weights[giver] = weights[giver] - move if move < weights[giver] else _ZERO
+        gained, lost = form[taker], form[giver]
         for i in range(k):
-            gradient[i] += step * (hessian[i, taker] - hessian[i, giver])
+            slope[i] += move * (gained[i] - lost[i])
+    return moved
 
 
 @compiled()
-def _steepest(gradient, weights):
-    """The largest slope from a candidate in use down to the best one; zero at the node's optimum."""
-    highest = np.min(gradient)
+def _relaxed(weights, old, before, slope, relax):
+    """Go on along the visit's way by ``relax`` of it, where the objective is then no higher than at ``old``.
+
+    ``before`` and ``slope`` are the slopes at its two ends. Not past the simplex, nor where the parabola's foot on
+    the line lies before three quarters of the way.
+    """
+    far, fell, left = relax, _ZERO, _ZERO
     for i in range(len(weights)):
-        if weights[i] > 0.0:
-            highest = max(highest, gradient[i])
-    return highest - np.min(gradient)
+        gone = weights[i] - old[i]
+        fell -= before[i] * gone
+        left += slope[i] * gone
+        if gone < _ZERO:
+            far = min(far, weights[i] / -gone)
+    if _THREE * left <= fell:
+        for i in range(len(weights)):
+            share = weights[i] + far * (weights[i] - old[i])
+            weights[i] = share if share > _DUST else _ZERO
 
 
 @compiled()
-def _step(hessian, taker, giver, slope, most):
-    """How much weight to move from one candidate to another: to the parabola's foot, or all there is."""
-    bend = hessian[taker, taker] + hessian[giver, giver] - 2.0 * hessian[taker, giver]
-    return slope / bend if bend * most > slope else most
+def _settle(hessian, linear, links, turned, rows, columns, relax, least, most, weights):
+    """Sweep one photo until no node moves; the sweeps made, that last one included."""
+    nodes, k = weights.shape
+    slope, before, old = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
+    bends, gain, step = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
+    due = np.ones(nodes, np.uint8)  # nodes that moved, or have a neighbour that did, since their last visit
+    for sweep in range(most):
+        if sweep >= PATIENCE and (sweep - PATIENCE) % PACE == 0:
+            least *= _TWO
+        moving = False
+        for colour in range(2):
+            for row in range(rows):
+                for column in range((row + colour) % 2, columns, 2):
+                    node = row * columns + column
+                    if due[node] == 0:
+                        continue
+                    due[node] = 0
+                    _slopes(node, hessian, linear, links, turned, rows, columns, weights, slope)
+                    mine = weights[node]
+                    for i in range(k):
+                        before[i], old[i] = slope[i], mine[i]
+                    if not _descend(hessian[node], slope, mine, least, bends, gain, step):
+                        continue
+                    moving = True
+                    due[node] = 1
+                    for edge, _, neighbour in _edges_of(node, rows, columns):
+                        if edge >= 0:
+                            due[neighbour] = 1
+                    _relaxed(mine, old, before, slope, relax)
+        if not moving:
+            return sweep + 1
+    return most
 
 
-@compiled(parallel=True)
-def _certify(hessian, cross, alpha, shape, weights, parts):
-    photos, nodes, k = weights.shape
-    for task in prange(photos * nodes):
-        photo, node = task // nodes, task % nodes
-        pull, gradient = np.empty(k), np.empty(k)
-        _gradient(node, hessian[photo], cross[photo], alpha, shape, weights[photo], pull, gradient)
-        inner = 0.0
+@compiled()
+def _normalise(weights):
+    """Divide every node's weights by their sum: exchanges and dust leave it a few roundings from one."""
+    for node in range(len(weights)):
+        total = _ZERO
+        for share in weights[node]:
+            total += share
+        for i in range(weights.shape[1]):
+            weights[node, i] /= total
+
+
+@compiled()
+def _certify(hessian, linear, links, turned, rows, columns, weights):
+    """The centred objective and the Frank-Wolfe gap: float64 sums of float32 slopes."""
+    nodes, k = weights.shape
+    slope = np.empty(k, np.float32)
+    objective, gap = 0.0, 0.0
+    for node in range(nodes):
+        _slopes(node, hessian, linear, links, turned, rows, columns, weights, slope)
+        lowest = slope[0]
         for i in range(k):
-            inner += weights[photo, node, i] * gradient[i]
-        parts[0, photo, node] = inner  # the field's cross terms -2 w_i^T C w_j come once from each end
-        parts[1, photo, node] = 2.0 * (inner - np.min(gradient))
+            lowest = min(lowest, slope[i])
+        for i in range(k):
+            share = np.float64(weights[node, i])
+            objective += share * (np.float64(slope[i]) + np.float64(linear[node, i]))
+            gap += 2.0 * share * np.float64(slope[i] - lowest)
+    return objective, gap

@@ -12,16 +12,12 @@ from numba import cuda, float32, int32
 from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch
 from idekernels.backends.cuda.device import Device
+from idekernels.backends.reference import PACE, PATIENCE, RELAX, SHARE, STEPS_A_LABEL
 from idekernels.grid import PatchGrid
 
-# The rule of operations.weigh, in the backend cpu's numbers: both must stop alike.
-_SHARE = 0.1  # a visit ends when the spread of the slopes is a tenth of what it was: the neighbours change it again
-_ROUNDING = 3e-7  # share of two candidates' curvatures that a slope between them can owe to rounding alone
-_RELAX = 0.5  # how much further than to its optimum a visit moves a node: with neighbours that follow, half the sweeps
-_DUST = 2.0**-20  # weights below it become 0 where over-relaxation leaves them
+_ROUNDING = 3e-7  # share of two candidates' curvatures that their slope can owe to rounding alone, in float32
+_DUST = 2.0**-20  # what over-relaxation leaves below this is no weight
 _TINY = 1e-20  # curvature between two candidates that are the same
-_STEPS_A_LABEL = 20  # steps of one visit at most, times K
-_PATIENCE, _PACE = 32, 2  # sweeps before the least step doubles for the first time, and between two doublings
 _MOST_DOUBLINGS, _MOST_SWEEPS = 100, 2**30  # so that float32 and int32 hold them
 
 # Kernels are float32 throughout: fp64 has a thirty-second to a sixty-fourth of the speed on most cards. To keep the
@@ -63,7 +59,7 @@ def weigh(
         raise ValueError(f"k is {k}, the backend cuda weighs {launch.MOST_KEPT} at most; take a smaller k, or cpu")
     problem = _centred(device, gram, tables, grid, alpha, ridge)
     weights = device.xp.asarray(start).astype(np.float32)
-    made = _settle(device, problem, grid, _RELAX if alpha > 0 else 0.0, weights, least, min(sweeps, _MOST_SWEEPS))
+    made = _settle(device, problem, grid, RELAX if alpha > 0 else 0.0, weights, least, min(sweeps, _MOST_SWEEPS))
     if sweeps:
         device.jit(normalise_kernel)(launch.blocks_for(photos * nodes), (launch.THREADS, 1, 1), weights)
     device.jit(certify_kernel(k))(
@@ -120,13 +116,18 @@ def _settle(
     field = tuple(map(device.view, (problem.hessian, problem.linear, problem.cross)))
     changed = tuple(map(device.view, (weights, dirty, last)))
     for done in range(1, sweeps + 1):
-        doublings = max(0, (done - 1 - _PATIENCE) // _PACE + 1)
-        step = np.float32(least * 2.0 ** min(doublings, _MOST_DOUBLINGS))
+        counts = _least_at(done - 1, least)
         for colour in range(2):
-            sweep(blocks, threads, colour, *field, rows, columns, np.float32(relax), step, done, *changed)
+            sweep(blocks, threads, colour, *field, rows, columns, np.float32(relax), counts, done, *changed)
         if done % launch.CHECK_SWEEPS == 0 and bool((last < done).all()):  # the only read from the device
             break
     return xp.minimum(last + 1, sweeps).astype(np.int32)
+
+
+def _least_at(sweep: int, least: float) -> np.float32:
+    """The least movement that counts in a sweep, counted from 0."""
+    doublings = max(0, (sweep - PATIENCE) // PACE + 1)
+    return np.float32(least * 2.0 ** min(doublings, _MOST_DOUBLINGS))
 
 
 @lru_cache(maxsize=1)
@@ -318,8 +319,8 @@ def sweep_kernel(k: int) -> Any:
     sweep, counted from 1. weights (B, N, K) float32, dirty (B, N) uint8, last (B,) int32: read and written.
     """
     gradient, exchange = _gradient(), _exchange()
-    share_of, dust, nothing, three = np.float32(_SHARE), np.float32(_DUST), np.float32(0), np.float32(3)
-    most_steps = _STEPS_A_LABEL * k
+    share_of, dust, nothing, three = np.float32(SHARE), np.float32(_DUST), np.float32(0), np.float32(3)
+    most_steps = STEPS_A_LABEL * k
 
     def sweep(  # type: ignore[no-untyped-def]
         colour, hessian, linear, cross, rows, columns, relax, least, done, weights, dirty, last

@@ -95,12 +95,17 @@ def test_weigh(device: EmulatedDevice, method: str) -> None:
     truth = weigh(gram, tables_, grid, method=method, backend=REFERENCE)
     weights = ours.weights.get()
     assert (weights >= 0).all()
-    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-5)
-    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=2e-5)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, atol=1e-6)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-6)
+    np.testing.assert_allclose(weights, truth.weights, atol=2e-3)
+    made = ours.sweeps.get()
+    assert made.shape == (2,) and made.dtype == np.int32
     if method in ("lle", "mwf"):
-        assert (ours.kkt_residual.get() <= 1e-5 * ours.objective.get()).all()
+        assert ((made > 1) & (made < 20)).all()
         assert (ours.objective.get() - ours.kkt_residual.get() <= truth.objective * (1 + 1e-6)).all()
-        np.testing.assert_allclose(weights, truth.weights, atol=0.01)
+    else:
+        assert not made.any()
+        np.testing.assert_allclose(ours.kkt_residual.get(), truth.kkt_residual, rtol=1e-5)
 
 
 def test_the_objective_never_rises(device: EmulatedDevice) -> None:
@@ -112,13 +117,105 @@ def test_the_objective_never_rises(device: EmulatedDevice) -> None:
 
 
 def test_a_field_that_cannot_move_ends_the_work(device: EmulatedDevice) -> None:
-    """No tolerance is met at 0: the sweeps end where float32 has no step left, near the optimum."""
+    """At the tolerance 0 every movement counts: the sweeps end where float32 has no step left, near the optimum."""
     grid = PatchGrid(6, 8, 4, 2)
     gram, tables_ = field(grid, 3)
     ours = weigh(gram, tables_, grid, tolerance=0.0, sweeps=1000, backend="cuda")
     truth = weigh(gram, tables_, grid, tolerance=1e-9, backend=REFERENCE)
-    assert ours.sweeps <= 60
-    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-6)
+    assert ours.sweeps.get()[0] <= 60
+    assert device.launched.count("sweep") <= 2 * (ours.sweeps.get()[0] + launch.CHECK_SWEEPS)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-7)
+    np.testing.assert_allclose(ours.weights.get(), truth.weights, atol=1e-4)
+
+
+def test_a_photo_is_the_same_in_any_batch(device: EmulatedDevice) -> None:
+    """Bit for bit, though another photo of the batch needs more sweeps and more checks of whether any moves."""
+    grid = PatchGrid(6, 6, 4, 2)
+    gram, tables_ = field(grid, 3, photos=2)
+    for table in (tables_.own, tables_.other, tables_.cross):
+        table[1] = 0  # its nodes know nothing of each other and settle sooner
+    options: dict[str, Any] = {"alpha": 3.0, "backend": "cuda"}
+    together = weigh(gram, tables_, grid, **options)
+    assert len(set(together.sweeps.get())) == 2
+    for photo in range(2):
+        alone = Compatibility(*(table[[photo]] for table in (tables_.own, tables_.other, tables_.cross)))
+        made = weigh(gram[[photo]], alone, grid, **options)
+        for name in ("weights", "objective", "kkt_residual", "sweeps"):
+            np.testing.assert_array_equal(getattr(made, name).get()[0], getattr(together, name).get()[photo])
+
+
+def settled(gram: Any, tables_: Compatibility, grid: PatchGrid, start: Any, **changed: Any) -> list[Any]:
+    """What the backend's own function makes of a start: weights, objective, gap, sweeps."""
+    from idekernels.backends.cuda import weighing
+
+    settings = {"alpha": 0.5, "ridge": 16.0, "least": 2.0**-12, "sweeps": 40, **changed}
+    links = tuple(map(fakecupy.asarray, (tables_.own, tables_.other, tables_.cross)))
+    given = fakecupy.asarray(start)
+    made = weighing.weigh(
+        fakecupy.asarray(gram), links, grid, settings["alpha"], settings["ridge"], given, settings["least"],
+        settings["sweeps"],
+    )  # fmt: skip
+    np.testing.assert_array_equal(given.host, start)
+    return [array.get() for array in made]
+
+
+def test_weigh_begins_where_it_is_told(device: EmulatedDevice) -> None:
+    grid = PatchGrid(6, 6, 4, 2)
+    gram, tables_ = field(grid, 3)
+    start = numbers(5).dirichlet(np.ones(3), (1, grid.nodes)).astype(np.float32)
+    still = settled(gram, tables_, grid, start, sweeps=0)
+    np.testing.assert_array_equal(still[0], start)
+    assert still[3].tolist() == [0]
+    there = settled(gram, tables_, grid, start)
+    assert there[1] < still[1] and there[2] < still[2]
+    again = settled(gram, tables_, grid, there[0])
+    assert again[3][0] <= 2 < there[3][0]
+    np.testing.assert_allclose(again[0], there[0], atol=2.0**-11)
+
+
+def test_evidence_in_float64_is_rounded_once_centred(device: EmulatedDevice) -> None:
+    """As ``multi`` has it; on what float32 holds it changes nothing, and digits beyond are not lost."""
+    grid = PatchGrid(6, 6, 4, 2)
+    gram, tables_ = field(grid, 3)
+    start = np.full((1, grid.nodes, 3), 1 / 3)
+    truth = settled(gram, tables_, grid, start)
+    for ours, right in zip(settled(gram.astype(np.float64), tables_, grid, start), truth, strict=True):
+        np.testing.assert_array_equal(ours, right)
+    far = settled(
+        gram.astype(np.float64) + 2.0**36, tables_, grid, start
+    )  # the same to every candidate: no weight changes
+    np.testing.assert_allclose(far[0], truth[0], atol=2.0**-11)
+
+
+def test_candidates_that_are_no_numbers_end_the_work(device: EmulatedDevice) -> None:
+    grid = PatchGrid(6, 6, 4, 2)
+    gram, tables_ = field(grid, 3)
+    made = settled(np.full_like(gram, np.nan), tables_, grid, np.full((1, grid.nodes, 3), 1 / 3), sweeps=1000)
+    assert made[3].tolist() == [1] and np.isnan(made[1]).all()
+    np.testing.assert_allclose(made[0], 1 / 3)
+
+
+def test_every_pair_is_looked_at(device: EmulatedDevice) -> None:
+    """The steepest candidate is so far from the others that no step to it counts; the third one is still found."""
+    grid = PatchGrid(5, 5, 5, 0)
+    residuals = np.array([[1.0, 3000.0], [4.0, 0.0], [2.0, 0.0]], np.float32)
+    gram = (residuals @ residuals.T)[None, None]
+    none = Compatibility(*[np.zeros((1, 0, 3, 3), np.float32)] * 3)
+    start = np.array([[[0.0, 1.0, 0.0]]])
+    made = settled(gram, none, grid, start, ridge=0.0)
+    np.testing.assert_array_equal(made[0], [[[0.0, 0.0, 1.0]]])
+    assert made[1] == [4.0] and made[3].tolist() == [2]
+
+
+def test_the_least_movement_doubles_as_the_rule_says() -> None:
+    from idekernels.backends.cuda import weighing
+
+    least = np.float32(2.0**-12)
+    for sweep in range(200):
+        if sweep >= 32 and (sweep - 32) % 2 == 0:
+            least *= np.float32(2)
+        assert weighing._least_at(sweep, 2.0**-12) == least
+    assert weighing._least_at(10**6, 0.0) == 0
 
 
 @pytest.mark.parametrize(("damping", "temperature"), [(0.0, 0.0), (0.3, 0.0), (0.2, 50.0)])

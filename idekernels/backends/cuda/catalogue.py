@@ -86,15 +86,24 @@ def _patch_entries(k: int, patch: int, size: tuple[int, int], channels: int) -> 
 
 
 def _weighing_entries(k: int) -> Iterator[Entry]:
-    tables_of_four = [_array(_REAL, 4)] * 3
-    shape = (_WHOLE, _WHOLE)  # rows, columns
-    field = (_array(_REAL, 4), _array(_REAL, 4), _REAL, *shape)  # hessian, cross, alpha
-    yield Entry("centre", weighing.centre_kernel, (*tables_of_four, *tables_of_four), launch.THREADS)
-    yield Entry("hessian", weighing.hessian_kernel, (*tables_of_four, _REAL, *shape, _array(_REAL, 4)), launch.THREADS)
-    threads, swept = launch.warps_for(k), (_WHOLE, *field, _array(_REAL, 3), _WHOLE, _array(_WORD, 1))
-    yield Entry(f"sweep K={k}", weighing.sweep_kernel(k), swept, threads, 16 * k)
-    certified = (*field, _array(_REAL, 3), _array(_REAL, 3))
-    yield Entry(f"certify K={k}", weighing.certify_kernel(k), certified, threads, 8 * k)
+    threads, table, shape = launch.warps_for(k), _array(_REAL, 4), (_WHOLE, _WHOLE)  # rows, columns
+    evidence = table, _array(_REAL, 3), _array(_REAL, 3)  # hessian, linear, parts
+    yield Entry(
+        f"centre K={k}", weighing.centre_kernel(k), (*[table] * 3, _REAL, *shape, _array(_WORD, 2), *evidence),
+        threads, 4 * k,
+    )  # fmt: skip
+    yield Entry(
+        f"link K={k}", weighing.link_kernel(k),
+        (*[table] * 3, _array(_WORD, 2), _REAL, _REAL, *shape, *evidence, table), launch.gram_threads(k * k),
+    )  # fmt: skip
+    field = table, _array(_REAL, 3), table, *shape  # hessian, linear, cross
+    weights = _array(_REAL, 3)
+    yield Entry(
+        f"sweep K={k}", weighing.sweep_kernel(k),
+        (_WHOLE, *field, _REAL, _REAL, _WHOLE, weights, _array(_BYTE, 2), _array(_WORD, 1)), threads, 20 * k,
+    )  # fmt: skip
+    yield Entry("normalise", weighing.normalise_kernel, (weights,), launch.THREADS)
+    yield Entry(f"certify K={k}", weighing.certify_kernel(k), (*field, weights, _array(_REAL, 3)), threads, 8 * k)
 
 
 def _propagation_entries(k: int) -> Iterator[Entry]:

@@ -15,7 +15,7 @@ WORST = 0xFFFFFFFF  # distance of an empty entry; operations.match refuses setti
 MOST_KEPT = 64  # candidates: two registers a lane for every list of the matching, one block of threads in weigh
 MOST_CUT = 64  # pixels of a patch's side in the minimum-error cut: its two tables are 32 KiB of shared memory
 
-CHECK_SWEEPS = 10  # sweeps of weigh between two reads of whether the tolerance is met
+CHECK_SWEEPS = 8  # sweeps of weigh between two reads of whether a photo still moves; those past the end find no work
 CHECK_ITERATIONS = 8  # iterations of propagate between two reads of whether messages still change
 
 STATIC_SHARED = 48 * 1024  # bytes a block may declare on every device since sm_50 without asking

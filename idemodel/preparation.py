@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -86,7 +86,7 @@ class PreparationSettings:
                 raise ValueError("a face is chosen by its number, but align='never' looks for none")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedPhoto:
     """A photo of the bank's size, and how it came to be.
 
@@ -102,20 +102,23 @@ class PreparedPhoto:
     move : Similarity, optional
         From the photo's pixels to those of ``image``; None where they are the same.
     face : int, optional
-        Which of the photo's faces, from 1 on; None where it was not aligned.
+        Which of the photo's faces, from 1 on; None where it was not aligned, or by eyes that a person gave.
     steps : tuple of str
         What was normalised, in order: of noise, light, levels, background.
     warnings : tuple of str
         What may spoil a sketch of it, and which of several faces was taken.
+    size : (int, int), optional
+        Rows and columns of the photo as it was given, upright; a sketch is pasted back into no other frame.
     """
 
-    image: Image
-    source: Path | bytes | Image
+    image: Image = field(repr=False)
+    source: Path | bytes | Image = field(repr=False)
     name: str = _UNNAMED
     move: Similarity | None = None
     face: int | None = None
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -145,7 +148,7 @@ class PreparedPhoto:
         sketch : (h, w) or (h, w, 3) uint8
             Of ``image``, of its size or a multiple of it.
         frame : (H, W, 3) uint8, optional
-            The photo as it was given, if the caller has it still; saves reading it again.
+            The photo as it was given, if the caller has it still: then no file is read again.
 
         Returns
         -------
@@ -156,13 +159,32 @@ class PreparedPhoto:
         Raises
         ------
         InputError
-            The photo's file cannot be read any more.
+            The photo's file cannot be read any more, or holds a picture of another size by now.
+        ValueError
+            The sketch, or the frame that is given, has a size that does not belong to the photo.
         """
+        rows, columns = self.image.shape[:2]
+        times = sketch.shape[0] // rows
+        if times < 1 or sketch.shape[:2] != (times * rows, times * columns):
+            raise ValueError(
+                f"a sketch of {sketch.shape[0]} x {sketch.shape[1]} is none of a photo of {rows} x {columns}, "
+                "nor a multiple of it"
+            )
         factor = sketch.shape[1] / self.image.shape[1]
-        enlarged = Similarity(factor, (factor - 1) * (0.5 + 0.5j))  # of pixels' areas, whose corners stay together
+        # about the picture's corner, half a pixel from the centre of its first pixel
+        enlarged = Similarity(factor, (factor - 1) * (0.5 + 0.5j))
         if self.move is None:
             return warp(sketch, enlarged.inverse, self.image.shape[0], self.image.shape[1], "edge")
-        return paste_back(sketch, self.frame() if frame is None else frame, enlarged.after(self.move))
+        return paste_back(sketch, self._checked(frame), enlarged.after(self.move))
+
+    def _checked(self, frame: Image | None) -> Image:
+        """The frame to paste into, the one given or the photo read again, if it has the size that the photo had."""
+        found = self.frame() if frame is None else frame
+        if self.size not in (None, found.shape[:2]):
+            told = f"{self.name}: was {self.size[0]} x {self.size[1]} (rows x columns) when it was sketched, and is "
+            told += f"{found.shape[0]} x {found.shape[1]}"
+            raise InputError(f"{told} now; sketch it anew") if frame is None else ValueError(f"{told} in the frame")
+        return found
 
 
 class PhotoPreparer:
@@ -232,8 +254,9 @@ class PhotoPreparer:
         made = self._aligned(called, frame, eyes, face)
         image, steps = self._normalised(frame if made is None else made.image)
         if made is None:
-            return PreparedPhoto(image, source, called, steps=steps)
-        return PreparedPhoto(image, source, called, made.move, made.number, steps, made.warnings)
+            return PreparedPhoto(image, source, called, steps=steps, size=frame.shape[:2])
+        number = None if eyes is not None else made.number  # of a face that was found
+        return PreparedPhoto(image, source, called, made.move, number, steps, made.warnings, frame.shape[:2])
 
     def _aligned(self, name: str, frame: Image, eyes: Eyes | None, face: int | None) -> Aligned | None:
         """The face that was asked for, aligned; None where the photo stays as it is."""

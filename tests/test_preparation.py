@@ -221,7 +221,7 @@ def test_given_eyes_need_no_detector_and_decide() -> None:
     """Also where the photo has the bank's size, and its eyes are already where they should be."""
     ready = preparer()
     made = ready.prepare(spotted(400, 500, ELSEWHERE), eyes=ELSEWHERE)
-    assert made.face == 1 and made.warnings == ()
+    assert made.face is None and made.warnings == ()
     assert made.move is not None and made.move(ELSEWHERE.left) == pytest.approx(standard_eyes().left)
     assert made.eyes is not None and made.eyes.right == pytest.approx(ELSEWHERE.right)
     (seen,) = Spots().find(made.image)
@@ -456,3 +456,23 @@ def test_preparing_loads_no_torch(tmp_path: Path) -> None:
 def test_a_file_is_read_as_before(tmp_path: Path) -> None:
     file = written(tmp_path, PHANTOM)
     np.testing.assert_array_equal(read_photo(str(file)), read_colour(file))
+
+
+def test_a_sketch_is_pasted_into_its_own_photo_alone(tmp_path: Path) -> None:
+    file = tmp_path / "me.png"
+    write_image(file, spotted(400, 500, ELSEWHERE))
+    ready = preparer().prepare(file, eyes=ELSEWHERE)
+    rows, columns = ready.image.shape[:2]
+    sketch = np.zeros((rows, columns), np.uint8)
+    with pytest.raises(ValueError, match="nor a multiple of it"):
+        ready.paste_back(sketch[:, :-1])
+    with pytest.raises(ValueError, match=r"400 x 500 .* 50 x 50 in the frame"):
+        ready.paste_back(sketch, np.zeros((50, 50, 3), np.uint8))
+    write_image(file, spotted(500, 400, ELSEWHERE))
+    with pytest.raises(InputError, match=r"me\.png: was 400 x 500 .* is 500 x 400 now; sketch it anew"):
+        ready.paste_back(sketch)
+
+
+def test_a_prepared_photo_is_shown_without_its_pixels() -> None:
+    ready = preparer().prepare(spotted(400, 500, ELSEWHERE), eyes=ELSEWHERE)
+    assert len(repr(ready)) < 400 and ready == ready and ready in {ready}

@@ -1,5 +1,6 @@
 # The public names of idekernels, once: read by type checkers, and at run time to load each from its module when used.
 from .backends.protocol import Backend as Backend
+from .bank import BankHead as BankHead
 from .bank import BankSettings as BankSettings
 from .bank import JoinedBank as JoinedBank
 from .bank import MemoryBank as MemoryBank

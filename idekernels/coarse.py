@@ -70,6 +70,7 @@ class CoarseSettings:
         self,
         method: str | Method = "mwf",
         k: int = 10,
+        *,
         patch: int | None = None,
         overlap: int | None = None,
         radius: int | None = None,

@@ -22,7 +22,7 @@ from idekernels import arguments, backends, merging
 from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
-from idekernels.methods import SETTINGS, WEIGHINGS, Links, Mrf, Multi, Mwf, links_of
+from idekernels.methods import SETTINGS, WEIGHINGS, Links, Mrf, Multi, Mwf, Weighing, links_of
 from idekernels.results import (
     CandidatePatches,
     Candidates,
@@ -299,7 +299,7 @@ def weigh(
     compatibility: Compatibility,
     grid: PatchGrid,
     *,
-    method: str = "mwf",
+    method: str | Weighing = "mwf",
     alpha: float = Mwf.alpha,
     tolerance: float = Mwf.tolerance,
     sweeps: int = Mwf.sweeps,
@@ -338,7 +338,8 @@ def weigh(
         Of several planes their sum, each plane times its weight where wanted.
     compatibility : Compatibility
     grid : PatchGrid
-    method : {"top1", "mean", "lle", "mwf"}
+    method : str or Weighing
+        One of :data:`idekernels.WEIGHINGS` by name; or as an object, whose own settings count instead of those below.
     alpha : float
         Weight of the agreement in the overlap, at least 0.
     tolerance : float
@@ -361,15 +362,16 @@ def weigh(
     TypeError, ValueError
         Wrong dtype, shape or range, arguments of two backends, or a ``gram`` that is not finite.
     """
-    arguments.choice("method", method, WEIGHINGS)
     told = {"alpha": alpha, "tolerance": tolerance, "sweeps": sweeps, "ridge": ridge}
-    kind = WEIGHINGS[method]
-    SETTINGS["tolerance"].check("tolerance", tolerance)
-    chosen = kind(**{name: told[name] for name in kind.settings()})
+    for name, value in told.items():
+        SETTINGS[name].check(name, value)
+    if isinstance(method, str):
+        kind = WEIGHINGS[arguments.choice("method", method, WEIGHINGS)]
+        method = kind(**{name: told[name] for name in kind.settings() if name in told})
     table = arguments.array("gram", gram.gram if isinstance(gram, Evidence) else gram, np.float32, 4)
     links = _links(table, "gram", compatibility, grid)
     kernels = backends.common(backend, gram=gram, compatibility=compatibility)
-    return chosen.weigh(kernels.upload(table), _uploaded(kernels, links), grid, kernels)
+    return method.weigh(kernels.upload(table), _uploaded(kernels, links), grid, kernels)
 
 
 def weigh_multi(

@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import click
 import numpy as np
@@ -14,7 +14,20 @@ import pytest
 from click.testing import CliRunner
 
 from idecli.options import kernel_changes, kernel_options
-from idekernels import CoarseSettings, PatchBank, coarse, coarse_sketch, methods, operations
+from idekernels import (
+    CoarseSettings,
+    PatchBank,
+    coarse,
+    coarse_sketch,
+    compatibility,
+    evidence,
+    gather,
+    match,
+    methods,
+    operations,
+    prepare,
+    weigh,
+)
 from idekernels.bank import BankSettings
 from idekernels.methods import METHODS, SETTINGS, WEIGHINGS, Lle, Mean, Method, Mrf, Multi, Mwf, users_of
 from idemodel.training.coarse_cache import coarse_cache_key
@@ -280,3 +293,30 @@ def test_a_new_method_is_a_line_of_the_table(bank, photo, monkeypatch):
 
 def test_lle_and_mean_differ_in_what_the_table_says():
     assert Lle().alpha == 0.0 and Mean().sweeps == 0 and Mwf().sweeps == 1000
+
+
+def test_a_weighing_of_ones_own_is_weighed_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an object, and by name once it is in the table: a setting that weigh() has no argument for has its default."""
+
+    steepness = methods.Setting(2.0, 0.0, 9.0, "How steep")
+    monkeypatch.setattr(methods, "SETTINGS", {**SETTINGS, "steepness": steepness})
+
+    @dataclass(frozen=True)
+    class Soft(Mwf):
+        name: ClassVar[str] = "soft"
+        steepness: float = 2.0
+
+    planes = np.random.default_rng(1).integers(0, 256, (4, 20, 20), dtype=np.uint8)
+    bank = PatchBank.from_images(planes[:3], planes[:3], settings=BankSettings(8, 4, 2))
+    cut = gather(match(planes[None, 3:4], bank, k=4, backend="reference"), prepare(bank, "reference"))
+    field = evidence(planes[None, 3:4], cut, bank.grid()), compatibility(cut, bank.grid()), bank.grid()
+    monkeypatch.setattr(operations, "WEIGHINGS", {**WEIGHINGS, "soft": Soft})
+    wanted = weigh(*field, alpha=0.3).weights
+    np.testing.assert_array_equal(weigh(*field, method="soft", alpha=0.3).weights, wanted)
+    np.testing.assert_array_equal(weigh(*field, method=Soft(alpha=0.3)).weights, wanted)
+
+
+@pytest.mark.parametrize("wrong", [{"method": "lle", "alpha": -3.0}, {"method": "mean", "sweeps": -3}])
+def test_weigh_checks_settings_that_the_method_does_not_use(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        weigh(np.zeros((1, 1, 1, 1), np.float32), None, None, **wrong)  # type: ignore[arg-type]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import numba
 
+_WORTH = 1.5e6  # ns of work for every thread: beside busy processes a thread waits for its turn about as long
+
 
 @contextmanager
 def at_most(threads: int) -> Iterator[None]:
@@ -17,3 +19,8 @@ def at_most(threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(allowed)
+
+
+def worth(steps: int, nanoseconds: float) -> int:
+    """How many threads so many steps are worth, each of them so long on one thread; at least one."""
+    return max(1, int(steps * nanoseconds / _WORTH))

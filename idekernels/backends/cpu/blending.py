@@ -15,7 +15,7 @@ def compose(targets, weights):
     """Each node's patch, sum_k w_k O_k; see :func:`idekernels.operations.compose`."""
     photos, nodes, _, channels, patch, _ = targets.shape
     out = np.empty((photos, nodes, channels, patch, patch), np.float32)
-    with at_most(worth(targets.size, _COMPOSE)):
+    with at_most(worth(len(targets), targets.size, _COMPOSE)):
         _compose(targets, weights, out)
     return out
 
@@ -24,7 +24,7 @@ def blend(patches, grid, window):
     """Weighted mean of the overlapping patches; see :func:`idekernels.operations.blend`."""
     photos, _, channels = patches.shape[:3]
     total = np.empty((photos, channels, grid.height, grid.width), np.float32)
-    with at_most(min(photos * channels, worth(patches.size, _BLEND))):
+    with at_most(min(photos * channels, worth(photos, patches.size, _BLEND))):
         _blend(patches, grid.rows, grid.columns, window, total)
     return total
 

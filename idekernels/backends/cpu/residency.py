@@ -42,7 +42,7 @@ class Prepared:
             images = min(LANES, bank.images - first)
             block = np.zeros((bank.planes, bank.height, bank.width, LANES), np.uint8)
             source = bank.source(first, first + images)
-            with at_most(worth(source.size, _COPY)):
+            with at_most(worth(1, source.size, _COPY)):
                 _interleave(source, block)
             yield first, images, block
 
@@ -79,20 +79,20 @@ def gather(place, prepared, patch):
     flat = place.reshape(-1)
     cut = source.reshape(flat.size, *source.shape[3:]), target.reshape(flat.size, *target.shape[3:])
     if prepared.resident:
-        _copy(prepared.images, flat, np.arange(flat.size), 0, cut)
+        _copy(photos, prepared.images, flat, np.arange(flat.size), 0, cut)
         return source, target
     image = flat // (bank.height * bank.width)
     order = np.argsort(image, kind="stable")
     used, starts = np.unique(image[order], return_index=True)
     for i, who in zip(used, np.split(order, starts[1:]), strict=True):
-        _copy((bank.source(i, i + 1), bank.target(i, i + 1)), flat, who, i, cut)
+        _copy(1, (bank.source(i, i + 1), bank.target(i, i + 1)), flat, who, i, cut)
     return source, target
 
 
-def _copy(images, place, which, first, out):
+def _copy(photos, images, place, which, first, out):
     """Copy the patches at ``place[which]`` out of source and target images that start with number ``first``."""
     pixels = len(which) * (out[0][0].size + out[1][0].size)
-    with at_most(worth(pixels, _COPY)):
+    with at_most(worth(photos, pixels, _COPY)):
         _cut(images[0], images[1], place, which, first, out[0], out[1])
 
 

@@ -16,7 +16,7 @@ def evidence(query, sources, grid):
     """Gram matrices of the residuals; see :func:`idekernels.operations.evidence`."""
     photos, nodes, k, planes = sources.shape[:4]
     out = np.empty((photos, nodes, planes, k, k), np.float32)
-    with at_most(worth(sources.size, _COPY + _PRODUCT * k / 2)):
+    with at_most(worth(photos, sources.size, _COPY + _PRODUCT * k / 2)):
         _evidence(query, sources, grid.anchors, out)
     return out
 
@@ -26,7 +26,7 @@ def compatibility(targets, grid):
     photos, nodes, k = targets.shape[:3]
     tables = np.empty((3, photos, len(grid.edges), k, k), np.float32)
     pixels = targets.size // nodes * len(grid.edges)  # all overlaps, and as many pixels again
-    with at_most(worth(pixels, _COPY + _PRODUCT * k)):
+    with at_most(worth(photos, pixels, _COPY + _PRODUCT * k)):
         _compatibility(targets, grid.edges, grid.shifts, tables)
     return tables[0], tables[1], tables[2]
 

@@ -6,13 +6,17 @@ import numpy as np
 from numba import prange
 
 from idekernels.backends.cpu.jit import compiled
+from idekernels.backends.cpu.threads import at_most, worth
+
+_COMPOSE, _BLEND = 0.16, 1.0  # ns a pixel of a candidate, of a composed patch, on one thread
 
 
 def compose(targets, weights):
     """Each node's patch, sum_k w_k O_k; see :func:`idekernels.operations.compose`."""
     photos, nodes, _, channels, patch, _ = targets.shape
     out = np.empty((photos, nodes, channels, patch, patch), np.float32)
-    _compose(targets, weights, out)
+    with at_most(worth(len(targets), targets.size, _COMPOSE)):
+        _compose(targets, weights, out)
     return out
 
 
@@ -20,7 +24,8 @@ def blend(patches, grid, window):
     """Weighted mean of the overlapping patches; see :func:`idekernels.operations.blend`."""
     photos, _, channels = patches.shape[:3]
     total = np.empty((photos, channels, grid.height, grid.width), np.float32)
-    _blend(patches, grid.rows, grid.columns, window, total)
+    with at_most(min(photos * channels, worth(photos, patches.size, _BLEND))):
+        _blend(patches, grid.rows, grid.columns, window, total)
     return total
 
 
@@ -28,7 +33,8 @@ def cut(patches, grid):
     """Quilt along minimum-error boundaries; see :func:`idekernels.operations.blend`."""
     photos, _, channels = patches.shape[:3]
     canvas = np.zeros((photos, channels, grid.height, grid.width), np.float32)
-    _quilt(patches, grid.rows, grid.columns, canvas)
+    with at_most(photos):
+        _quilt(patches, grid.rows, grid.columns, canvas)
     return canvas
 
 

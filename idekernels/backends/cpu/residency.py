@@ -10,9 +10,13 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from idekernels.backends.cpu.copying import copy_bytes
 from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import LANES
+from idekernels.backends.cpu.threads import at_most, worth
 from idekernels.bank import PatchBank
+
+_COPY = 0.9  # ns a pixel that is copied, on one thread
 
 Block = tuple[int, int, NDArray[np.uint8]]
 
@@ -37,7 +41,9 @@ class Prepared:
         for first in range(0, bank.images, LANES):
             images = min(LANES, bank.images - first)
             block = np.zeros((bank.planes, bank.height, bank.width, LANES), np.uint8)
-            _interleave(bank.source(first, first + images), block)
+            source = bank.source(first, first + images)
+            with at_most(worth(1, source.size, _COPY)):
+                _interleave(source, block)
             yield first, images, block
 
     @cached_property
@@ -71,18 +77,23 @@ def gather(place, prepared, patch):
     source = np.empty((photos, nodes, k, bank.planes, patch, patch), np.uint8)
     target = np.empty((photos, nodes, k, bank.channels, patch, patch), np.uint8)
     flat = place.reshape(-1)
+    cut = source.reshape(flat.size, *source.shape[3:]), target.reshape(flat.size, *target.shape[3:])
     if prepared.resident:
-        planes, pictures = prepared.images
-        _cut(planes, flat, np.arange(flat.size), 0, source.reshape(flat.size, *source.shape[3:]))
-        _cut(pictures, flat, np.arange(flat.size), 0, target.reshape(flat.size, *target.shape[3:]))
+        _copy(photos, prepared.images, flat, np.arange(flat.size), 0, cut)
         return source, target
     image = flat // (bank.height * bank.width)
     order = np.argsort(image, kind="stable")
     used, starts = np.unique(image[order], return_index=True)
     for i, who in zip(used, np.split(order, starts[1:]), strict=True):
-        _cut(bank.source(i, i + 1), flat, who, i, source.reshape(flat.size, *source.shape[3:]))
-        _cut(bank.target(i, i + 1), flat, who, i, target.reshape(flat.size, *target.shape[3:]))
+        _copy(1, (bank.source(i, i + 1), bank.target(i, i + 1)), flat, who, i, cut)
     return source, target
+
+
+def _copy(photos, images, place, which, first, out):
+    """Copy the patches at ``place[which]`` out of source and target images that start with number ``first``."""
+    pixels = len(which) * (out[0][0].size + out[1][0].size)
+    with at_most(worth(photos, pixels, _COPY)):
+        _cut(images[0], images[1], place, which, first, out[0], out[1])
 
 
 @compiled(parallel=True)
@@ -96,15 +107,22 @@ def _interleave(images, block):
 
 
 @compiled(parallel=True)
-def _cut(images, place, which, first, out):
-    """Copy the patches at ``place[which]`` out of images that start with number ``first``."""
-    _, planes, height, width = images.shape
-    patch = out.shape[-1]
+def _cut(sources, targets, place, which, first, source, target):
+    _, _, height, width = sources.shape
     for task in prange(len(which)):
         candidate = which[task]
         image, pixel = place[candidate] // (height * width) - first, place[candidate] % (height * width)
         y, x = pixel // width, pixel % width
-        for plane in range(planes):
-            for row in range(patch):
-                for column in range(patch):
-                    out[candidate, plane, row, column] = images[image, plane, y + row, x + column]
+        _cut_patch(sources[image], y, x, source[candidate])
+        _cut_patch(targets[image], y, x, target[candidate])
+
+
+@compiled()
+def _cut_patch(planes, y, x, out):
+    (_, height, width), patch = planes.shape, out.shape[-1]
+    to = out.ctypes.data
+    for plane in range(len(planes)):
+        start = planes.ctypes.data + (plane * height + y) * width + x
+        for row in range(patch):
+            copy_bytes(to, start + row * width, patch)
+            to += patch

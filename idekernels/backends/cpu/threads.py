@@ -1,0 +1,28 @@
+"""How many threads a kernel's parallel region takes: as few as its work is worth, since it waits for every one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numba
+
+# ns of work for every thread. A quiet machine wakes one in 0.1 to 0.4 ms, but beside busy processes it waits up to 3 ms
+# for its turn, and all wait for the last: that is much of what a photo alone takes, and little of what a batch takes.
+_ALONE, _BATCH = 2.5e6, 1.2e6
+
+
+@contextmanager
+def at_most(threads: int) -> Iterator[None]:
+    """Kernels called inside use so many threads at most, at least one; a region of one thread waits for nobody."""
+    allowed = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(allowed, threads)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(allowed)
+
+
+def worth(photos: int, steps: int, nanoseconds: float) -> int:
+    """How many threads so many steps are worth, each of them so long on one thread; at least one."""
+    return max(1, int(steps * nanoseconds / (_ALONE if photos == 1 else _BATCH)))

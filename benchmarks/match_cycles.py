@@ -26,11 +26,13 @@ from benchmarks.timing import quartiles
 ROOT = Path(__file__).parents[1]
 KERNEL = "idekernels/backends/cpu/matching.py"
 
-PARTS = (  # in the order in which they are taken away, each with what can be left out only without it
-    ("insertion: the lanes that are near enough, one by one", ("_insert_near",)),
-    ("comparison: adding up patches, comparing 32 with the K-th", ("_keep_nearest",)),
-    ("joins: cells to strips as wide as a patch", ("_join_cells",)),
-    ("products: pixels of the bank times the query's", ("_multiply_cells",)),
+PARTS = (  # in the order in which they are taken away
+    ("insertion: lanes that are near enough, one by one", ("_insert_near",)),
+    (
+        "joins and comparison: cells to strips, strips to patches, 32 distances against the K-th",
+        ("_keep_nearest", "_join_cells"),
+    ),
+    ("products: the bank's pixels times the query's, summed a cell", ("_multiply_cells",)),
     ("norms of the bank's patches", ("_move_norms",)),
     ("packing the bank's pixels", ("_pack_rows",)),
     ("packing the query", ("_pack_query",)),
@@ -140,7 +142,9 @@ def table(times: dict[str, list[float]], pairs: int) -> str:
         lines.append(f"| {title} | {gone:.2f} | {median:.2f} | {gone / least['all']:.0%} |")
         before = title
     lines.append(f"| the rest | {least[before]:.2f} | {middle[before]:.2f} | {least[before] / least['all']:.0%} |")
-    lines.append(f"| all | {least['all']:.2f} | {middle['all']:.2f} | {1e6 * least['all'] / pairs:.2f} ns a patch pair |")
+    lines.append(
+        f"| all | {least['all']:.2f} | {middle['all']:.2f} | {1e6 * least['all'] / pairs:.2f} ns a patch pair |"
+    )
     if "before" in times:
         ratio = f"{least['all'] / least['before']:.0%} and {middle['all'] / middle['before']:.0%} of it now"
         lines.append(f"| the checkout it is compared with | {least['before']:.2f} | {middle['before']:.2f} | {ratio} |")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads, prange, uint32
+from numba import get_num_threads, prange, uint32, uint64
 
 from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import (
@@ -19,39 +19,54 @@ from idekernels.backends.cpu.simd import (
     LEVEL,
     add_words,
     cell_products,
+    clear_words,
+    exchange_norms,
+    insert_key,
     lowest_bit,
     pack_pixels,
     patch_distances,
     pixels_per_word,
+    slide_norms,
     take_ticket,
 )
 
-WORST = np.uint32(0xFFFFFFFF)  # no patch is as far as this: operations.match refuses settings that could reach it
-_NOWHERE = np.int64(2**62)
-_WORD = 4  # bytes
-_COLUMNS = 13  # of patches a task: their strips and pixels stay in a second-level cache
+_FAR = np.uint64(2**64 - 1)  # no patch: operations.match refuses settings whose distances could reach 2^32 - 1
+_FRONT = 8  # keys in front of a list, that make inserting simple; the list itself is a multiple of as many long
+_WORD, _LINE = 4, 4 * LANES  # bytes
+_COLUMNS = 20  # of patches a task: their strips and pixels stay in a second-level cache
 _STRIPS = 2**19  # bytes of strips that a thread keeps, if the radius leaves a choice
 _TASKS = 4  # a thread, at least: one that the system interrupts leaves the rest to the others
 
 
+_PATCH = np.dtype([(name, np.int64) for name in ("anchor", "first", "stop", "low", "count")])
+_CELL = np.dtype([(name, np.int64) for name in ("start", "size", "ends", "low", "count")])
+
+
 class Axis(NamedTuple):
-    """The patches along an axis: patch r covers cells first[r] .. stop[r], cell s the pixels cuts[s] .. cuts[s + 1]."""
+    """The patches along an axis, and the cells that the borders of all patches divide it into.
 
-    anchors: Any  # (R,) int64
-    cuts: Any  # (S + 1,) int64
-    first: Any  # (R,) int64
-    stop: Any  # (R,) int64
-    ends: Any  # (S,) int64, the patch whose last cell this is; -1 for none
+    A patch covers the pixels from its anchor on and the cells first .. stop; ``ends`` is the patch whose last cell this
+    is, -1 for none. The shifts low .. low + count, within the radius, keep a patch or a cell inside the image.
+    """
+
+    patches: Any  # (R,) of _PATCH
+    cells: Any  # (S,) of _CELL
 
 
-def cut_axis(anchors: np.ndarray, patch: int) -> Axis:
-    """Divide an axis at every border of a patch."""
+def cut_axis(anchors: np.ndarray, patch: int, length: int, radius: int) -> Axis:
+    """Divide an axis of ``length`` pixels."""
     starts = anchors.astype(np.int64)
     cuts = np.unique(np.concatenate([starts, starts + patch]))
-    stop = np.searchsorted(cuts, starts + patch)
-    ends = np.full(len(cuts) - 1, -1, np.int64)
-    ends[stop - 1] = np.arange(len(starts))
-    return Axis(starts, cuts, np.searchsorted(cuts, starts), stop, ends)
+    axis = Axis(np.zeros(len(starts), _PATCH), np.zeros(len(cuts) - 1, _CELL))
+    patches, cells = axis
+    patches["anchor"], cells["start"], cells["size"] = starts, cuts[:-1], np.diff(cuts)
+    patches["first"], patches["stop"] = np.searchsorted(cuts, starts), np.searchsorted(cuts, starts + patch)
+    cells["ends"] = -1
+    cells["ends"][patches["stop"] - 1] = np.arange(len(starts))
+    for part, start, size in ((patches, starts, patch), (cells, cuts[:-1], cells["size"])):
+        part["low"] = np.maximum(-radius, -start)
+        part["count"] = np.minimum(radius, length - start - size) + 1 - part["low"]
+    return axis
 
 
 class Search(NamedTuple):
@@ -61,11 +76,14 @@ class Search(NamedTuple):
     blocks: Any  # (blocks, L, H, W, 32) uint8
     weights: Any  # (L,) uint32
     unit: bool  # whether all weights are 1
-    first: int  # image number of the blocks' first
+    first: int  # image number of the blocks' first, counted from where the keys' places start
     allowed: Any  # (B, blocks) uint32, bit n for image n of a block
     down: Axis
     across: Axis
+    patch: int
     radius: int
+    bits: int  # of a key, that hold the place; the others hold the distance
+    k: int
 
 
 class Share(NamedTuple):
@@ -76,20 +94,57 @@ class Share(NamedTuple):
     shifts: int  # vertical shifts that are followed at a time
 
 
+class Box(NamedTuple):
+    """The patches of one task, and what they see of the image's columns at any shift."""
+
+    begin: int  # rows of patches
+    end: int
+    west: int  # columns of patches
+    east: int
+    left: int  # columns of pixels
+    right: int
+
+
 class Scratch(NamedTuple):
-    """What a thread works in."""
+    """What a thread works in; a line is 32 uint32."""
 
     words: Any  # the query's cells, packed, (S rows, S columns, words) uint32
-    offsets: Any  # where the bank's words for them start, from the packed row's column of the cell, int64
-    packed: Any  # words of one row of cells of the bank, (words of a column, columns, 32) uint32
-    cells: Any  # (S columns, shifts, 32) uint32
-    strips: Any  # (cells of a patch, vertical shifts, columns of patches, shifts, 32) uint32
-    columns: Any  # norms of columns of pixels as high as a patch, (columns, 32) uint32
-    norms: Any  # of patches, (columns, 32) uint32
-    level: Any  # the query's patches' norms, (R rows, R columns) uint32
-    total: Any  # (shifts, 32) uint32
-    near: Any  # (shifts,) uint32
-    nothing: Any  # (shifts, 32) uint32, zero
+    offsets: Any  # bytes to the bank's words for them, from the packed rows' column of the cell, int64
+    packed: Any  # lines of a row of cells of the bank, (words of a column, columns)
+    cells: Any  # lines of products, (S columns, shifts)
+    strips: Any  # lines, (cells of a patch less one, vertical shifts, columns of patches, shifts)
+    columns: Any  # lines of norms of the bank's columns of pixels as high as a patch, (columns,)
+    norms: Any  # lines of norms of the bank's patches, (columns,)
+    level: Any  # norms of the query's patches, (R rows, R columns) uint32
+    total: Any  # lines of distances, (shifts,)
+    near: Any  # which lanes of ``total`` are near, (shifts,) uint32
+    joined: Any  # lines, (shifts,)
+    above: Any  # lines, (shifts,)
+    nothing: Any  # lines of zeros, (shifts,)
+    black: Any  # pixels that are 0, (columns, 32) uint8
+
+
+class Places(NamedTuple):
+    """Where a thread's scratch lies, in bytes: an array is seven arguments to a call, and innermost calls have many."""
+
+    words: int
+    offsets: int
+    packed: int
+    cells: int
+    strips: int
+    columns: int
+    norms: int
+    total: int
+    near: int
+    joined: int
+    above: int
+    nothing: int
+    black: int
+    row: int  # of packed words
+    shifts: int  # of a cell or strip
+    slot: int  # of the strips of a vertical shift
+    apart: int  # from a patch's strip to its next one
+    ring: int  # strips of a patch
 
 
 def match(query, prepared, grid, radius, k, exclude):
@@ -97,21 +152,55 @@ def match(query, prepared, grid, radius, k, exclude):
 
     Returns place (image * H + row) * W + column, (B, N, K) int64, and distance, (B, N, K) uint32.
     """
-    photos = len(query)
-    common = np.gcd.reduce(np.array(prepared.bank.weights, np.int64))
-    weights = (np.array(prepared.bank.weights, np.int64) // common).astype(np.uint32)
-    distance = np.full((photos, grid.nodes, k), WORST, np.uint32)
-    place = np.full((photos, grid.nodes, k), _NOWHERE, np.int64)
-    down, across = cut_axis(grid.rows, grid.patch), cut_axis(grid.columns, grid.patch)
+    bank, photos = prepared.bank, len(query)
+    common = np.gcd.reduce(np.array(bank.weights, np.int64))
+    weights = (np.array(bank.weights, np.int64) // common).astype(np.uint32)
+    down = cut_axis(grid.rows, grid.patch, bank.height, radius)
+    across = cut_axis(grid.columns, grid.patch, bank.width, radius)
     tiles = -(-len(grid.columns) // _COLUMNS)
     share = Share(_chunks(photos * tiles, len(grid.rows)), tiles, _shifts(down, radius))
-    for first, images, blocks in prepared.blocks():
-        allowed = _allowed(first, images, len(blocks), exclude)
+    keys = np.zeros((photos, *grid.shape, _FRONT + -(-k // _FRONT) * _FRONT), np.uint64)
+    keys[..., _FRONT:] = _FAR
+    bits = _place_bits(int(weights.sum()) * grid.patch**2 * 255**2)
+    span = max(1, 2**bits // (LANES * bank.height * bank.width))  # blocks whose places fit into keys
+    found, origin = [], 0
+    for first, end, blocks in _parts(prepared, span):
+        if first - origin >= span * LANES:
+            found.append(_unpacked(keys, bits, k, origin * bank.height * bank.width))
+            keys[..., _FRONT:], origin = _FAR, first
+        allowed = _allowed(first, end, len(blocks), exclude)
         _match_blocks(
-            query, blocks, weights, bool((weights == 1).all()), first, allowed, down, across, radius, share,
-            get_num_threads(), distance, place,
+            query, blocks, weights, first - origin, allowed, down, across, grid.patch, radius, bits, k, share,
+            get_num_threads(), keys,
         )  # fmt: skip
-    return place, distance if common == 1 else distance * np.uint32(common)
+    found.append(_unpacked(keys, bits, k, origin * bank.height * bank.width))
+    place, distance = found[0] if len(found) == 1 else _merged(found, k)
+    return place, distance.astype(np.uint32) * np.uint32(common)
+
+
+def _parts(prepared, span):
+    """Yield (first image, images' end, blocks), at most ``span`` blocks that cross no multiple of it."""
+    for first, images, blocks in prepared.blocks():
+        for start in range(0, len(blocks), span):
+            yield first + start * LANES, first + images, blocks[start : start + span]
+
+
+def _place_bits(limit):
+    """How many low bits of a key hold the place, if the rest is to hold distances up to ``limit``."""
+    return 64 - limit.bit_length()
+
+
+def _unpacked(keys, bits, k, origin):
+    """Places and distances of the K nearest, (B, N, K) int64 and uint64; keys hold places from ``origin`` on."""
+    nearest = keys[..., _FRONT : _FRONT + k].reshape(len(keys), -1, k)
+    return (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin, nearest >> np.uint64(bits)
+
+
+def _merged(found, k):
+    """The K nearest of several lists; what is no patch is farther than any."""
+    place, distance = (np.concatenate(part, axis=2) for part in zip(*found, strict=True))
+    order = np.lexsort((place, distance))[:, :, :k]
+    return np.take_along_axis(place, order, axis=2), np.take_along_axis(distance, order, axis=2)
 
 
 def _chunks(photos, rows):
@@ -121,32 +210,29 @@ def _chunks(photos, rows):
 
 def _shifts(down, radius):
     """How many vertical shifts are followed at a time."""
-    ring, shifts = int((down.stop - down.first).max()), 2 * radius + 1
+    ring, shifts = max(1, int((down.patches["stop"] - down.patches["first"]).max()) - 1), 2 * radius + 1
     return max(1, min(shifts, _STRIPS // (ring * _COLUMNS * shifts * LANES * _WORD)))
 
 
-def _allowed(first, images, blocks, exclude):
-    """Bit n is set where lane n of a block holds an image that the photo may use: (B, blocks) uint32."""
+def _allowed(first, end, blocks, exclude):
+    """Bit n is set where lane n of a block holds an image before ``end`` that the photo may use: (B, blocks) uint32."""
     ids = np.arange(first, first + blocks * LANES)
-    allowed = ~(exclude[:, :, None] == ids).any(axis=1) & (ids < first + images)
+    allowed = ~(exclude[:, :, None] == ids).any(axis=1) & (ids < end)
     bits = np.uint32(1) << np.arange(LANES, dtype=np.uint32)
     return (allowed.reshape(len(exclude), blocks, LANES) * bits).sum(axis=2, dtype=np.uint32)
 
 
 @compiled(parallel=True)
-def _match_blocks(
-    query, blocks, weights, unit, first, allowed, down, across, radius, share, threads, distance, place
-):
-    tickets = np.zeros(1, np.int64)
+def _match_blocks(query, blocks, weights, first, allowed, down, across, patch, radius, bits, k, share, threads, keys):
+    tickets, unit = np.zeros(1, np.int64), np.all(weights == 1)
     for _ in prange(threads):
-        search = Search(query, blocks, weights, unit, first, allowed, down, across, radius)
-        _work(search, share, tickets, distance, place)
+        search = Search(query, blocks, weights, unit, first, allowed, down, across, patch, radius, bits, k)
+        _work(search, share, tickets, keys)
 
 
 @compiled()
-def _work(search, share, tickets, distance, place):
+def _work(search, share, tickets, keys):
     """Do tasks until there are none left, whatever the other threads do."""
-    rows, columns = len(search.down.anchors), len(search.across.anchors)
     tasks = len(search.query) * share.chunks * share.tiles
     task = take_ticket(tickets.ctypes.data)
     if task >= tasks:
@@ -154,14 +240,21 @@ def _work(search, share, tickets, distance, place):
     scratch = _scratch(search, share)
     while task < tasks:
         photo, part = task // (share.chunks * share.tiles), task % (share.chunks * share.tiles)
-        chunk, tile = part // share.tiles, part % share.tiles
-        box = (
-            chunk * rows // share.chunks, (chunk + 1) * rows // share.chunks,
-            tile * columns // share.tiles, (tile + 1) * columns // share.tiles,
-        )  # fmt: skip
-        if box[0] < box[1] and box[2] < box[3]:
-            _match_box(search, share.shifts, photo, box, scratch, distance[photo], place[photo])
+        box = _box(search, share, part // share.tiles, part % share.tiles)
+        if box.begin < box.end:
+            _match_box(search, share, photo, box, scratch, keys[photo])
         task = take_ticket(tickets.ctypes.data)
+
+
+@compiled()
+def _box(search, share, chunk, tile):
+    patches = search.across.patches
+    rows, columns = len(search.down.patches), len(patches)
+    begin, end = chunk * rows // share.chunks, (chunk + 1) * rows // share.chunks
+    west, east = tile * columns // share.tiles, (tile + 1) * columns // share.tiles
+    left = max(0, patches[west].anchor - search.radius)
+    right = min(search.query.shape[3], patches[east - 1].anchor + search.patch + search.radius)
+    return Box(begin, end, west, east, left, right)
 
 
 @compiled()
@@ -173,312 +266,277 @@ def _words_of(height, width):
 
 @compiled()
 def _scratch(search, share):
-    down, across, radius = search.down, search.across, search.radius
-    planes, height, width = search.query.shape[1:]
-    shifts, patch = 2 * radius + 1, down.cuts[down.stop[0]] - down.anchors[0]
-    group = pixels_per_word()
-    rows, columns = 0, 0  # the most cells of a task
-    high, wide, deep, span = 0, 0, 0, 0
-    for s in range(len(down.cuts) - 1):
-        tall = down.cuts[s + 1] - down.cuts[s]
-        high = max(high, tall)
-        deep = max(deep, tall // group + tall % group)
-    count = 0
-    for t in range(len(across.cuts) - 1):
-        for s in range(len(down.cuts) - 1):
-            count = max(count, _words_of(down.cuts[s + 1] - down.cuts[s], across.cuts[t + 1] - across.cuts[t]))
-    patches, most = 0, 0
+    """Room for the largest box."""
+    down, across, shifts, planes = search.down, search.across, 2 * search.radius + 1, search.query.shape[1]
+    rows, columns, span, high, wide = 0, 0, 0, 0, 0
     for chunk in range(share.chunks):
-        begin = chunk * len(down.anchors) // share.chunks
-        end = (chunk + 1) * len(down.anchors) // share.chunks
-        if begin < end:
-            most = max(most, end - begin)
-            rows = max(rows, down.stop[end - 1] - down.first[begin])
-    for tile in range(share.tiles):
-        west = tile * len(across.anchors) // share.tiles
-        east = (tile + 1) * len(across.anchors) // share.tiles
-        if west < east:
-            patches = max(patches, east - west)
-            columns = max(columns, across.stop[east - 1] - across.first[west])
-            left = max(0, across.anchors[west] - radius)
-            right = min(width, across.anchors[east - 1] + patch + radius)
-            span = max(span, right - left)
-    ring = np.max(down.stop - down.first)
+        for tile in range(share.tiles):
+            box = _box(search, share, chunk, tile)
+            if box.begin < box.end:
+                rows = max(rows, down.patches[box.end - 1].stop - down.patches[box.begin].first)
+                columns = max(columns, across.patches[box.east - 1].stop - across.patches[box.west].first)
+                high, wide = max(high, box.end - box.begin), max(wide, box.east - box.west)
+                span = max(span, box.right - box.left)
+    words, deep, ring, group = 0, 0, 1, pixels_per_word()
+    for row in down.cells:
+        deep = max(deep, row.size // group + row.size % group)
+        for column in across.cells:
+            words = max(words, _words_of(row.size, column.size))
+    for row in down.patches:
+        ring = max(ring, row.stop - row.first - 1)  # a patch's last strip takes the place of its first
     return Scratch(
-        np.empty((rows, columns, planes * count), np.uint32),
-        np.empty((rows, columns, planes * count), np.int64),
-        np.empty((planes * deep, span, LANES), np.uint32),
-        np.empty((columns, shifts, LANES), np.uint32),
-        np.empty((ring, share.shifts, patches, shifts, LANES), np.uint32),
-        np.empty((span, LANES), np.uint32),
-        np.empty((span, LANES), np.uint32),
-        np.empty((most, patches), np.uint32),
-        np.empty((shifts, LANES), np.uint32),
+        np.empty((rows, columns, planes * words), np.uint32),
+        np.empty((rows, columns, planes * words), np.int64),
+        _lines(planes * deep * span).reshape(planes * deep, span, LANES),
+        _lines(columns * shifts).reshape(columns, shifts, LANES),
+        _lines(ring * share.shifts * wide * shifts).reshape(ring, share.shifts, wide, shifts, LANES),
+        _lines(span),
+        _lines(span),
+        np.empty((high, wide), np.uint32),
+        _lines(shifts),
         np.empty(shifts, np.uint32),
-        np.zeros((shifts, LANES), np.uint32),
+        _lines(shifts),
+        _lines(shifts),
+        _lines(shifts),
+        np.zeros((span, LANES), np.uint8),
     )
 
 
 @compiled()
-def _match_box(search, together, photo, box, scratch, distance, place):
-    """Match the patches of rows begin .. end and columns west .. east of one photo, one block after the other."""
-    begin, end, west, east = box
-    down, across, radius = search.down, search.across, search.radius
-    height, width = search.blocks.shape[2:4]
-    patch = down.cuts[down.stop[0]] - down.anchors[0]
-    top, bottom = down.first[begin], down.stop[end - 1]
-    left = max(0, across.anchors[west] - radius)
-    right = min(width, across.anchors[east - 1] + patch + radius)
+def _lines(count):
+    """(count, 32) uint32, zero, that begin with a line of the cache: no vector lies in two."""
+    room = np.zeros((count + 1) * LANES, np.uint32)
+    start = -room.ctypes.data % _LINE // _WORD
+    return room[start : start + count * LANES].reshape(count, LANES)
+
+
+@compiled()
+def _places(scratch):
+    ring, together, wide, shifts, _ = scratch.strips.shape
+    return Places(
+        scratch.words.ctypes.data, scratch.offsets.ctypes.data, scratch.packed.ctypes.data, scratch.cells.ctypes.data,
+        scratch.strips.ctypes.data, scratch.columns.ctypes.data, scratch.norms.ctypes.data, scratch.total.ctypes.data,
+        scratch.near.ctypes.data, scratch.joined.ctypes.data, scratch.above.ctypes.data, scratch.nothing.ctypes.data,
+        scratch.black.ctypes.data, scratch.packed.shape[1] * _LINE, shifts * _LINE, wide * shifts * _LINE,
+        together * wide * shifts * _LINE, ring,
+    )  # fmt: skip
+
+
+@compiled()
+def _match_box(search, share, photo, box, scratch, keys):
+    """Match the patches of one box of one photo, one block after the other, from the block's top to its bottom."""
+    rows, down, across, weights = search.down.patches, search.down.cells, search.across, search.weights
+    radius, patch, places, height = search.radius, search.patch, _places(scratch), search.blocks.shape[2]
+    top, bottom = rows[box.begin].first, rows[box.end - 1].stop
     _pack_query(search, photo, box, scratch)
-    ring = len(scratch.strips)
     for number in range(len(search.blocks)):
-        block = search.blocks[number]
-        allowed = search.allowed[photo, number]
-        first = search.first + number * LANES
-        window = -2 * height
-        for low in range(-radius, radius + 1, together):
-            high = min(radius, low + together - 1)
+        block, window = search.blocks[number], np.int64(-2 * height)  # the row of the norms; as yet far from any
+        for low in range(-radius, radius + 1, share.shifts):
+            high = min(radius, low + share.shifts - 1)
             start = top
-            for y in range(max(0, down.cuts[top] + low), min(height, down.cuts[bottom - 1] + high + 1)):
-                packed = 0
-                while start < bottom and down.cuts[start] + high < y:
+            for y in range(max(0, down[top].start + low), min(height, down[bottom - 1].start + high + 1)):
+                while start < bottom and down[start].start + high < y:
                     start += 1
-                cell = start
-                while cell < bottom and down.cuts[cell] + low <= y:
-                    tall, dy = down.cuts[cell + 1] - down.cuts[cell], y - down.cuts[cell]
+                cell, packed = start, 0
+                while cell < bottom and down[cell].start + low <= y:  # rows of cells that a shift brings to y
+                    tall, dy = down[cell].size, y - down[cell].start
                     if y + tall <= height:
                         if tall != packed:
-                            _pack_rows(block, y, tall, left, right, scratch.packed)
+                            _pack_rows(block, y, tall, box, places)
                             packed = tall
-                        _multiply_cells(search, box, cell, left, scratch)
-                        strips = scratch.strips[cell % ring, dy - low].ctypes.data
-                        _join_cells(search, box, scratch.cells.ctypes.data, scratch.nothing.ctypes.data, strips)
-                        row = down.ends[cell]
-                        if row >= begin and row < end and down.anchors[row] + dy >= 0:
-                            now = down.anchors[row] + dy
+                        if not search.unit:
+                            scratch.cells[:] = 0
+                        words = (cell - top) * scratch.words.shape[1], scratch.words.shape[2]
+                        _multiply_cells(across, weights, search.unit, radius, tall, words, box, places)
+                        row = down[cell].ends
+                        strips = places.strips + (dy - low) * places.slot
+                        if row < box.begin or row >= box.end or rows[row].anchor + dy < 0:
+                            _join_cells(across, radius, box, places, strips + cell % places.ring * places.apart)
+                        else:
+                            now = rows[row].anchor + dy
                             if now != window:
-                                _move_norms(block, search.weights, window, now, patch, left, right, scratch)
+                                _move_norms(block, weights, patch, window, now, box, places)
                                 window = now
-                            _keep_nearest(search, box, row, dy, dy - low, left, first, allowed, scratch, distance, place)
+                            _keep_nearest(
+                                across, radius, box, places, (rows[row].first, cell, strips),
+                                ((search.first + number * LANES) * height + now) * block.shape[2],
+                                height * block.shape[2], search.allowed[photo, number], scratch.level[row - box.begin],
+                                scratch.total, scratch.near, keys[row], search.bits, _FRONT + search.k - 1,
+                            )  # fmt: skip
                     cell += 1
 
 
 @compiled()
 def _pack_query(search, photo, box, scratch):
-    """The query's cells as words of LEVEL - pixel, and where the bank's words for them lie; the patches' norms."""
-    begin, end, west, east = box
-    down, across, query = search.down, search.across, search.query[photo]
-    group, line = pixels_per_word(), scratch.packed.shape[1] * LANES * _WORD
-    bits = 32 // group
-    mask = (1 << bits) - 1
-    top, near = down.first[begin], across.first[west]
-    for s in range(top, down.stop[end - 1]):
-        tall = down.cuts[s + 1] - down.cuts[s]
-        for t in range(near, across.stop[east - 1]):
-            words, offsets = scratch.words[s - top, t - near], scratch.offsets[s - top, t - near]
-            y, x, wide = down.cuts[s], across.cuts[t], across.cuts[t + 1] - across.cuts[t]
-            count, deep = 0, 0
-            for plane in range(len(query)):
-                for down_word in range(tall // group):
-                    for column in range(wide):
-                        word = 0
-                        for pixel in range(group):
-                            level = LEVEL - np.int64(query[plane, y + down_word * group + pixel, x + column])
-                            word |= (level & mask) << (pixel * bits)
-                        words[count], offsets[count] = word, deep * line + column * LANES * _WORD
-                        count += 1
-                    deep += 1
-                for row in range(tall // group * group, tall):
-                    for column in range(0, wide, group):
-                        word = 0
-                        for pixel in range(min(group, wide - column)):
-                            level = LEVEL - np.int64(query[plane, y + row, x + column + pixel])
-                            word |= (level & mask) << (pixel * bits)
-                        words[count], offsets[count] = word, deep * line + column * LANES * _WORD
-                        count += 1
-                    deep += 1
-    for row in range(begin, end):
-        for column in range(west, east):
-            y, x = down.anchors[row], across.anchors[column]
-            patch = down.cuts[down.stop[row]] - y
-            norm = uint32(0)
+    """The query's cells as words, and where the bank's words for them lie; the norms of the query's patches."""
+    down, across, query, patch = search.down, search.across, search.query[photo], search.patch
+    top, near = down.patches[box.begin].first, across.patches[box.west].first
+    for s in range(top, down.patches[box.end - 1].stop):
+        for t in range(near, across.patches[box.east - 1].stop):
+            row, column = down.cells[s], across.cells[t]
+            pixels = query[:, row.start : row.start + row.size, column.start : column.start + column.size]
+            step = scratch.packed.shape[1] * _LINE
+            _pack_cell(pixels, step, scratch.words[s - top, t - near], scratch.offsets[s - top, t - near])
+    for row in range(box.begin, box.end):
+        for column in range(box.west, box.east):
+            y, x, norm = down.patches[row].anchor, across.patches[column].anchor, uint32(0)
             for plane in range(len(query)):
                 part = uint32(0)
-                for line_ in range(patch):
-                    for pixel in range(patch):
-                        level = uint32(query[plane, y + line_, x + pixel])
-                        part += level * level
-                norm += search.weights[plane] * part
-            scratch.level[row - begin, column - west] = norm
+                for line in range(y, y + patch):
+                    for pixel in range(x, x + patch):
+                        level = uint32(query[plane, line, pixel])
+                        part = uint32(part + level * level)
+                norm = uint32(norm + search.weights[plane] * part)
+            scratch.level[row - box.begin, column - box.west] = norm
 
 
 @compiled()
-def _pack_rows(block, y, tall, left, right, packed):
+def _pack_cell(pixels, row, words, offsets):
+    """One cell's words in the order of :func:`_pack_rows`; pixels past its right border are 0."""
+    planes, tall, wide = pixels.shape
+    group = pixels_per_word()
+    bits = 32 // group
+    mask, whole, number, deep = (1 << bits) - 1, tall // group * group, 0, 0
+    for plane in range(planes):
+        y = 0
+        while y < tall:
+            for x in range(0, wide, 1 if y < whole else group):
+                word = 0
+                for pixel in range(group if y < whole else min(group, wide - x)):
+                    below, beside = (pixel, 0) if y < whole else (0, pixel)
+                    level = LEVEL - np.int64(pixels[plane, y + below, x + beside])
+                    word |= (level & mask) << (pixel * bits)
+                words[number], offsets[number] = word, deep * row + x * _LINE
+                number += 1
+            y += group if y < whole else 1
+            deep += 1
+
+
+@compiled()
+def _pack_rows(block, y, tall, box, places):
     """Pack the bank's rows y .. y + tall for every column: words of one column, then words of the last rows."""
     planes, height, width, _ = block.shape
-    group, pixels, out = pixels_per_word(), block.ctypes.data, packed.ctypes.data
-    line = packed.shape[1] * LANES * _WORD
+    group, pixels, out = pixels_per_word(), block.ctypes.data, places.packed
+    whole = tall // group * group
     for plane in range(planes):
-        for row in range(0, tall // group * group, group):
-            first = pixels + ((plane * height + y + row) * width + left) * LANES
-            for x in range(right - left):
-                pack_pixels(first + x * LANES, width * LANES, out + x * LANES * _WORD)
-            out += line
-        for row in range(tall // group * group, tall):
-            first = pixels + ((plane * height + y + row) * width + left) * LANES
-            for x in range(right - left):
-                pack_pixels(first + x * LANES, LANES, out + x * LANES * _WORD)
-            out += line
+        row = 0
+        while row < tall:
+            first = pixels + ((plane * height + y + row) * width + box.left) * LANES
+            step = width * LANES if row < whole else LANES
+            for x in range(box.right - box.left):
+                pack_pixels(first + x * LANES, step, out + x * _LINE)
+            out += places.row
+            row += group if row < whole else 1
 
 
 @compiled()
-def _multiply_cells(search, box, cell, left, scratch):
+def _multiply_cells(across, weights, unit, radius, tall, words, box, places):
     """Products of one row of cells with the packed rows, for every horizontal shift that stays inside."""
-    begin, end, west, east = box
-    down, across, radius = search.down, search.across, search.radius
-    planes, _, width = search.query.shape[1:]
-    near, tall = across.first[west], down.cuts[cell + 1] - down.cuts[cell]
-    s = cell - down.first[begin]
-    packed = scratch.packed.ctypes.data
-    for t in range(near, across.stop[east - 1]):
-        x, stop = across.cuts[t], across.cuts[t + 1]
-        low, high = max(-radius, -x), min(radius, width - stop)
-        # a shift that leaves the box's pixels belongs to no patch of the box
-        count = _words_of(tall, stop - x)
-        words, offsets = scratch.words[s, t - near].ctypes.data, scratch.offsets[s, t - near].ctypes.data
-        bank = packed + (x + low - left) * LANES * _WORD
-        out = scratch.cells[t - near, low + radius :].ctypes.data
-        if planes == 1 or search.unit:
-            cell_products(bank, words, offsets, count * planes, high + 1 - low, 0, out)
-        else:
-            scratch.cells[t - near] = 0
-            for plane in range(planes):
-                step = plane * count
-                cell_products(
-                    bank, words + step * 4, offsets + step * 8, count, high + 1 - low, np.int64(search.weights[plane]), out
-                )
+    first, most = words  # the row's first cell, and how many words each has room for
+    near, runs = across.patches[box.west].first, 1 if unit else len(weights)
+    for t in range(near, across.patches[box.east - 1].stop):
+        cell = across.cells[t]
+        bank = places.packed + (cell.start + cell.low - box.left) * _LINE
+        out = places.cells + (t - near) * places.shifts + (cell.low + radius) * _LINE
+        count = _words_of(tall, cell.size) * len(weights) // runs
+        for run in range(runs):
+            begin, weight = (first + t - near) * most + run * count, 0 if unit else np.int64(weights[run])
+            cell_products(bank, places.words + begin * 4, places.offsets + begin * 8, count, cell.count, weight, out)
 
 
 @compiled()
-def _join_cells(search, box, cells, nothing, strips):
-    """Add the cells that lie side by side in each patch, for every shift at once."""
-    _, _, west, east = box
-    across, radius, width = search.across, search.radius, search.blocks.shape[3]
-    shifts = 2 * radius + 1
-    row = shifts * LANES * _WORD
-    for column in range(west, east):
-        begin, end = across.first[column] - across.first[west], across.stop[column] - across.first[west]
-        low = max(0, radius - across.anchors[column])
-        high = min(shifts, radius + 1 + width - across.cuts[across.stop[column]])
-        count, apart = high - low, low * LANES * _WORD
-        strip = strips + (column - west) * row + apart
-        one = cells + begin * row + apart
-        if end - begin == 1:
-            add_words(one, nothing, strip, count)
-            continue
-        add_words(one, one + row, strip, count)
-        for cell in range(begin + 2, end):
-            add_words(strip, cells + cell * row + apart, strip, count)
+def _cells_of(cells, number, count, places):
+    """Addresses of two rows of lines whose sum is that of ``number`` rows of cells."""
+    if number == 1:
+        return cells, places.nothing
+    if number == 2:  # the usual case
+        return cells, cells + places.shifts
+    add_words(cells, cells + places.shifts, places.joined, count)
+    for cell in range(2, number - 1):
+        add_words(places.joined, cells + cell * places.shifts, places.joined, count)
+    return places.joined, cells + (number - 1) * places.shifts
 
 
 @compiled()
-def _move_norms(block, weights, old, new, patch, left, right, scratch):
+def _join_cells(across, radius, box, places, strips):
+    """Add the cells that lie side by side in each patch to strips, where no patch ends."""
+    near = across.patches[box.west].first
+    for column in range(box.west, box.east):
+        patch = across.patches[column]
+        skip = (patch.low + radius) * _LINE
+        cells = places.cells + (patch.first - near) * places.shifts + skip
+        one, other = _cells_of(cells, patch.stop - patch.first, patch.count, places)
+        add_words(one, other, strips + (column - box.west) * places.shifts + skip, patch.count)
+
+
+@compiled()
+def _move_norms(block, weights, patch, old, new, box, places):
     """Weighted sums of pixel (pixel - 2 LEVEL) of every patch of rows new .. new + patch, from those at ``old``."""
-    columns, norms = scratch.columns, scratch.norms
-    if abs(new - old) >= patch:
-        columns[: right - left] = 0
-        for row in range(new, new + patch):
-            for plane in range(len(block)):
-                _add_norms(block[plane, row, left:right].reshape(-1), weights[plane], columns.reshape(-1))
-    else:
-        step = 1 if new > old else -1
-        for top in range(old, new, step):
-            leaving, entering = (top, top + patch) if step > 0 else (top + patch - 1, top - 1)
-            for plane in range(len(block)):
-                _exchange_norms(
-                    block[plane, leaving, left:right].reshape(-1), block[plane, entering, left:right].reshape(-1),
-                    weights[plane], columns.reshape(-1),
-                )  # fmt: skip
-    for lane in range(LANES):
-        norms[0, lane] = 0
-    for x in range(patch):
-        for lane in range(LANES):
-            norms[0, lane] = uint32(norms[0, lane] + columns[x, lane])
-    for x in range(1, right - left - patch + 1):
-        for lane in range(LANES):
-            norms[x, lane] = uint32(norms[x - 1, lane] + uint32(columns[x + patch - 1, lane] - columns[x - 1, lane]))
+    planes, height, width, _ = block.shape
+    row, count, anew = width * LANES, box.right - box.left, abs(new - old) >= patch
+    if anew:
+        clear_words(places.columns, count)
+    for plane in range(planes):
+        pixels, weight = block.ctypes.data + (plane * height * width + box.left) * LANES, weights[plane]
+        if anew:
+            for y in range(new, new + patch):
+                exchange_norms(places.black, pixels + y * row, weight, places.columns, count)
+        else:
+            for top in range(old, new, 1 if new > old else -1):
+                leaving, entering = (top, top + patch) if new > old else (top + patch - 1, top - 1)
+                exchange_norms(pixels + leaving * row, pixels + entering * row, weight, places.columns, count)
+    slide_norms(places.columns, patch, count - patch + 1, places.norms)
 
 
 @compiled()
-def _add_norms(pixels, weight, columns):
-    for lane in range(len(pixels)):
-        pixel = uint32(pixels[lane])
-        columns[lane] = uint32(columns[lane] + uint32(weight * uint32(pixel * uint32(pixel - uint32(2 * LEVEL)))))
+def _keep_nearest(across, radius, box, places, cells, base, apart, allowed, level, total, near, keys, bits, kth):
+    """Join cells to strips, add up the strips of one row of patches, and keep what is nearer than the K-th so far."""
+    start, last, strips = cells
+    for column in range(box.west, box.east):
+        patch = across.patches[column]
+        skip = (patch.low + radius) * _LINE
+        row = places.cells + (patch.first - across.patches[box.west].first) * places.shifts + skip
+        one, other = _cells_of(row, patch.stop - patch.first, patch.count, places)
+        strip = strips + (column - box.west) * places.shifts + skip
+        above = _above(start, last, strip, patch.count, places)
+        strip += last % places.ring * places.apart
+        x = patch.anchor + patch.low
+        norms = places.norms + (x - box.left) * _LINE
+        done, size = 0, 1 if keys[column, kth] == _FAR else patch.count  # the first K make a bound for the next
+        while done < patch.count:
+            size, skip = min(size, patch.count - done), done * _LINE
+            if patch_distances(
+                one + skip, other + skip, above + skip, norms + skip, level[column - box.west],
+                uint32(keys[column, kth] >> uint64(bits)), size, strip + skip, places.total, places.near,
+            ):  # fmt: skip
+                _insert_near(total, near, allowed, size, base + x + done, apart, keys, column, bits, kth)
+            done, size = done + size, 2 * size
 
 
 @compiled()
-def _exchange_norms(leaving, entering, weight, columns):
-    for lane in range(len(leaving)):
-        old, new = uint32(leaving[lane]), uint32(entering[lane])
-        change = uint32(uint32(new - old) * uint32(uint32(new + old) - uint32(2 * LEVEL)))
-        columns[lane] = uint32(columns[lane] + uint32(weight * change))
+def _above(start, last, strip, count, places):
+    """Address of the sum of a patch's strips start .. last, the last left out; strip s lies in slot s % ring."""
+    if start == last:
+        return places.nothing
+    one = strip + start % places.ring * places.apart
+    if start + 1 == last:  # the usual case; with a ring of one it is the place of the last strip, too
+        return one
+    add_words(one, strip + (start + 1) % places.ring * places.apart, places.above, count)
+    for cell in range(start + 2, last):
+        add_words(places.above, strip + cell % places.ring * places.apart, places.above, count)
+    return places.above
 
 
 @compiled()
-def _keep_nearest(search, box, row, dy, slot, left, first, allowed, scratch, distance, place):
-    """Add the strips of one row of patches and keep what is nearer than the K-th so far."""
-    begin, _, west, east = box
-    down, across, radius = search.down, search.across, search.radius
-    _, _, height, width, _ = search.blocks.shape
-    ring, together, patches, shifts, _ = scratch.strips.shape
-    y, start, last, worst = down.anchors[row] + dy, down.first[row], down.stop[row] - 1, distance.shape[1] - 1
-    line = LANES * _WORD
-    strips, apart = scratch.strips.ctypes.data + slot * patches * shifts * line, together * patches * shifts * line
-    total, norms = scratch.total.ctypes.data, scratch.norms.ctypes.data
-    near, nothing = scratch.near.ctypes.data, scratch.nothing.ctypes.data
-    for column in range(west, east):
-        x, right = across.anchors[column], across.cuts[across.stop[column]]
-        low, high = max(-radius, -x), min(radius, width - right)
-        count = high + 1 - low
-        strip = strips + ((column - west) * shifts + low + radius) * line
-        one, other = strip + start % ring * apart, strip + last % ring * apart
-        if start == last:
-            one = nothing
-        elif start + 1 < last:
-            add_words(one, strip + (start + 1) % ring * apart, total, count)
-            for cell in range(start + 2, last):
-                add_words(total, strip + cell % ring * apart, total, count)
-            one = total
-        node = row * len(across.anchors) + column
-        level, bound = scratch.level[row - begin, column - west], distance[node, worst]
-        if not patch_distances(one, other, norms + (x + low - left) * line, level, bound, count, total, near):
-            continue
-        _insert_near(scratch, allowed, count, (first * height + y) * width + x + low, height * width, node, distance, place)
-
-
-@compiled()
-def _insert_near(scratch, allowed, count, base, apart, node, distance, place):
+def _insert_near(total, near, allowed, count, base, apart, keys, column, bits, kth):
     """Insert the lanes that are near enough; lane 0's patch at the first shift is at place ``base``."""
-    worst = distance.shape[1] - 1
+    long = keys.shape[1]
+    address = keys.ctypes.data + (column * long + _FRONT) * 8
     for dx in range(count):
-        lanes = scratch.near[dx] & allowed
+        lanes = near[dx] & allowed
         while lanes:
             lane = lowest_bit(lanes)
             lanes &= lanes - uint32(1)
-            if scratch.total[dx, lane] <= distance[node, worst]:
-                _insert(distance, place, node, scratch.total[dx, lane], base + lane * apart + dx)
-
-
-@compiled()
-def _insert(distance, place, node, found, where):
-    """Put one patch into a node's ascending list of the K nearest; a tie goes to the lower place."""
-    slot = distance.shape[1] - 1
-    if found == distance[node, slot] and where >= place[node, slot]:
-        return
-    while slot > 0:
-        before = distance[node, slot - 1]
-        if before < found or (before == found and place[node, slot - 1] < where):
-            break
-        distance[node, slot], place[node, slot] = before, place[node, slot - 1]
-        slot -= 1
-    distance[node, slot], place[node, slot] = found, where
+            key = uint64(total[dx, lane]) << uint64(bits) | uint64(base + lane * apart + dx)
+            if key < keys[column, kth]:
+                insert_key(address, key, long // _FRONT - 1)

@@ -41,7 +41,7 @@ class _Target:
 
 
 _TARGETS = (  # the first whose features the processor has
-    (("avx512f", "avx512bw", "avx512vnni"), _Target(4, 16, 4, "llvm.x86.avx512.vpdpbusd.512")),
+    (("avx512f", "avx512bw", "avx512vnni"), _Target(4, 16, 8, "llvm.x86.avx512.vpdpbusd.512")),
     (("avx2", "avxvnni"), _Target(4, 8, 2, "llvm.x86.avx512.vpdpbusd.256")),
     (("avx512f", "avx512bw"), _Target(2, 16, 4, "llvm.x86.avx512.pmaddw.d.512")),
     (("avx2",), _Target(2, 8, 2, "llvm.x86.avx2.pmadd.wd")),
@@ -91,9 +91,9 @@ def _emit_pack_pixels(context: Any, builder: ir.IRBuilder, signature: Any, argum
 def cell_products(typing_context, words, query, offsets, count, shifts, weight, out):
     """Write out[d, n] = sum over m < count, and over a word's pixels, of bank[m, d, n] * query[m], for d < shifts.
 
-    ``words``, ``query``, ``offsets`` and ``out`` are addresses, all arguments intp: ``query`` of ``count`` words, packed as
-    LEVEL - pixel; ``offsets`` of int64 bytes from ``words`` to the bank's words bank[m, 0, 0], which continue [d, n] in
-    steps of 128 and 4 bytes; ``out`` of uint32. With a weight other than 0, weight times the sums is added to ``out``.
+    All arguments are intp, all but ``count``, ``shifts`` and ``weight`` addresses: ``query`` of ``count`` words, packed
+    as LEVEL - pixel; ``offsets`` of as many int64, bytes from ``words`` to the bank's words bank[m, 0, 0], which go on
+    [d, n] in steps of 128 and 4 bytes; ``out`` of uint32. A weight other than 0 adds weight times the sums to ``out``.
     """
     return types.void(*[types.intp] * 7), _emit_cell_products
 
@@ -166,7 +166,9 @@ def _multiply_add(
         return builder.add(sums, builder.call(multiply, [bank, query]))
     for first in range(2):  # the pattern that LLVM knows as pmaddwd
         one, other = (
-            builder.sext(builder.shuffle_vector(vector, vector, _mask(list(range(first, 2 * target.lanes, 2)))), target.sums)
+            builder.sext(
+                builder.shuffle_vector(vector, vector, _mask(list(range(first, 2 * target.lanes, 2)))), target.sums
+            )
             for vector in (bank, query)
         )
         sums = builder.add(sums, builder.mul(one, other))
@@ -192,20 +194,37 @@ def _emit_add_words(context: Any, builder: ir.IRBuilder, signature: Any, argumen
 
 
 @intrinsic
-def patch_distances(typing_context, one, other, norms, level, bound, shifts, out, near):
-    """Write out[d, n] = norms[d, n] + level + 2 (one[d, n] + other[d, n]) for d < shifts, and which are at most ``bound``.
+def clear_words(typing_context, out, count):
+    """Write ``count`` x 32 zeros at an address; both are intp."""
 
-    All but ``level`` and ``bound``, uint32, are intp; all but ``shifts`` of these address uint32. Bit n of ``near[d]``
-    is set where out[d, n] <= bound; returned is whether any is.
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+        target = _target(context)
+        out = builder.inttoptr(arguments[0], target.sums.as_pointer())
+        with cgutils.for_range(builder, builder.mul(arguments[1], _I64(target.parts))) as loop:
+            nothing = ir.Constant(target.sums, [0] * target.lanes)
+            builder.store(nothing, builder.gep(out, [loop.index]), align=4)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 2), emit
+
+
+@intrinsic
+def patch_distances(typing_context, left, right, above, norms, level, bound, shifts, strip, out, near):
+    """Join cells, add them up to patches, and say which patches are near; d < shifts, n < 32.
+
+    strip[d, n] = left[d, n] + right[d, n]; out[d, n] = norms[d, n] + level + 2 (above[d, n] + strip[d, n]). All but
+    ``level`` and ``bound``, uint32, are intp; all but ``shifts`` of these address uint32; ``strip`` may be ``above``.
+    Bit n of ``near[d]`` is set where out[d, n] <= bound; returned is whether any is.
     """
-    arguments = [types.intp] * 3 + [types.uint32] * 2 + [types.intp] * 3
+    arguments = [types.intp] * 4 + [types.uint32] * 2 + [types.intp] * 4
     return types.boolean(*arguments), _emit_patch_distances
 
 
 def _emit_patch_distances(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
     target = _target(context)
-    one, other, norms, level, bound, shifts, out, near = arguments
-    one, other, norms, out = (builder.inttoptr(each, target.sums.as_pointer()) for each in (one, other, norms, out))
+    left, right, above, norms, level, bound, shifts, strip, out, near = arguments
+    inputs = [builder.inttoptr(each, target.sums.as_pointer()) for each in (left, right, above, norms)]
+    strip, out = (builder.inttoptr(each, target.sums.as_pointer()) for each in (strip, out))
     near = builder.inttoptr(near, _I32.as_pointer())
     level, bound = (_splat(builder, each, target.lanes) for each in (level, bound))
     some = cgutils.alloca_once_value(builder, _I32(0))
@@ -214,8 +233,10 @@ def _emit_patch_distances(context: Any, builder: ir.IRBuilder, signature: Any, a
         found = _I32(0)
         for part in range(target.parts):
             place = builder.add(builder.mul(loop.index, _I64(target.parts)), _I64(part))
-            first, second, norm = (builder.load(builder.gep(sums, [place]), align=4) for sums in (one, other, norms))
-            products = builder.add(first, second)
+            one, other, before, norm = (builder.load(builder.gep(sums, [place]), align=4) for sums in inputs)
+            joined = builder.add(one, other)
+            builder.store(joined, builder.gep(strip, [place]), align=4)
+            products = builder.add(before, joined)
             total = builder.add(builder.add(norm, level), builder.add(products, products))
             builder.store(total, builder.gep(out, [place]), align=4)
             bits = builder.bitcast(builder.icmp_unsigned("<=", total, bound), ir.IntType(target.lanes))
@@ -223,6 +244,90 @@ def _emit_patch_distances(context: Any, builder: ir.IRBuilder, signature: Any, a
         builder.store(found, builder.gep(near, [loop.index]))
         builder.store(builder.or_(builder.load(some), found), some)
     return builder.icmp_unsigned("!=", builder.load(some), _I32(0))
+
+
+@intrinsic
+def exchange_norms(typing_context, leaving, entering, weight, columns, count):
+    """Add weight times (norm of entering - norm of leaving) to count x 32 sums, the norm of p being p (p - 2 LEVEL).
+
+    ``leaving`` and ``entering`` address uint8, ``columns`` uint32; all are intp but ``weight``, uint32.
+    """
+    arguments = [types.intp, types.intp, types.uint32, types.intp, types.intp]
+    return types.void(*arguments), _emit_exchange_norms
+
+
+def _emit_exchange_norms(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+    target = _target(context)
+    leaving, entering, weight, columns, count = arguments
+    row = ir.VectorType(_I8, target.lanes)
+    leaving, entering = (builder.inttoptr(each, row.as_pointer()) for each in (leaving, entering))
+    columns = builder.inttoptr(columns, target.sums.as_pointer())
+    weight, middle = (_splat(builder, each, target.lanes) for each in (weight, _I32(2 * LEVEL)))
+    with cgutils.for_range(builder, builder.mul(count, _I64(target.parts))) as loop:
+        old, new = (
+            builder.zext(builder.load(builder.gep(pixels, [loop.index]), align=1), target.sums)
+            for pixels in (leaving, entering)
+        )
+        change = builder.mul(builder.sub(new, old), builder.sub(builder.add(new, old), middle))
+        place = builder.gep(columns, [loop.index])
+        builder.store(builder.add(builder.load(place, align=4), builder.mul(change, weight)), place, align=4)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def slide_norms(typing_context, columns, patch, count, norms):
+    """Write norms[x, n] = columns[x, n] + .. + columns[x + patch - 1, n] for x < count; arguments are intp."""
+    return types.void(*[types.intp] * 4), _emit_slide_norms
+
+
+def _emit_slide_norms(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+    target = _target(context)
+    columns, patch, count, norms = arguments
+    columns, norms = (builder.inttoptr(each, target.sums.as_pointer()) for each in (columns, norms))
+    nothing = ir.Constant(target.sums, [0] * target.lanes)
+    sums = [cgutils.alloca_once_value(builder, nothing) for _ in range(target.parts)]
+
+    def change(column: ir.Value, operation: Any) -> None:
+        for part, slot in enumerate(sums):
+            place = builder.add(builder.mul(column, _I64(target.parts)), _I64(part))
+            words = builder.load(builder.gep(columns, [place]), align=4)
+            builder.store(operation(builder.load(slot), words), slot)
+
+    for slot in sums:
+        builder.store(nothing, slot)
+    with cgutils.for_range(builder, builder.sub(patch, _I64(1))) as loop:
+        change(loop.index, builder.add)
+    with cgutils.for_range(builder, count) as loop:
+        change(builder.add(loop.index, builder.sub(patch, _I64(1))), builder.add)
+        for part, slot in enumerate(sums):
+            place = builder.add(builder.mul(loop.index, _I64(target.parts)), _I64(part))
+            builder.store(builder.load(slot), builder.gep(norms, [place]), align=4)
+        change(loop.index, builder.sub)
+    return context.get_dummy_value()
+
+
+@intrinsic
+def insert_key(typing_context, keys, key, vectors):
+    """Insert a uint64 into an ascending list, the last one of which falls out: of 8 x ``vectors`` at address ``keys``.
+
+    There are 8 more in front of the list, the last of which is read and must be 0. No branch, so none mispredicted.
+    """
+    return types.void(types.intp, types.uint64, types.intp), _emit_insert_key
+
+
+def _emit_insert_key(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
+    keys, key, vectors = arguments
+    eight = ir.VectorType(_I64, 8)
+    keys, key = builder.inttoptr(keys, _I64.as_pointer()), _splat(builder, key, 8)
+    with cgutils.for_range(builder, vectors) as loop:  # from the last to the first: an entry's neighbour is still old
+        start = builder.mul(builder.sub(builder.sub(vectors, _I64(1)), loop.index), _I64(8))
+        place, before = (
+            builder.bitcast(builder.gep(keys, [builder.sub(start, _I64(back))]), eight.as_pointer()) for back in (0, 1)
+        )
+        old, lower = builder.load(place, align=8), builder.load(before, align=8)
+        later = builder.select(builder.icmp_unsigned(">", lower, key), lower, key)
+        builder.store(builder.select(builder.icmp_unsigned("<", old, later), old, later), place, align=8)
+    return context.get_dummy_value()
 
 
 @intrinsic
@@ -254,7 +359,7 @@ def _interleaved(builder: ir.IRBuilder, one: ir.Value, other: ir.Value) -> ir.Va
 
 
 def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
-    nothing = ir.Constant(ir.VectorType(_I32, lanes), ir.Undefined)
+    nothing = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
     return builder.shuffle_vector(builder.insert_element(nothing, value, _I32(0)), nothing, _mask([0] * lanes))
 
 

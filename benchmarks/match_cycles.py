@@ -68,14 +68,12 @@ class Server:
 
     def seconds(self) -> tuple[float, float]:
         """Wall-clock time of one call, and what its main thread computed."""
-        assert self.process.stdin is not None
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         wall, own = self._answer()
         return wall, own
 
     def _answer(self) -> list[float]:
-        assert self.process.stdout is not None
         answer: list[float] = json.loads(self.process.stdout.readline())
         return answer
 
@@ -89,11 +87,9 @@ def serve(package: Path, workload: str, threads: int) -> Iterator[Server]:
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
-        assert process.stdout is not None
         pairs, checksum = json.loads(process.stdout.readline())
         yield Server(process, pairs, checksum)
     finally:
-        assert process.stdin is not None
         process.stdin.close()
         process.wait()
 
@@ -160,7 +156,8 @@ def main() -> None:
     parser.add_argument("--against", type=Path, help="a checkout of another commit")
     parser.add_argument("--write", type=Path, help="a page with a section match-cycles")
     chosen = parser.parse_args()
-    times, pairs = measure(chosen.workload, chosen.threads, chosen.rounds, chosen.against)
+    against = chosen.against and chosen.against.resolve()
+    times, pairs = measure(chosen.workload, chosen.threads, chosen.rounds, against)
     facts = describe(["idesketch", "numpy", "numba"])
     text = f"{one_line(facts)} Workload {chosen.workload}, {chosen.threads} threads.\n\n{table(times, pairs)}"
     print(text)

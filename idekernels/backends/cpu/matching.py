@@ -37,6 +37,7 @@ _COLUMNS = 20  # of patches a task: their strips and pixels stay in a second-lev
 _STRIPS = 2**19  # bytes of strips that a thread keeps, if the radius leaves a choice
 _TASKS = 4  # a thread, at least: one that the system interrupts leaves the rest to the others
 
+_inner = compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # never called from Python
 
 _PATCH = np.dtype([(name, np.int64) for name in ("anchor", "first", "stop", "low", "count")])
 _CELL = np.dtype([(name, np.int64) for name in ("start", "size", "ends", "low", "count")])
@@ -230,7 +231,7 @@ def _match_blocks(query, blocks, weights, first, allowed, down, across, patch, r
         _work(search, share, tickets, keys)
 
 
-@compiled()
+@_inner
 def _work(search, share, tickets, keys):
     """Do tasks until there are none left, whatever the other threads do."""
     tasks = len(search.query) * share.chunks * share.tiles
@@ -246,7 +247,7 @@ def _work(search, share, tickets, keys):
         task = take_ticket(tickets.ctypes.data)
 
 
-@compiled()
+@_inner
 def _box(search, share, chunk, tile):
     patches = search.across.patches
     rows, columns = len(search.down.patches), len(patches)
@@ -257,14 +258,14 @@ def _box(search, share, chunk, tile):
     return Box(begin, end, west, east, left, right)
 
 
-@compiled()
+@_inner
 def _words_of(height, width):
     """How many words a cell of one plane takes: whole words of a column's pixels, then of the last rows' pixels."""
     group = pixels_per_word()
     return height // group * width + height % group * (-(-width // group))
 
 
-@compiled()
+@_inner
 def _scratch(search, share):
     """Room for the largest box."""
     down, across, shifts, planes = search.down, search.across, 2 * search.radius + 1, search.query.shape[1]
@@ -302,7 +303,7 @@ def _scratch(search, share):
     )
 
 
-@compiled()
+@_inner
 def _lines(count):
     """(count, 32) uint32, zero, that begin with a line of the cache: no vector lies in two."""
     room = np.zeros((count + 1) * LANES, np.uint32)
@@ -310,7 +311,7 @@ def _lines(count):
     return room[start : start + count * LANES].reshape(count, LANES)
 
 
-@compiled()
+@_inner
 def _places(scratch):
     ring, together, wide, shifts, _ = scratch.strips.shape
     return Places(
@@ -322,7 +323,7 @@ def _places(scratch):
     )  # fmt: skip
 
 
-@compiled()
+@_inner
 def _match_box(search, share, photo, box, scratch, keys):
     """Match the patches of one box of one photo, one block after the other, from the block's top to its bottom."""
     rows, down, across, weights = search.down.patches, search.down.cells, search.across, search.weights
@@ -366,7 +367,7 @@ def _match_box(search, share, photo, box, scratch, keys):
                     cell += 1
 
 
-@compiled()
+@_inner
 def _pack_query(search, photo, box, scratch):
     """The query's cells as words, and where the bank's words for them lie; the norms of the query's patches."""
     down, across, query, patch = search.down, search.across, search.query[photo], search.patch
@@ -390,7 +391,7 @@ def _pack_query(search, photo, box, scratch):
             scratch.level[row - box.begin, column - box.west] = norm
 
 
-@compiled()
+@_inner
 def _pack_cell(pixels, row, words, offsets):
     """One cell's words in the order of :func:`_pack_rows`; pixels past its right border are 0."""
     planes, tall, wide = pixels.shape
@@ -412,7 +413,7 @@ def _pack_cell(pixels, row, words, offsets):
             deep += 1
 
 
-@compiled()
+@_inner
 def _pack_rows(block, y, tall, box, places):
     """Pack the bank's rows y .. y + tall for every column: words of one column, then words of the last rows."""
     planes, height, width, _ = block.shape
@@ -429,7 +430,7 @@ def _pack_rows(block, y, tall, box, places):
             row += group if row < whole else 1
 
 
-@compiled()
+@_inner
 def _multiply_cells(across, weights, unit, radius, tall, words, box, places):
     """Products of one row of cells with the packed rows, for every horizontal shift that stays inside."""
     first, most = words  # the row's first cell, and how many words each has room for
@@ -444,7 +445,7 @@ def _multiply_cells(across, weights, unit, radius, tall, words, box, places):
             cell_products(bank, places.words + begin * 4, places.offsets + begin * 8, count, cell.count, weight, out)
 
 
-@compiled()
+@_inner
 def _cells_of(cells, number, count, places):
     """Addresses of two rows of lines whose sum is that of ``number`` rows of cells."""
     if number == 1:
@@ -457,7 +458,7 @@ def _cells_of(cells, number, count, places):
     return places.joined, cells + (number - 1) * places.shifts
 
 
-@compiled()
+@_inner
 def _join_cells(across, radius, box, places, strips):
     """Add the cells that lie side by side in each patch to strips, where no patch ends."""
     near = across.patches[box.west].first
@@ -469,7 +470,7 @@ def _join_cells(across, radius, box, places, strips):
         add_words(one, other, strips + (column - box.west) * places.shifts + skip, patch.count)
 
 
-@compiled()
+@_inner
 def _move_norms(block, weights, patch, old, new, box, places):
     """Weighted sums of pixel (pixel - 2 LEVEL) of every patch of rows new .. new + patch, from those at ``old``."""
     planes, height, width, _ = block.shape
@@ -488,7 +489,7 @@ def _move_norms(block, weights, patch, old, new, box, places):
     slide_norms(places.columns, patch, count - patch + 1, places.norms)
 
 
-@compiled()
+@_inner
 def _keep_nearest(across, radius, box, places, cells, base, apart, allowed, level, total, near, keys, bits, kth):
     """Join cells to strips, add up the strips of one row of patches, and keep what is nearer than the K-th so far."""
     start, last, strips = cells
@@ -513,7 +514,7 @@ def _keep_nearest(across, radius, box, places, cells, base, apart, allowed, leve
             done, size = done + size, 2 * size
 
 
-@compiled()
+@_inner
 def _above(start, last, strip, count, places):
     """Address of the sum of a patch's strips start .. last, the last left out; strip s lies in slot s % ring."""
     if start == last:
@@ -527,11 +528,11 @@ def _above(start, last, strip, count, places):
     return places.above
 
 
-@compiled()
+@_inner
 def _insert_near(total, near, allowed, count, base, apart, keys, column, bits, kth):
     """Insert the lanes that are near enough; lane 0's patch at the first shift is at place ``base``."""
     long = keys.shape[1]
-    address = keys.ctypes.data + (column * long + _FRONT) * 8
+    address = keys.ctypes.data + column * long * 8
     for dx in range(count):
         lanes = near[dx] & allowed
         while lanes:

@@ -308,9 +308,9 @@ def _emit_slide_norms(context: Any, builder: ir.IRBuilder, signature: Any, argum
 
 @intrinsic
 def insert_key(typing_context, keys, key, vectors):
-    """Insert a uint64 into an ascending list, the last one of which falls out: of 8 x ``vectors`` at address ``keys``.
+    """Insert a uint64 into an ascending list, the last one of which falls out; no branch, so none is mispredicted.
 
-    There are 8 more in front of the list, the last of which is read and must be 0. No branch, so none mispredicted.
+    At address ``keys`` stand 8 zeros in front of the list of 8 x ``vectors``.
     """
     return types.void(types.intp, types.uint64, types.intp), _emit_insert_key
 
@@ -318,14 +318,13 @@ def insert_key(typing_context, keys, key, vectors):
 def _emit_insert_key(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
     keys, key, vectors = arguments
     eight = ir.VectorType(_I64, 8)
-    keys, key = builder.inttoptr(keys, _I64.as_pointer()), _splat(builder, key, 8)
+    keys, key = builder.inttoptr(keys, eight.as_pointer()), _splat(builder, key, 8)
     with cgutils.for_range(builder, vectors) as loop:  # from the last to the first: an entry's neighbour is still old
-        start = builder.mul(builder.sub(builder.sub(vectors, _I64(1)), loop.index), _I64(8))
-        place, before = (
-            builder.bitcast(builder.gep(keys, [builder.sub(start, _I64(back))]), eight.as_pointer()) for back in (0, 1)
-        )
-        old, lower = builder.load(place, align=8), builder.load(before, align=8)
+        number = builder.sub(vectors, loop.index)
+        old, front = (builder.load(builder.gep(keys, [builder.sub(number, _I64(back))]), align=8) for back in (0, 1))
+        lower = builder.shuffle_vector(front, old, _mask(list(range(7, 15))))  # not loaded: stores are not yet through
         later = builder.select(builder.icmp_unsigned(">", lower, key), lower, key)
+        place = builder.gep(keys, [number])
         builder.store(builder.select(builder.icmp_unsigned("<", old, later), old, later), place, align=8)
     return context.get_dummy_value()
 

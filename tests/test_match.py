@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import llvmlite.binding
 import numba
 import numpy as np
 import pytest
@@ -384,47 +385,207 @@ def test_impossible_bank_settings_are_refused(settings_, kind, says):
         BankSettings(**settings_)
 
 
-_CELLS = """
+_PRIMITIVES = """
 import numba, numpy as np
 from idekernels.backends.cpu import simd
 
 @numba.njit
-def squares(block, query, height, width, out):
-    row, line = block.shape[1] * simd.LANES, query.shape[1]
-    simd.cell_squares(block.ctypes.data, row, query.ctypes.data, line, height, width, out.ctypes.data)
+def products(packed, query, offsets, count, shifts, weight, out):
+    simd.cell_products(
+        packed.ctypes.data, query.ctypes.data, offsets.ctypes.data, count, shifts, weight, out.ctypes.data)
 
 @numba.njit
-def least(out, one, other, bar):
-    return simd.add_lanes(out.ctypes.data, one.ctypes.data, other.ctypes.data, bar.ctypes.data)
+def pack(block, first, step, out):
+    simd.pack_pixels(block.ctypes.data + first, step, out.ctypes.data)
+    return simd.pixels_per_word()
+
+@numba.njit
+def patches(left, right, above, norms, level, bound, shifts, strip, out, near):
+    return simd.patch_distances(
+        left.ctypes.data, right.ctypes.data, above.ctypes.data, norms.ctypes.data, level, bound, shifts,
+        strip.ctypes.data, out.ctypes.data, near.ctypes.data)
+
+@numba.njit
+def exchange(leaving, entering, weight, columns):
+    simd.exchange_norms(leaving.ctypes.data, entering.ctypes.data, weight, columns.ctypes.data, len(columns))
+
+@numba.njit
+def slide(columns, patch, norms):
+    simd.slide_norms(columns.ctypes.data, patch, len(norms), norms.ctypes.data)
+
+@numba.njit
+def insert(keys, key):
+    simd.insert_key(keys.ctypes.data, key, len(keys) // 8 - 1)
+
+@numba.njit
+def add(one, other, out):
+    simd.add_words(one.ctypes.data, other.ctypes.data, out.ctypes.data, len(out))
+    simd.clear_words(one.ctypes.data, len(one))
+
+@numba.njit
+def tickets(counter, bits):
+    return simd.take_ticket(counter.ctypes.data), simd.lowest_bit(bits)
 
 rng = np.random.default_rng(0)
-for height in range(1, 6):
-    for width in range(1, 6):
-        block = rng.integers(0, 256, (6, 7, 32), dtype=np.uint8)
-        query = rng.integers(0, 256, (6, 9), dtype=np.uint8)
-        block[0, 0, :16], query[0, 0] = 255, 0
-        out = np.empty(32, np.uint32)
-        squares(block, query.astype(np.uint32) * np.uint32(simd.BOTH_WORDS), height, width, out)
-        apart = block[:height, :width].astype(np.int64) - query[:height, :width, None]
-        assert (out == (apart**2).sum(axis=(0, 1))).all(), (height, width)
-one, other = rng.integers(0, 2**31, (2, 32), dtype=np.uint32)
-bar = np.where(rng.random(32) < 0.5, 2**32 - 1, 0).astype(np.uint32)
-out = np.empty(32, np.uint32)
-assert least(out, one, other, bar) == ((one + other) | bar).min()
-assert (out == ((one + other) | bar)).all()
-module = squares.inspect_llvm(squares.signatures[0])
-print("avx2" if "pmadd.wd" in module else "generic")
+block = rng.integers(0, 256, (6, 32), dtype=np.uint8)
+word = np.zeros((1, 32), np.uint32)
+group = pack(block, 0, 32, word)
+for pixel in range(group):
+    bits = 32 // group
+    assert (word >> np.uint32(pixel * bits) & np.uint32((1 << bits) - 1) == block[pixel]).all()
+
+for count in (1, 2, 7, 20):
+    for shifts in (1, 2, 3, 5, 11, 17):
+        pixels = rng.integers(0, 256, (count, shifts, 32, group), dtype=np.uint8)
+        levels = rng.integers(0, 256, (count, group), dtype=np.uint8)
+        pixels[:, 0, :16], levels[0] = 255, rng.choice([0, 255])
+        pixels[0, 0, :8] = 0
+        kind, word = ((np.uint8, np.int8), (np.uint16, np.int16))[group == 2]
+        packed = np.ascontiguousarray(pixels.astype(kind)).view(np.uint32)[..., 0]
+        query = np.ascontiguousarray((simd.LEVEL - levels.astype(np.int64)).astype(word)).view(np.uint32)[:, 0]
+        offsets = np.arange(count)[::-1].astype(np.int64) * shifts * 128
+        for weight in (0, 1, 300):
+            out = rng.integers(0, 2**32, (shifts + 1, 32), dtype=np.uint32)
+            before, signed = out.copy(), 127 - levels.astype(np.int64)
+            exact = np.einsum("msnp,mp->sn", pixels[::-1].astype(np.int64), signed)
+            products(packed, query, offsets, count, shifts, weight, out)
+            expected = exact if weight == 0 else before[:-1] + weight * exact
+            assert (out[:-1] == (expected % 2**32)).all() and (out[-1] == before[-1]).all(), (count, shifts, weight)
+
+for shifts in (1, 4, 11):
+    left, right, above, norms = rng.integers(0, 2**32, (4, shifts, 32), dtype=np.uint32)
+    near, out = np.zeros(shifts, np.uint32), np.zeros((shifts, 32), np.uint32)
+    joined = left + right
+    total = norms + np.uint32(77) + np.uint32(2) * (above + joined)
+    for bound in (0, int(total.min()), 2**31, 2**32 - 1):
+        strip = above.copy()
+        found = patches(left, right, strip, norms, np.uint32(77), np.uint32(bound), shifts, strip, out, near)
+        assert (out == total).all() and (strip == joined).all() and found == (total <= bound).any()
+        assert (near == ((total <= bound) << np.arange(32)).sum(axis=1)).all()
+
+columns = rng.integers(0, 2**32, (19, 32), dtype=np.uint32)
+leaving, entering = rng.integers(0, 256, (2, 19, 32), dtype=np.uint8)
+norm = lambda pixels: pixels.astype(np.int64) * (pixels.astype(np.int64) - 254)
+expected = (columns + 659 * (norm(entering) - norm(leaving))) % 2**32
+exchange(leaving, entering, np.uint32(659), columns)
+assert (columns == expected).all()
+for patch in (1, 2, 10, 19):
+    norms = np.zeros((20 - patch, 32), np.uint32)
+    slide(columns, patch, norms)
+    assert all((norms[x] == columns[x : x + patch].sum(axis=0, dtype=np.uint32)).all() for x in range(20 - patch))
+
+for vectors in (1, 2, 32):
+    keys, given = np.zeros(8 + 8 * vectors, np.uint64), rng.integers(0, 2**64 - 1, 600, dtype=np.uint64)
+    keys[8:] = 2**64 - 1
+    for key in given:
+        insert(keys, key)
+    assert (keys[8:] == np.sort(given)[: 8 * vectors]).all() and not keys[:8].any()
+
+one, other = rng.integers(0, 2**32, (2, 3, 32), dtype=np.uint32)
+out, expected = np.zeros((3, 32), np.uint32), one + other
+add(one, other, out)
+assert (out == expected).all() and not one.any()
+counter = np.array([5])
+assert tickets(counter, np.uint32(8)) == (5, 3) and counter[0] == 6
+module = products.inspect_llvm(products.signatures[0])
+names = [name for name in ("vpdpbusd.512", "vpdpbusd.256", "pmaddw.d.512", "pmadd.wd") if name in module]
+print(*(names or ["generic"]))
 """
 
+_SEARCHES = """
+import numpy as np
+import idekernels as ide
+found = []
+for patch, overlap, weights, radius in [(10, 5, (1,), 5), (7, 3, (3, 2), 3), (4, 0, (2, 2), 1), (5, 4, (1, 660), 9)]:
+    rng = np.random.default_rng(patch)
+    source = rng.integers(0, 256, (70, len(weights), 33, 29), dtype=np.uint8)
+    settings = ide.BankSettings(patch, overlap, radius, ("intensity", "dog")[: len(weights)], weights)
+    bank = ide.PatchBank(source, source[:, :1], [str(n) for n in range(70)], settings)
+    query = rng.integers(0, 256, (2, len(weights), 33, 29), dtype=np.uint8)
+    ref, comp = (ide.match(query, bank, k=12, backend=backend) for backend in ("reference", "cpu"))
+    assert all((getattr(ref, name) == getattr(comp, name)).all() for name in ("image", "row", "column", "distance"))
+"""
 
-@pytest.mark.parametrize("processor", [None, "generic"])
-def test_the_vector_primitives_are_exact_for_this_processor_and_for_any(processor):
+# What Numba is told to compile for, what the processor must have, and what the vectors become. The rest of the search
+# differs only in how many pixels a word has: it runs on this processor in all other tests, and on any, with two, here.
+_AVX2 = "+avx,+avx2,+sse3,+ssse3,+sse4.1,+sse4.2"
+_AVX512 = f"{_AVX2},+avx512f,+avx512bw,+avx512dq,+avx512vl"
+_PROCESSORS = {
+    "this": ({}, "", None),
+    "any": ({"NUMBA_CPU_NAME": "generic"}, "", "generic"),
+    "avx2": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": _AVX2}, "avx2", "pmadd.wd"),
+    "avx2, bytes": (
+        {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": f"{_AVX2},+avxvnni"},
+        "avx2 avxvnni",
+        "vpdpbusd.256",
+    ),
+    "avx512": ({"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": _AVX512}, "avx512bw avx512vl", "pmaddw.d.512"),
+    "avx512, bytes": (
+        {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": f"{_AVX512},+avx512vnni"},
+        "avx512bw avx512vl avx512vnni",
+        "vpdpbusd.512",
+    ),
+}
+
+
+@pytest.mark.parametrize("processor", _PROCESSORS)
+def test_the_vector_primitives_are_exact_for_this_processor_and_for_any(processor, tmp_path):
     """NUMBA_CPU_NAME=generic is what people set to share compiled kernels; it must not abort the process."""
-    wish = {} if processor is None else {"NUMBA_CPU_NAME": processor}
+    wish, needed, expected = _PROCESSORS[processor]
+    features = llvmlite.binding.get_host_cpu_features()
+    if not all(features.get(name) for name in needed.split()):
+        pytest.skip(f"this processor has not all of {needed}")
     done = subprocess.run(
-        [sys.executable, "-c", _CELLS], env={**os.environ, **wish}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", _PRIMITIVES + (_SEARCHES if processor == "any" else "")],
+        env={**os.environ, **wish, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 0, done.stderr
-    if processor:
-        assert done.stdout.split() == ["generic"]
+    if expected:
+        assert done.stdout.split() == [expected]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("bits", [12, 13, 40])
+def test_a_bank_whose_places_fit_into_no_key_is_searched_in_parts(bits, streamed, monkeypatch):
+    """Thirty-two images of 9 x 8 pixels are 2304 places: 12 bits hold one block of four, 13 three."""
+    rng = np.random.default_rng(19)
+    bank = random_bank(rng, 100, 9, 8, levels=3, patch=4, overlap=2, radius=2)
+    query, exclude = bank.source(50, 52), np.array([[50, 51], [3, -1]])
+    matching = importlib.import_module("idekernels.backends.cpu.matching")
+    monkeypatch.setattr(matching, "_place_bits", lambda limit: bits)
+
+    found = match(query, prepare(bank, "cpu", 0 if streamed else None), k=40, exclude=exclude)
+    assert_same(found, naive_match(query, bank, bank.grid(), 2, 40, exclude))
+
+
+@pytest.mark.parametrize("k", [1, 7, 8, 9, 17, 256])
+def test_any_number_of_candidates_is_kept_in_order(k):
+    rng = np.random.default_rng(20)
+    bank = random_bank(rng, 70, 13, 12, weights=(4, 4), levels=4, patch=6, overlap=2, radius=3)
+    query = rng.integers(0, 4, (2, 2, 13, 12), dtype=np.uint8) * 85
+
+    assert_same(match(query, bank, k=k, backend="cpu"), naive_match(query, bank, bank.grid(), 3, k))
+
+
+@pytest.mark.parametrize(("patch", "overlap"), [(6, 3), (6, 5), (5, 0)])
+def test_vertical_shifts_followed_in_several_turns_change_nothing(patch, overlap, monkeypatch):
+    """A wide radius leaves no room for all of them at a time."""
+    rng = np.random.default_rng(21)
+    bank = random_bank(rng, 33, 26, 24, levels=3)
+    query, grid = bank.source(5, 7), PatchGrid(26, 24, patch, overlap)
+    monkeypatch.setattr(importlib.import_module("idekernels.backends.cpu.matching"), "_shifts", lambda down, radius: 4)
+
+    assert_same(match(query, bank, grid, radius=9, k=6, backend="cpu"), naive_match(query, bank, grid, 9, 6))
+
+
+def test_columns_beyond_one_task_are_shared_out():
+    rng = np.random.default_rng(22)
+    bank = random_bank(rng, 34, 9, 70, levels=3)
+    query, grid = bank.source(5, 6), PatchGrid(9, 70, 4, 2)
+
+    assert grid.shape[1] > 20
+    assert_same(match(query, bank, grid, radius=3, k=9, backend="cpu"), naive_match(query, bank, grid, 3, 9))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,9 +17,10 @@ from idekernels.backends.cpu.simd import LANES
 from idekernels.backends.cpu.threads import at_most, worth
 from idekernels.bank import PatchBank
 
-_COPY = 0.9  # ns a pixel that is copied, on one thread
+Blocks = tuple[int, int, NDArray[np.uint8]]
 
-Block = tuple[int, int, NDArray[np.uint8]]
+_BEHIND = 4 * LANES  # bytes that may be read past a block: words of pixels side by side end there
+_COPY = 0.9  # ns a pixel that is copied, on one thread
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,33 @@ class Prepared:
     bank: PatchBank
     resident: bool
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield (first image, images, (L, H, W, 32) uint8): 32 images side by side, the rest of the last one zero."""
-        yield from self._kept if self.resident else self._read()
+    def blocks(self) -> Iterator[Blocks]:
+        """Yield (first image, images, (blocks, L, H, W, 32) uint8): 32 images side by side, the rest of the last zero.
+
+        A resident bank comes at once, any other a block at a time. Behind each array's last pixel lie 128 more bytes.
+        """
+        if self.resident:
+            yield 0, self.bank.images, self._kept
+        else:
+            for first in range(0, self.bank.images, LANES):
+                images = min(LANES, self.bank.images - first)
+                yield first, images, self._read(first, images)
 
     @cached_property
-    def _kept(self) -> tuple[Block, ...]:
-        return tuple(self._read())  # all blocks or none: a damaged one must not leave the bank half read
+    def _kept(self) -> NDArray[np.uint8]:
+        return self._read(0, self.bank.images)  # all or none: a damaged block must not leave the bank half read
 
-    def _read(self) -> Iterator[Block]:
+    def _read(self, start: int, images: int) -> NDArray[np.uint8]:
         bank = self.bank
-        for first in range(0, bank.images, LANES):
-            images = min(LANES, bank.images - first)
-            block = np.zeros((bank.planes, bank.height, bank.width, LANES), np.uint8)
-            source = bank.source(first, first + images)
+        shape = (-(-images // LANES), bank.planes, bank.height, bank.width, LANES)
+        size = math.prod(shape)
+        blocks = np.zeros(size + _BEHIND, np.uint8)[:size].reshape(shape)
+        for number, block in enumerate(blocks):
+            first = start + number * LANES
+            source = bank.source(first, min(first + LANES, start + images))
             with at_most(worth(1, source.size, _COPY)):
                 _interleave(source, block)
-            yield first, images, block
+        return blocks
 
     @cached_property
     def images(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -75,7 +75,7 @@ print(f"made by the backend {found.backend}, that of the prepared bank, as all t
 # %%
 field = weigh(found, tables, grid, method="mwf", alpha=0.5)
 gap = float(field.kkt_residual[0] / field.objective[0])
-print(f"objective {field.objective[0]:.6g}, at most {gap:.1e} of it above the optimum, after {field.sweeps} sweeps")
+print(f"objective {field.objective[0]:.6g}, at most {gap:.1e} of it above the optimum, after {field.sweeps[0]} sweeps")
 mixed = blend(compose(patches, field), grid, how="feather")
 
 # %% [markdown]

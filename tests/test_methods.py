@@ -54,6 +54,8 @@ def test_every_setting_has_a_user_and_the_kernels_have_the_tables_defaults():
     assert all(users_of(name) for name in SETTINGS)
     assert users_of("alpha") == ("mwf", "mean", "top1", "mrf", "multi")
     assert users_of("alpha", shown=True) == ("mwf", "mrf", "multi")
+    assert users_of("ridge") == ("mwf", "lle", "mean", "top1", "multi")
+    assert users_of("ridge", shown=True) == users_of("tolerance") == ("mwf", "lle", "multi")
     assert list(WEIGHINGS) == ["top1", "mean", "lle", "mwf"]
     for operation, kind in ((operations.weigh, Mwf), (operations.weigh_multi, Multi), (operations.propagate, Mrf)):
         for name in kind.settings():
@@ -73,7 +75,7 @@ def test_every_setting_reaches_its_kernel_from_coarse_sketch(bank, photo, name, 
             staticmethod(lambda *a, inner=inner: (asked.append(a), inner(*a))[1]),
         )
     value = {"alpha": 0.25, "iterations": 7, "damping": 0.125, "temperature": 60.0, "tolerance": 0.0625, "sweeps": 3,
-             "spread": 0.3, "rounds": 2}[name]  # fmt: skip
+             "spread": 0.3, "rounds": 2, "ridge": 4.0}[name]  # fmt: skip
     method = users_of(name)[-1] if name in ("spread", "rounds") else users_of(name, shown=True)[0]
     plain = [coarse_sketch(photo, bank, k=3, method=method, backend="cpu"), len(asked)]
     told = coarse_sketch(photo, bank, k=3, method=method, backend="cpu", **{name: value})
@@ -83,7 +85,7 @@ def test_every_setting_reaches_its_kernel_from_coarse_sketch(bank, photo, name, 
     elif name == "spread":
         assert not np.array_equal(told.objective, plain[0].objective)
     else:
-        assert value in numbers
+        assert (value * bank.settings.patch**2 if name == "ridge" else value) in numbers  # the ridge is of a patch
     object_told = coarse_sketch(photo, bank, CoarseSettings(METHODS[method](**{name: value}), k=3), backend="cpu")
     np.testing.assert_array_equal(told.pixels, object_told.pixels)
 
@@ -177,29 +179,33 @@ def test_a_recipe_names_a_setting_that_the_method_lacks(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "key"),
     [
-        (CoarseSettings(), "bd4f1dafb8a6ce4b9373373b6676ce4ee54c561c86cc7a80b603bc395b12c785"),
-        (CoarseSettings("lle", alpha=0.3), "1a0e7d464d41293e5f9c9f3da691a2f6edf070c52320679a8525990b4b225811"),
+        (CoarseSettings(), "c865d1c9b9c2a6ff65d6955d5de0fa587e3e6bb4e0afcfce6f2101c215af4b3a"),
+        (CoarseSettings("lle", alpha=0.3), "fcba59e4cbc2f7f95b6383b414066f91452929decf1665954992735d00072703"),
         (CoarseSettings(method="mrf", k=7, iterations=20, patch=8, blend="feather"),
-         "9dec738d3d1d2c0ac63e7f6154d224863d3d16df7e9bdf6d67f726cf68a61b59"),
-        (CoarseSettings("mean"), "8f6aefddf92f0973dcd4288c501d37181844547b4ca21640a373953486285a95"),
+         "d74e534c6980729cf03dbf2ffc3d973e43ff34acbe7c88242b0a5d6117156ca3"),
+        (CoarseSettings("mean"), "63dedc1682b439320aa4eb082b834be5f5c2ee1d67a3dbd711aacb936ec20163"),
         (CoarseSettings("mwf", alpha=1, iterations=7),
-         "6828189f78d4e612c54436fbcd1f0e8aa1749b5b5c81f6d6c2f50dff8d3f167f"),
+         "68367f051ec60d1de1a621659a61be2d8d0c09ff8fa6eaecc552a81d282072ec"),
     ],
 )  # fmt: skip
-def test_coarse_caches_of_before_methods_had_settings_of_their_own_are_found(settings, key):
-    """Keys computed when settings were eight flat values: the caches of old run folders."""
+def test_coarse_cache_keys_are_made_of_eight_flat_values(settings, key):
+    """Settings of before methods had their own are still written as eight flat values, whatever the method.
+
+    The keys themselves are those of version 2: since each photo settles by itself, equal settings give other pixels,
+    and the caches of old run folders must not be found.
+    """
     source = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
     faces = Faces(("a", "b"), source, np.zeros((2, 4, 4), np.uint8))
     assert coarse_cache_key(faces, "bank", settings) == key
-    head = json.dumps(["coarse sketches 1", "bank", settings.as_dict(), ["a", "b"]], sort_keys=True)
+    head = json.dumps(["coarse sketches 2", "bank", settings.as_dict(), ["a", "b"]], sort_keys=True)
     assert hashlib.sha256(head.encode() + source.tobytes()).hexdigest() == key
     assert coarse_cache_key(faces, "bank", CoarseSettings("mwf", tolerance=1e-3)) != key
 
 
 def test_the_default_cache_key_is_made_of_this_text():
-    head = json.dumps(["coarse sketches 1", "bank", CoarseSettings().as_dict(), ["a"]], sort_keys=True)
+    head = json.dumps(["coarse sketches 2", "bank", CoarseSettings().as_dict(), ["a"]], sort_keys=True)
     assert head == (
-        '["coarse sketches 1", "bank", {"alpha": 0.5, "blend": null, "iterations": 50, "k": 10, "method": "mwf", '
+        '["coarse sketches 2", "bank", {"alpha": 0.5, "blend": null, "iterations": 50, "k": 10, "method": "mwf", '
         '"overlap": null, "patch": null, "radius": null}, ["a"]]'
     )
 

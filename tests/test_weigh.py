@@ -258,7 +258,7 @@ def test_mean_and_top1():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_duplicated_candidates_change_nothing_but_who_shares(backend):
-    """Every candidate twice: without ridge the field is singular, and its optimum is that of the field without twins."""
+    """Every candidate twice: without ridge the field is singular, its optimum that of the field without twins."""
     field, twins = Field(13, k=3), Field(13, k=3)
     twins.sources, twins.targets = (np.repeat(part, 2, axis=2) for part in (field.sources, field.targets))
     ref, comp = (f.weigh(tolerance=1e-8, sweeps=50_000, ridge=0.0, backend=backend) for f in (field, twins))

@@ -10,11 +10,11 @@ from types import MappingProxyType
 from benchmarks.cards import Card
 from idekernels.backends.cuda import launch as geometry
 from idekernels.backends.cuda.blending import _waves
-from idekernels.backends.cuda.launch import CHECK_SWEEPS, THREADS, WARP, Limits
+from idekernels.backends.cuda.launch import THREADS, WARP, Limits
 from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, Variant
 from idekernels.grid import PatchGrid
 
-STEPS = 4  # moves of weight between two candidates in a visit of a node: assumed
+VISITS, STEPS = 12, 3  # of a node in all sweeps; moves of weight between two candidates in a visit: counted on photos
 MERGE = "merge"
 
 
@@ -27,7 +27,7 @@ class Setting:
     k: int = 10
     radius: int = 5
     iterations: int = 50
-    sweeps: int = 40  # what a tolerance of 1e-5 takes on photos
+    sweeps: int = 32  # photos take 25 on average; they are launched by eights
     grid: PatchGrid = PatchGrid(250, 200)  # noqa: RUF009 - immutable
 
 
@@ -157,21 +157,23 @@ def _summed(cells: int, pixels: int, pairs: int) -> tuple[Passes, ...]:
 
 def _weighing(setting: Setting) -> Iterator[Launch]:
     grid, photos, k = setting.grid, setting.photos, setting.k
-    nodes, edges = photos * grid.nodes * k * k, photos * len(grid.edges) * k * k
-    yield Launch("centre", math.ceil(edges / THREADS), THREADS, 6 * 4 * edges)
-    yield Launch("hessian", math.ceil(nodes / THREADS), THREADS, 2 * 4 * (nodes + edges))
-    rows, columns = grid.shape
-    threads, weights = geometry.warps_for(k), photos * grid.nodes * k
+    blocks = photos * grid.nodes
+    nodes, edges, weights = blocks * k * k, photos * len(grid.edges) * k * k, blocks * k
+    threads, cells = geometry.warps_for(k), geometry.gram_threads(k * k)
+    yield Launch("centre", blocks, threads, 4 * (2 * nodes + 2 * edges + weights))
+    added = Passes(("STG",), 4 * math.ceil(k * k / cells) * cells / WARP, 2)
+    yield Launch("link", blocks, cells, 4 * (2 * nodes + 4 * edges + 2 * weights), (added,))
+    work = VISITS / setting.sweeps  # share of the nodes that a sweep visits: the other blocks end at once
     yield Launch(
         "sweep",
-        photos * rows * -(-columns // 2),
+        math.ceil(work * photos * grid.shape[0] * -(-grid.shape[1] // 2)),
         threads,
-        4 * (nodes / 2 + edges + 1.5 * weights),
+        4 * work * (nodes / 2 + edges + 2 * weights),
         (Passes(("STS", "LDG"), STEPS * threads / WARP),),
         times=2 * setting.sweeps,
     )
-    checks = setting.sweeps // CHECK_SWEEPS + 1
-    yield Launch("certify", photos * grid.nodes, threads, 4 * (nodes + edges + weights), times=checks)
+    yield Launch("normalise", math.ceil(blocks / THREADS), THREADS, 2 * 4 * weights)
+    yield Launch("certify", blocks, threads, 4 * (nodes + edges + 2 * weights))
 
 
 def _propagation(setting: Setting) -> Launch:

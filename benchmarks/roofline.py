@@ -17,7 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cards import CARDS, SCHEDULERS, Card, blocks_of, occupancy, pipes_of
-from benchmarks.launches import MERGE, STEPS, Launch, Passes, Setting, direct, launches, limits, modelled, problem
+from benchmarks.launches import (
+    MERGE,
+    STEPS,
+    VISITS,
+    Launch,
+    Passes,
+    Setting,
+    direct,
+    launches,
+    limits,
+    modelled,
+    problem,
+)
 from benchmarks.machine import replace_section
 from benchmarks.toolchain import TRIED, Compiled, Region, tried_entry
 from idekernels.backends.cuda.launch import WARP
@@ -34,7 +46,7 @@ MATCH = frozenset(variant.kernel for variant in modelled())
 CUDA_CPP = MATCH | {MERGE}  # launched by CuPy, all others by Numba
 _IN_BOTH = CUDA_CPP | {"gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
-    "mwf": _IN_BOTH | {"centre", "hessian", "sweep", "certify"},
+    "mwf": _IN_BOTH | {"centre", "link", "sweep", "normalise", "certify"},
     "mrf": _IN_BOTH | {"propagate"},
 }
 
@@ -268,9 +280,10 @@ what bounds it: a pipe (ALU, FMA, FP32, XU, LSU), the issue of instructions, mem
 
 Instructions are counted in the machine code, loop by loop (how often a loop is passed: `benchmarks/launches.py`),
 every branch as taken; operations are those of all threads, as compiled for the A100. Bytes are every input read once
-and every output written once, the bank once a photo. `sweep` runs twice for each of {Setting.sweeps} sweeps,
-`propagate` {Setting.iterations} times and once for the last beliefs; `cut` is in no total. Assumed: queueing, loads in
-flight, latency, sweeps, {STEPS} moves of weight a visit, and that packed differences (VABSDIFF4) go at the ALU's rate.
+and every output written once, the bank once a photo. `sweep` runs twice for each of {Setting.sweeps} sweeps (a node has
+work in {VISITS}), `propagate` {Setting.iterations} times and once for the last beliefs; `cut` is in no total. Assumed:
+queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, and that packed differences
+(VABSDIFF4) go at the ALU's rate.
 Not counted: CuPy's own small kernels, the upload of the bank.
 
 {sources()}.

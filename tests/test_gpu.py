@@ -12,9 +12,11 @@ import idekernels as ide
 from idekernels import backends
 from idekernels.coarse import CoarseSettings, coarse_sketch
 from idekernels.methods import METHODS
+from idekernels.results import Compatibility
 from idekernels.workloads import Workload
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.network import MLANet
+from idemodel.phantom import phantom_pairs
 
 _MISSING = backends.why_missing("cuda")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(_MISSING is not None, reason=str(_MISSING))]
@@ -97,10 +99,54 @@ def test_a_batch_of_64_equals_photos_one_by_one() -> None:
     work = Workload(pairs=10, photos=64, height=80, width=70)
     bank = work.bank()
     ready = ide.prepare(bank, "cuda")
-    together = coarse_sketch(work.queries(), ready).pixels.get()
+    together = coarse_sketch(work.queries(), ready)
     for number in (0, 31, 63):
-        alone = coarse_sketch(work.queries()[number], ready).pixels.get()
-        np.testing.assert_allclose(together[number], alone[0], atol=1e-3)
+        alone = coarse_sketch(work.queries()[number], ready)
+        np.testing.assert_array_equal(together.pixels[number].get(), alone.pixels[0].get())
+        assert float(together.objective[number]) == float(alone.objective[0])
+
+
+@pytest.mark.parametrize("method", ["mwf", "lle", "multi"])
+def test_a_photo_is_the_same_in_any_batch(work: Workload, method: str) -> None:
+    """Bit for bit, though the photos of a batch settle after different numbers of sweeps."""
+    settings = CoarseSettings(method=method, k=work.k)
+    ready = ide.prepare(work.bank(), "cuda")
+    together = coarse_sketch(work.queries(), ready, settings).pixels.get()
+    for number, photo in enumerate(work.queries()):
+        np.testing.assert_array_equal(coarse_sketch(photo, ready, settings).pixels.get()[0], together[number])
+
+
+def test_every_photo_settles_by_itself(cupy: Any) -> None:
+    """Weights, objective, gap and sweeps of each photo are those of the photo alone; sweeps near the CPU's."""
+    work = WORKS["odd sizes, planes"]
+    bank = work.bank()
+    ready, query = ide.prepare(bank, "cuda"), queries(work, bank)
+    patches = ide.gather(ide.match(query, ready, k=work.k), ready)
+    gram = ide.evidence(query, patches, work.grid)
+    links = ide.compatibility(patches, work.grid)
+    together = ide.weigh(gram, links, work.grid)
+    assert together.sweeps.dtype == np.int32 and together.sweeps.shape == (work.photos,)
+    for photo in range(work.photos):
+        one = Compatibility(*(cupy.ascontiguousarray(t[[photo]]) for t in (links.own, links.other, links.cross)))
+        alone = ide.weigh(cupy.ascontiguousarray(gram.gram[[photo]]), one, work.grid, backend="cuda")
+        for name in ("weights", "objective", "kkt_residual", "sweeps"):
+            np.testing.assert_array_equal(getattr(alone, name).get()[0], getattr(together, name).get()[photo])
+    host = Compatibility(*(t.get() for t in (links.own, links.other, links.cross)))
+    truth = ide.weigh(gram.gram.get(), host, work.grid, backend="cpu")
+    assert (np.abs(together.sweeps.get() - truth.sweeps) <= 8).all()
+    np.testing.assert_allclose(together.objective.get(), truth.objective, rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["mwf", "lle", "multi"])
+@pytest.mark.parametrize("k", [10, 20])
+def test_sketches_of_phantoms_are_within_a_level_of_the_cpus(method: str, k: int) -> None:
+    """At every pixel, on flat backgrounds too, where candidates are alike."""
+    pairs = list(phantom_pairs(26, seed=5))
+    settings = ide.BankSettings(representations=("intensity", "dog"), weights=(2, 1))
+    bank = ide.PatchBank.from_images([p.photo for p in pairs[:20]], [p.sketch for p in pairs[:20]], settings=settings)
+    photos, chosen = [pair.photo for pair in pairs[20:]], CoarseSettings(method=method, k=k)
+    ours, truth = (coarse_sketch(photos, bank, chosen, backend=name).images().astype(int) for name in ("cuda", "cpu"))
+    assert np.abs(ours - truth).max() <= 1
 
 
 def test_work_stays_on_the_callers_stream(cupy: Any) -> None:

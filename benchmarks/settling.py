@@ -9,7 +9,6 @@ are weighed by the other backend too, and without the ridge.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray

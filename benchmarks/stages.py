@@ -31,8 +31,12 @@ class Field:
         return ide.prepare(self.work.bank(), self.backend)
 
     @cached_property
+    def photos(self) -> list[NDArray[np.uint8]]:
+        return list(self.work.queries())
+
+    @cached_property
     def query(self) -> NDArray[np.uint8]:
-        return np.stack([self.bank.bank.query(photo) for photo in self.work.queries()])
+        return np.stack([self.bank.bank.query(photo) for photo in self.photos])
 
     @cached_property
     def candidates(self) -> Candidates:

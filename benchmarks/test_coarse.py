@@ -12,8 +12,9 @@ from idekernels.methods import METHODS
 
 
 def sketch(field: Field, method: str) -> Any:
+    """Coarse sketches of the workload's photos; the first call draws them, which is not to be timed."""
     settings = CoarseSettings(method=method, k=field.work.k, alpha=ALPHA, iterations=ITERATIONS)
-    return coarse_sketch(field.work.queries(), field.bank, settings)
+    return coarse_sketch(field.photos, field.bank, settings)
 
 
 @pytest.mark.benchmark(group="coarse sketch, one photo", min_rounds=5, max_time=0.7)

@@ -61,9 +61,13 @@ class AlignReport:
         """The CSV file; ``align --eyes`` reads it."""
         return self.folder / "eyes.csv"
 
+    def picture(self, file: Path) -> Path:
+        """Where the picture of a photo goes."""
+        return self.folder / f"{file.stem}.png"
+
     def add(self, file: Path, image: Image, faces: Sequence[Face], made: Sequence[Aligned], note: str = "") -> None:
         """Write one photo's picture and keep its rows; ``note`` says why nothing was made."""
-        write_image(self.folder / f"{file.stem}.png", overlay(image, faces, made))
+        write_image(self.picture(file), overlay(image, faces, made))
         taken = {aligned.number: aligned for aligned in made}
         rows = [_row(file, number, face, taken.get(number), note) for number, face in enumerate(faces, 1)]
         self.rows[file.name] = rows or [{"file": file.name, "note": note}]
@@ -75,7 +79,7 @@ class AlignReport:
         lines.writeheader()
         lines.writerows(row for name in sorted(self.rows) for row in self.rows[name])
         with replace_when_done(self.table) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+            partial.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def overlay(image: Image, faces: Sequence[Face], made: Sequence[Aligned]) -> Image:

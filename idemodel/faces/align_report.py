@@ -20,6 +20,7 @@ from idemodel.faces.alignment import corners
 from idemodel.faces.eye_table import HEADER
 from idemodel.faces.search import Face
 from idemodel.files.images import write_image
+from idemodel.files.tables import read_rows
 
 Image = NDArray[np.uint8]
 
@@ -48,11 +49,10 @@ class AlignReport:
         report = cls(folder)
         if report.table.is_file():
             try:
-                with report.table.open(encoding="utf-8-sig", newline="") as file:
-                    for row in csv.DictReader(file):
-                        report.rows.setdefault(row.get("file") or "", []).append(row)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise InputError(f"{report.table}: not a table of align ({error}); move it away") from None
+                for row in read_rows(report.table.read_bytes(), str(report.table), HEADER):
+                    report.rows.setdefault(row.cells["file"], []).append(row.cells)
+            except InputError as error:
+                raise InputError(f"{error}; correct it, or move it away") from None
         folder.mkdir(parents=True, exist_ok=True)
         return report
 

@@ -58,6 +58,14 @@ def _methods(first: str, synth: Path, against: Sequence[str]) -> dict[str, Path]
 @click.option("--metrics", metavar="LIST", help=f"Names with commas, of {', '.join(DESCRIPTIONS)}.  [default: all "
               "that need no weights, and those whose weights are given]")  # fmt: skip
 @click.option("--weights", multiple=True, metavar="KEY=FILE", help=f"Repeatable. {_WEIGHTS}.")
+@click.option(
+    "--match",
+    metavar="REGEX",
+    default="stem",
+    show_default=True,
+    help="Partners: stem, or a regular expression; what its groups find counts, a name without it counts whole: "
+    "'(.+)_fake_B' pairs x_fake_B.png with x.png.",
+)
 @click.option("--resize", is_flag=True, help="Scale images to their truth's size (Lanczos) instead of refusing.")
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Instead of OUT/scores.json.")
 @click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Instead of OUT/scores.csv.")
@@ -86,6 +94,7 @@ def evaluate_command(
     against: tuple[str, ...],
     metrics: str | None,
     weights: tuple[str, ...],
+    match: str,
     resize: bool,
     json_file: Path | None,
     csv_file: Path | None,
@@ -94,16 +103,16 @@ def evaluate_command(
 ) -> int:
     """Score the images of folder SYNTH against those of folder TRUTH.
 
-    Partners have the same name up to the suffix; an image without one is named and left out. With --against only
-    images that every method has are scored, so that the comparison is paired. Scores are of grey levels: colour
-    becomes luma, transparency is laid over white. An image that cannot be read is named, the others are scored, and
-    the exit code is 1.
+    Partners have the same name up to the suffix, or as --match says; an image without one is named and left out. With
+    --against only images that every method has are scored, so that the comparison is paired. Scores are of grey
+    levels: colour becomes luma, transparency is laid over white. An image that cannot be read is named, the others are
+    scored, and the exit code is 1.
     """
     methods = _methods(name or synth.resolve().name or "synthesised", synth, against)
     if photos is not None and not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos wants the folder of the photos")
     chosen = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
-    settings = Settings(metrics=chosen, weights=_named("--weights", weights), resize=resize, workers=workers)
+    settings = Settings(chosen, _named("--weights", weights), resize, match, workers)
     folder = output_folder(out)
     with counted("Scoring") as told:
         evaluation = evaluate(methods, truth, settings, told)
@@ -116,6 +125,8 @@ def evaluate_command(
 
 
 def _show(evaluation: Evaluation) -> None:
+    for line in evaluation.passed:
+        note(line)
     for name, folders in evaluation.alone:
         note(f"{name}: not scored, no partner in {', '.join(map(str, folders))}")
     for line in evaluation.unreadable:

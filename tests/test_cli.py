@@ -252,6 +252,11 @@ def test_doctor_names_versions_backends_and_folders(capsys: pytest.CaptureFixtur
         assert part in told
 
 
+def test_demo_knows_the_short_name_of_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").touch()
+    assert f"{tmp_path}: is not empty" in fails(capsys, "demo", "-o", tmp_path)
+
+
 def test_demo_makes_pictures_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     assert run(["demo", "--out", str(out), "--pairs", "6", "--faces", "2"]) == 0

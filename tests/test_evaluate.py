@@ -382,3 +382,27 @@ def test_the_first_error_stops_what_has_not_begun():
     with pytest.raises(InputError, match="broken"):
         in_order(work, range(1000), 1)
     assert len(begun) < 1000
+
+
+def test_partners_may_be_found_by_a_pattern(folders, capsys):
+    for path in list((folders / "near").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_fake_B.png"))
+    (folders / "near" / "log.txt").write_text("not an image")
+    common = [
+        "evaluate",
+        str(folders / "near"),
+        str(folders / "truth"),
+        "-o",
+        str(folders / "out"),
+        "--metrics",
+        "gmsd",
+    ]
+    assert run(common) == 1
+    assert "--match pairs others" in capsys.readouterr().err
+    assert run([*common, "--match", "(.+)_fake_B"]) == 0
+    assert "log.txt (no image)" in capsys.readouterr().err
+    assert [each["name"] for each in strict_json(folders / "out" / "scores.json")["images"]] == ["0", "1", "2", "3"]
+    assert run([*common, "--match", "(x"]) == 1
+    assert "is not a regular expression" in capsys.readouterr().err
+    assert run([*common, "--match", "_(fake)_"]) == 1
+    assert "is called 'fake' by --match" in capsys.readouterr().err

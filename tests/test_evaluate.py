@@ -202,7 +202,8 @@ def test_constant_images_leave_no_nan(tmp_path):
 
     assert code == 0
     content = strict_json(tmp_path / "out" / "scores.json")
-    assert content["images"][0] == {"name": "a", "ssim": 1, "ms_ssim": 1, "fsim": 1, "vif": 1, "gmsd": 0, "scoot": 1}
+    assert content["images"][0] == {"name": "a", "ssim": 1, "ms_ssim": 1, "fsim": 1, "vif": 1, "gmsd": 0, "scoot": 1,
+                                    "psnr": 100}  # fmt: skip
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8").lower()
     assert ">nan" not in text and ">inf" not in text
 

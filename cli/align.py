@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from idemodel.faces.align_report import AlignReport
 from idemodel.faces.aligner import Aligned, Aligner, AlignSettings
 from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.eye_table import read_eyes
-from idemodel.files.images import read_colour, write_image
+from idemodel.files.images import read_colour
+from idemodel.files.journal import Making, file_digest
+from idemodel.files.outputs import make_folder
 
-from .batch import Batch, Image
+from .batch import Batch, Image, Results
 from .console import note, say
-from .options import PATH, Size
+from .options import PATH, Size, recursive_option
 
 
 class FaceChoice(click.ParamType):
@@ -54,6 +57,7 @@ class FaceChoice(click.ParamType):
     help="What finds faces; auto: the first that is installed.",
 )  # fmt: skip
 @click.option("--report", is_flag=True, help="Write OUT/report: what was found as pictures, and eyes.csv.")
+@recursive_option
 @click.option("--overwrite", is_flag=True, help="Make photos anew that are there already.")
 def align(
     photos: tuple[Path, ...],
@@ -64,6 +68,7 @@ def align(
     pad: str,
     detector: str,
     report: bool,
+    recursive: bool,
     overwrite: bool,
 ) -> int:
     """Align photos (files or folders): the eyes to row H/2 and columns 3/8 W and 5/8 W (125, 75, 125 at 250x200).
@@ -76,13 +81,18 @@ def align(
     table = read_eyes(eyes) if eyes else None
     finds = any_detector() if table and detector == "auto" else open_detector(detector)
     aligner = Aligner(AlignSettings(*size, face=face, pad=pad), finds, table)
-    batch = Batch.find(photos, out, overwrite, "{stem}-1.png" if face == "all" else "{stem}.png")
+    made_by = Making.of(
+        "align", size=size, face=face, pad=pad, detector=finds.name if finds else "",
+        eyes=file_digest(eyes) if eyes else "",
+    )  # fmt: skip
+    name = "{stem}-1.png" if face == "all" else "{stem}.png"
+    batch = Batch.find(photos, Results(out, made_by, overwrite, name, beside=("report",)), recursive)
     note(f"detector {finds.name if finds else 'none'}" + (f", eyes of {len(table.rows)} photos given" if table else ""))
     if batch.todo:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         told = AlignReport.open(out / "report") if report else None
         try:
-            batch.run("Aligning", 1, lambda file: _read(file, aligner, told), _write_others)
+            batch.run("Aligning", 1, lambda file: _read(file, aligner, told, batch), partial(_write_others, batch))
         finally:
             if told:
                 told.write()
@@ -92,8 +102,10 @@ def align(
     return batch.exit_code
 
 
-def _read(file: Path, aligner: Aligner, report: AlignReport | None) -> list[Aligned]:
+def _read(file: Path, aligner: Aligner, report: AlignReport | None, batch: Batch) -> list[Aligned]:
     """The aligned faces of one photo, reported whether there are any or not."""
+    if report and report.picture(file) in batch.inputs:
+        raise InputError(f"{file}: {report.picture(file)} is an input and would be written over; choose another folder")
     image = read_colour(file)
     faces = aligner.faces(file, image)
     made: list[Aligned] = []
@@ -111,10 +123,15 @@ def _read(file: Path, aligner: Aligner, report: AlignReport | None) -> list[Alig
     return made
 
 
-def _write_others(targets: Sequence[Path], several: Sequence[list[Aligned]]) -> Iterable[Image]:
+def _write_others(
+    batch: Batch, targets: Sequence[Path], several: Sequence[list[Aligned]]
+) -> Iterable[Image | InputError]:
     """Write all faces of a photo but the first, which comes last: its file says that all are done."""
     for target, made in zip(targets, several, strict=True):
         stem = target.stem.removesuffix("-1")
-        for number, aligned in enumerate(made[1:], 2):
-            write_image(target.with_name(f"{stem}-{number}.png"), aligned.image)
-        yield made[0].image
+        try:
+            for number, aligned in enumerate(made[1:], 2):
+                batch.write_beside(target.with_name(f"{stem}-{number}.png"), aligned.image, target)
+            yield made[0].image
+        except InputError as error:
+            yield error

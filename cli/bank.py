@@ -14,7 +14,7 @@ from idekernels.errors import InputError
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.pairs import PairFiles, list_pairs
 
-from .console import counted, say
+from .console import counted, note, say
 from .options import DIRECTION, PATH, Plane
 
 
@@ -69,7 +69,7 @@ def build(
 
     names, weights = zip(*(planes or (("intensity", 1),)), strict=True)
     settings = BankSettings(patch, overlap, radius, names, weights, direction)
-    files = list_pairs(pairs)
+    files = list_pairs(pairs, note)
     colour = target == "colour" if target else _has_colour(files, settings)
     with counted("Reading pairs", len(files)) as told:
 

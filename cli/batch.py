@@ -1,9 +1,13 @@
-"""Many images through one function: what is there is skipped, what fails is reported, the rest goes on."""
+"""Many images through one function: what is there is skipped, what fails is reported, the rest goes on.
+
+The one owner of which input becomes which output: nothing is written over an input, and a clash costs one image.
+"""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,40 +17,69 @@ from numpy.typing import NDArray
 
 from idekernels.errors import InputError
 from idemodel.files.images import write_image
-from idemodel.files.pairs import images_by_stem
+from idemodel.files.journal import Journal, Making, Photo
+from idemodel.files.listing import ImageFolder, list_images
+from idemodel.files.outputs import Inputs, is_whole, lies_within, make_folder, same_file
 
-from .console import complain, progress
+from .console import complain, note, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 
+_SHOWN = 5  # names of results that were made otherwise
+_OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)  # errors of writing that the name causes
+
 Image = NDArray[np.uint8]
 Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class Results:
+    """Where the pictures of a call go and how they are made.
+
+    ``name`` is a picture's, of its photo's stem; ``beside`` are folders in ``out`` that the command writes as well.
+    """
+
+    out: Path
+    making: Making
+    overwrite: bool = False
+    name: str = "{stem}.png"
+    beside: tuple[str, ...] = ()
 
 
 @dataclass
 class Batch:
     """The images of one call: what is to be done (target path -> image path) and how it went."""
 
-    todo: dict[Path, Path]
+    results: Results
+    todo: dict[Path, Path] = field(default_factory=dict)
+    inputs: Inputs = field(default_factory=Inputs)
     skipped: int = 0
+    otherwise: list[Path] = field(default_factory=list)
     made: int = 0
     failed: int = 0
+    _journals: dict[Path, Journal] = field(default_factory=dict)
+    _photos: dict[Path, Photo] = field(default_factory=dict)  # of the targets that are being made
 
     @classmethod
-    def find(cls, given: Iterable[Path], out: Path, overwrite: bool, name: str = "{stem}.png") -> Batch:
-        """Expand folders, drop what is done (there is a file of that ``name``), report clashes and what is missing."""
-        batch = cls({})
-        seen: dict[Path, Path] = {}
-        for image in _expand(given, batch):
-            target = out / name.format(stem=image.stem)
-            if target in seen:
-                batch.fail(InputError(f"{image}: would be written to the same {target.name} as {seen[target]}"))
-                continue
-            seen[target] = image
-            if target.exists() and not overwrite:
-                batch.skipped += 1
-            else:
-                batch.todo[target] = image
+    def find(cls, given: Iterable[Path], results: Results, recursive: bool = False) -> Batch:
+        """Expand folders, drop what is done, report clashes, what is missing, and what may not be written.
+
+        A result keeps the folder below the one that was given. Of two images whose results would have one name
+        (capitals aside), the second is refused; so is an image whose result would be written over an input.
+        """
+        batch = cls(results)
+        images = list(batch._expand(given, recursive))
+        batch.inputs = Inputs(image for image, _ in images)
+        seen: dict[tuple[str, str], Path] = {}
+        for image, below in images:
+            try:
+                batch._place(image, results.out / below / results.name.format(stem=image.stem), seen)
+            except (InputError, OSError) as error:  # noqa: PERF203 - a bad image is reported and the rest goes on
+                batch.fail(error)
+        if batch.otherwise:
+            names = ", ".join(str(path.relative_to(results.out)) for path in batch.otherwise[:_SHOWN])
+            more = f" and {len(batch.otherwise) - _SHOWN} more" if len(batch.otherwise) > _SHOWN else ""
+            note(f"made with other settings or of another photo; --overwrite makes them anew: {names}{more}")
         return batch
 
     def fail(self, error: BaseException) -> None:
@@ -59,37 +92,137 @@ class Batch:
         title: str,
         at_once: int,
         read: Callable[[Path], Read],
-        make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Image]],
+        make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Image | InputError]],
     ) -> None:
         """Read every image, make ``at_once`` pictures of (targets, what was read) together, write them.
 
-        A bad image (InputError, OSError while reading) is reported; an error of writing ends the batch.
+        A bad image (InputError, OSError while reading, an InputError in place of its picture, a name that cannot be
+        written) is reported; any other error of writing ends the batch.
         """
+        make_folder(self.results.out)
         with progress() as bar:
             task = bar.add_task(title, total=len(self.todo))
-            waiting: list[tuple[Path, Read]] = []
+            waiting: list[tuple[Path, Photo, Read]] = []
             for number, (target, image) in enumerate(self.todo.items(), 1):
                 try:
-                    waiting.append((target, read(image)))
+                    content = read(image)
+                    waiting.append((target, Photo.of(image), content))
                 except (InputError, OSError) as error:
                     self.fail(error)
                     bar.advance(task)
                 if waiting and (len(waiting) == at_once or number == len(self.todo)):
-                    targets, contents = zip(*waiting, strict=True)
+                    targets, photos, contents = zip(*waiting, strict=True)
+                    self._photos = dict(zip(targets, photos, strict=True))
                     for path, picture in zip(targets, make(targets, contents), strict=True):
-                        write_image(path, picture)
-                        self.made += 1
+                        self._finish(path, picture)
                         bar.advance(task)
                     waiting.clear()
 
+    def write_beside(self, path: Path, picture: Image, target: Path) -> None:
+        """Write a further picture of the photo whose result goes to ``target``.
+
+        Raises
+        ------
+        InputError
+            It would be written over an input.
+        """
+        if path in self.inputs:
+            raise InputError(f"{path}: is an input and would be written over; choose another folder with -o")
+        make_folder(path.parent)
+        write_image(path, picture)
+        self._journal(path.parent).add(path, self._photos[target], self.results.making)
+
     def summary(self, out: Path) -> str:
         """How it went, in one line."""
-        return f"{out}: {self.made} made, {self.skipped} there already, {self.failed} failed"
+        other = f", {len(self.otherwise)} there but made otherwise" if self.otherwise else ""
+        return f"{out}: {self.made} made, {self.skipped} there already, {self.failed} failed{other}"
 
     @property
     def exit_code(self) -> int:
         """1 where something failed."""
         return 1 if self.failed else 0
+
+    def _finish(self, target: Path, picture: Image | InputError) -> None:
+        """Write one picture and note how it was made."""
+        if isinstance(picture, InputError):
+            self.fail(picture)
+            return
+        try:
+            make_folder(target.parent)
+            write_image(target, picture)
+        except OSError as error:
+            if error.errno not in _OF_ONE_NAME:
+                raise
+            self.fail(error)
+            return
+        self.made += 1
+        self._journal(target.parent).add(target, self._photos[target], self.results.making)
+
+    def _place(self, image: Path, target: Path, seen: dict[tuple[str, str], Path]) -> None:
+        """Decide what becomes of an image: to be done, done already, or refused."""
+        first = seen.setdefault(self.inputs.name(target), image)
+        if first is not image:
+            raise InputError(
+                f"{image}: would be written to the same {target.name} as {first}; rename one, or give it another folder"
+            )
+        if target in self.inputs:
+            raise InputError(
+                f"{image}: its result {target} would be written over an input; choose another folder with -o"
+            )
+        if target.is_dir():
+            raise InputError(f"{image}: a folder stands where its result goes, {target}")
+        if self.results.overwrite or not target.exists() or not is_whole(target):
+            self.todo[target] = image
+        elif self._is_of(target, image):
+            self.skipped += 1
+        else:
+            self.otherwise.append(target)
+
+    def _is_of(self, target: Path, image: Path) -> bool:
+        """Whether a picture that is there was made of this image as it would be now, as far as is known."""
+        journal, making = self._journal(target.parent), self.results.making
+        entry = journal.of(target.name)
+        if entry is None:
+            return True
+        same = (entry.command, entry.how) == (making.command, making.how) and journal.same_photo(entry, image)
+        return same or not journal.is_result(target)  # a file that somebody put there since is nobody's result
+
+    def _journal(self, folder: Path) -> Journal:
+        return self._journals.setdefault(folder, Journal(folder))
+
+    def _expand(self, given: Iterable[Path], recursive: bool) -> Iterator[tuple[Path, Path]]:
+        """The images, each with the folder it is in below the one that was given."""
+        for path in given:
+            try:
+                if path.is_dir():
+                    listed = list_images(path, recursive=recursive, skip=self._own)
+                    if not listed.images:
+                        self.fail(InputError(f"{path}: holds no images"))
+                elif path.exists():
+                    reason = self._own(path)
+                    listed = ImageFolder(
+                        path.parent, () if reason else (path,), ((path.name, reason),) if reason else ()
+                    )
+                else:
+                    raise InputError(f"{path}: no such file or folder")
+            except (InputError, OSError) as error:
+                self.fail(error)
+                continue
+            if line := listed.told("--recursive searches them"):
+                note(line)
+            root = path if path.is_dir() else path.parent
+            yield from ((image, image.parent.relative_to(root)) for image in listed.images)
+
+    def _own(self, path: Path) -> str | None:
+        """Why a path is no input: this command made it. Folders of results are left out in silence."""
+        out = self.results.out
+        if path.is_dir():
+            beside = path.name in self.results.beside and same_file(path.parent, out)
+            return "" if beside or same_file(path, out) else None
+        entry = self._journal(path.parent).of(path.name)
+        if entry is None or entry.command != self.results.making.command or not lies_within(path.parent, out):
+            return None
+        return f"made by idesketch {entry.command}" if self._journal(path.parent).is_result(path) else None
 
 
 def split_banks(inputs: Sequence[Path], others: int, usage: str) -> tuple[list[Path], list[Path]]:
@@ -100,16 +233,3 @@ def split_banks(inputs: Sequence[Path], others: int, usage: str) -> tuple[list[P
     if len(inputs) - last < others:
         raise click.UsageError(usage)
     return list(inputs[:last]), list(inputs[last:])
-
-
-def _expand(given: Iterable[Path], batch: Batch) -> Iterator[Path]:
-    for path in given:
-        if path.is_dir():
-            found = images_by_stem(path)
-            if not found:
-                batch.fail(InputError(f"{path}: holds no images"))
-            yield from found.values()
-        elif path.exists():
-            yield path
-        else:
-            batch.fail(InputError(f"{path}: no such file or folder"))

@@ -10,9 +10,11 @@ import click
 import numpy as np
 
 from idekernels.bank import PLURALS
+from idemodel.files.journal import Making
+from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, split_banks
+from .batch import Batch, Image, Results, split_banks
 from .console import note, say
 from .kernels import load_kernels
 from .options import (
@@ -24,8 +26,9 @@ from .options import (
     leave_one_out_option,
     normalise_option,
     photo_options,
+    recursive_option,
 )
-from .photos import PhotoIntake
+from .photos import PhotoIntake, bank_digest
 
 
 @click.command()
@@ -40,6 +43,7 @@ from .photos import PhotoIntake
     "--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference; never replaced by another."
 )
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
+@recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def coarse(
     inputs: tuple[Path, ...],
@@ -50,6 +54,7 @@ def coarse(
     leave_one_out: bool,
     backend: str,
     memory: int | None,
+    recursive: bool,
     overwrite: bool,
     **settings: Any,
 ) -> int:
@@ -65,12 +70,16 @@ def coarse(
     banks, given = split_banks(inputs, 1, "give a bank first, then at least one image or folder of images")
     chosen = CoarseSettings(**settings)
     with open_bank(*banks, direction=direction) as bank:
-        photos = Batch.find(given, out, overwrite)
+        made_by = Making.of(
+            "coarse", bank=bank_digest(bank), settings=chosen, align=photo.align, normalise=normalise,
+            leave_one_out=leave_one_out,
+        )  # fmt: skip
+        photos = Batch.find(given, Results(out, made_by, overwrite), recursive)
         prepared = prepare(bank, backend, memory)
         grid = bank.grid(chosen.patch, chosen.overlap)
         note(f"backend {prepared.backend}, {bank.images} pairs, {grid.shape[0]} x {grid.shape[1]} patches")
         if photos.todo:
-            out.mkdir(parents=True, exist_ok=True)
+            make_folder(out)
             load_kernels(chosen, prepared)
             intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
             _synthesise(photos, intake, prepared, chosen)

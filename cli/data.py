@@ -11,6 +11,7 @@ import click
 
 from idekernels.errors import InputError
 from idemodel.datasets import LAYOUTS, Layout, Setting, Settings
+from idemodel.files.outputs import lies_within
 
 from .console import complain, counted, say
 from .options import PATH, Command, Size
@@ -110,10 +111,15 @@ def import_command(
     foreign = sorted(set(given) - set(LAYOUTS[layout].settings()))
     if foreign:
         raise click.UsageError(f"{_flag(foreign[0])} has no meaning for the layout {layout}")
-    if out.resolve().is_relative_to(src.resolve()):
-        raise InputError(f"{out}: lies within {src}; choose a folder outside of what is read")
+    chosen = replace(LAYOUTS[layout](), **given)
+    named = [Path(folder) for _, folder in chosen.folders if Path(folder).exists()]
+    for read in (src, *named):
+        if lies_within(out, read):
+            raise InputError(f"{out}: lies within {read}; choose a folder outside of what is read")
+        if read.exists() and lies_within(read, out):
+            raise InputError(f"{read}: lies within {out}; choose a folder apart from what is read")
     with (
-        plan_import(replace(LAYOUTS[layout](), **given), src, Settings(size, split, eyes)) as plan,
+        plan_import(chosen, src, Settings(size, split, eyes)) as plan,
         counted("Importing pairs", len(plan.todo)) as told,
     ):
         done = write_pairs(plan, out, told)

@@ -14,7 +14,9 @@ from .options import PATH
 
 
 @click.command()
-@click.option("--out", type=PATH, default="idesketch-demo", show_default=True, help="Folder for everything it makes.")
+@click.option(
+    "-o", "--out", type=PATH, default="idesketch-demo", show_default=True, help="Folder for everything it makes."
+)
 @click.option("--pairs", default=60, show_default=True, type=click.IntRange(1), help="Faces in the bank.")
 @click.option("--faces", default=8, show_default=True, type=click.IntRange(1), help="Faces to sketch.")
 @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Same seed, same faces.")

@@ -12,11 +12,13 @@ import click
 from idekernels.bank import PLURALS, kinds
 from idekernels.errors import InputError
 from idemodel.files.images import read_colour, read_grey, require_size
+from idemodel.files.journal import Making, file_digest
+from idemodel.files.listing import stem_of
 from idemodel.files.pairs import images_by_stem
 
-from .batch import Batch, Image
+from .batch import Batch, Image, Results
 from .console import err, note, say
-from .options import PATH
+from .options import PATH, recursive_option
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer
@@ -33,9 +35,17 @@ if TYPE_CHECKING:
 )
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def enhance(
-    model: Path, coarse: tuple[Path, ...], out: Path, photos: Path | None, size: str, device: str, overwrite: bool
+    model: Path,
+    coarse: tuple[Path, ...],
+    out: Path,
+    photos: Path | None,
+    size: str,
+    device: str,
+    recursive: bool,
+    overwrite: bool,
 ) -> int:
     """Make fine sketches of coarse ones (files or folders) with a trained MODEL.
 
@@ -50,12 +60,12 @@ def enhance(
         raise InputError(
             f"{model}: was trained on coarse {target} and {source}; give the {PLURALS[source]} with --photos FOLDER"
         )
-    seen = images_by_stem(photos) if enhancer.needs_photo and photos else {}
+    seen = images_by_stem(photos, note) if enhancer.needs_photo and photos else {}
     work = _Work(enhancer, size, photos, seen)
-    batch = Batch.find(coarse, out, overwrite)
+    made_by = Making.of("enhance", model=file_digest(model), size=size, photos=photos if seen else None)
+    batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive)
     note(f"device {enhancer.device}")
     if batch.todo:
-        out.mkdir(parents=True, exist_ok=True)
         batch.run("Fine sketches", 1, work.read, work.make)
     say(batch.summary(out))
     return batch.exit_code
@@ -79,10 +89,11 @@ class _Work:
             raise InputError(f"{file}: {error}") from None
         if not self.enhancer.needs_photo:
             return image, None
-        if file.stem not in self.seen:
+        partner = self.seen.get(stem_of(file))
+        if partner is None:
             raise InputError(f"{file}: no image of that name in {self.folder}")
-        photo = read_grey(self.seen[file.stem])
-        require_size(photo, self.seen[file.stem], image.shape[:2], whose="its coarse sketch")
+        photo = read_grey(partner)
+        require_size(photo, partner, image.shape[:2], whose="its coarse sketch")
         return image, photo
 
     def make(self, _: Sequence[Path], images: Sequence[tuple[Image, Image | None]]) -> Iterable[Image]:

@@ -15,6 +15,7 @@ from idemodel.evaluation.tables import evaluation_json, output_folder, write_eva
 from idemodel.metrics import DESCRIPTIONS, WITH_WEIGHTS
 
 from .console import counted, note, say
+from .options import PATH, at_home
 
 _WEIGHTS = "; ".join(f"{each.weights}=FILE for {each.label}: {each.wanted}" for each in WITH_WEIGHTS.values())
 
@@ -28,7 +29,7 @@ def _named(option: str, values: Sequence[str]) -> dict[str, Path]:
             raise click.UsageError(f"{option} {value}: write it as NAME=PATH")
         if name in named:
             raise click.UsageError(f"{option} {name}: given twice")
-        named[name] = Path(path)
+        named[name] = at_home(path)
     return named
 
 
@@ -41,27 +42,33 @@ def _methods(first: str, synth: Path, against: Sequence[str]) -> dict[str, Path]
 
 
 @click.command("evaluate", short_help="Score synthesised images against the true ones.")
-@click.argument("synth", type=click.Path(path_type=Path))
-@click.argument("truth", type=click.Path(path_type=Path))
+@click.argument("synth", type=PATH)
+@click.argument("truth", type=PATH)
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     metavar="OUT",
     help="Folder for report.html, scores.json and scores.csv; made if it is not there, files are replaced.",
 )
-@click.option("--photos", type=click.Path(path_type=Path), metavar="DIR", help="Photos to show beside the images.")
+@click.option("--photos", type=PATH, metavar="DIR", help="Photos to show beside the images.")
 @click.option("--name", metavar="NAME", help="What to call SYNTH in the report.  [default: the folder's name]")
 @click.option("--against", multiple=True, metavar="NAME=DIR", help="A further method to compare with; repeatable.")
 @click.option("--metrics", metavar="LIST", help=f"Names with commas, of {', '.join(DESCRIPTIONS)}.  [default: all "
               "that need no weights, and those whose weights are given]")  # fmt: skip
 @click.option("--weights", multiple=True, metavar="KEY=FILE", help=f"Repeatable. {_WEIGHTS}.")
-@click.option("--resize", is_flag=True, help="Scale images to their truth's size (Lanczos) instead of refusing.")
 @click.option(
-    "--json", "json_file", type=click.Path(path_type=Path), metavar="FILE", help="Instead of OUT/scores.json."
+    "--match",
+    metavar="REGEX",
+    default="stem",
+    show_default=True,
+    help="Partners: stem, or a regular expression; what its groups find counts, a name without it counts whole: "
+    "'(.+)_fake_B' pairs x_fake_B.png with x.png.",
 )
-@click.option("--csv", "csv_file", type=click.Path(path_type=Path), metavar="FILE", help="Instead of OUT/scores.csv.")
+@click.option("--resize", is_flag=True, help="Scale images to their truth's size (Lanczos) instead of refusing.")
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Instead of OUT/scores.json.")
+@click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Instead of OUT/scores.csv.")
 @click.option(
     "--images",
     type=click.IntRange(min=0),
@@ -87,6 +94,7 @@ def evaluate_command(
     against: tuple[str, ...],
     metrics: str | None,
     weights: tuple[str, ...],
+    match: str,
     resize: bool,
     json_file: Path | None,
     csv_file: Path | None,
@@ -95,16 +103,16 @@ def evaluate_command(
 ) -> int:
     """Score the images of folder SYNTH against those of folder TRUTH.
 
-    Partners have the same name up to the suffix; an image without one is named and left out. With --against only
-    images that every method has are scored, so that the comparison is paired. Scores are of grey levels: colour
-    becomes luma, transparency is laid over white. An image that cannot be read is named, the others are scored, and
-    the exit code is 1.
+    Partners have the same name up to the suffix, or as --match says; an image without one is named and left out. With
+    --against only images that every method has are scored, so that the comparison is paired. Scores are of grey
+    levels: colour becomes luma, transparency is laid over white. An image that cannot be read is named, the others are
+    scored, and the exit code is 1.
     """
     methods = _methods(name or synth.resolve().name or "synthesised", synth, against)
     if photos is not None and not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos wants the folder of the photos")
     chosen = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
-    settings = EvaluationSettings(metrics=chosen, weights=_named("--weights", weights), resize=resize, workers=workers)
+    settings = EvaluationSettings(chosen, _named("--weights", weights), resize, match, workers)
     folder = output_folder(out)
     with counted("Scoring") as told:
         evaluation = evaluate(methods, truth, settings, told)
@@ -117,6 +125,8 @@ def evaluate_command(
 
 
 def _show(evaluation: Evaluation) -> None:
+    for line in evaluation.passed:
+        note(line)
     for name, folders in evaluation.alone:
         note(f"{name}: not scored, no partner in {', '.join(map(str, folders))}")
     for line in evaluation.unreadable:

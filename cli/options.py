@@ -18,10 +18,28 @@ from idekernels.methods import METHODS, SETTINGS, users_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-PATH = click.Path(path_type=Path)
 DIRECTION = click.Choice(DIRECTIONS)
 
 _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
+
+
+class _Path(click.Path):
+    """A path; a leading ~ is the home folder, also where the shell leaves it to us, as in --out=~/sketches."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Text to a path."""
+        return super().convert(at_home(str(value)), param, ctx)
+
+
+def at_home(path: str) -> Path:
+    """The path, with the home folder for a leading ~ where there is one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # nobody of that name, or no home
+        return Path(path)
+
+
+PATH = _Path(path_type=Path)
 
 
 class Size(click.ParamType):
@@ -169,6 +187,12 @@ def leave_one_out_option(command: Command) -> Command:
     """Whether photos must not use the bank's pair of their name."""
     text = "Photos of the bank's own pairs: leave out the pair of that name."
     return click.option("--leave-one-out", is_flag=True, help=text)(command)
+
+
+def recursive_option(command: Command) -> Command:
+    """Whether the folders in a folder are searched for images."""
+    text = "Search folders in folders too; results keep them."
+    return click.option("--recursive", is_flag=True, help=text)(command)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from idekernels.bank import PatchBank
+from idekernels.bank.joined import JoinedBank
 from idemodel.preparation import PhotoPreparer, PreparationSettings, PreparedPhoto, number_in_bank
 
 from .console import note
+
+
+def bank_digest(bank: PatchBank) -> str:
+    """What tells a bank that was opened from files from every other: the digests of its files."""
+    shards = bank.banks if isinstance(bank, JoinedBank) else (bank,)
+    return " ".join(getattr(shard, "digest", "") for shard in shards)
 
 
 class PhotoIntake:

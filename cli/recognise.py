@@ -12,6 +12,7 @@ from idemodel.evaluation.report import write_recognition
 from idemodel.evaluation.tables import output_folder, recognition_json, write_json, write_recognition_csv
 
 from .console import counted, say
+from .options import PATH
 
 
 @click.command("recognise", short_help="Recognise artists' sketches among synthesised ones.")
@@ -27,7 +28,7 @@ from .console import counted, say
 @click.option(
     "-o",
     "--out",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="OUT",
     help="Folder for report.html, recognition.json and recognition.csv.",
 )

@@ -10,10 +10,12 @@ import click
 import numpy as np
 
 from idekernels.bank import PLURALS
-from idemodel.files.images import write_image
+from idekernels.errors import InputError
+from idemodel.files.journal import Making, file_digest
+from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, split_banks
+from .batch import Batch, Image, Results, split_banks
 from .console import err, note, say
 from .kernels import load_kernels
 from .options import (
@@ -25,8 +27,9 @@ from .options import (
     leave_one_out_option,
     normalise_option,
     photo_options,
+    recursive_option,
 )
-from .photos import PhotoIntake
+from .photos import PhotoIntake, bank_digest
 
 if TYPE_CHECKING:
     from idemodel.sketcher import Sketcher
@@ -47,6 +50,7 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
 @click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda.")
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
+@recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def synth(
     inputs: tuple[Path, ...],
@@ -60,6 +64,7 @@ def synth(
     backend: str,
     device: str,
     memory: int | None,
+    recursive: bool,
     overwrite: bool,
     **settings: Any,
 ) -> int:
@@ -79,12 +84,15 @@ def synth(
     changes = {name: value for name, value in settings.items() if value is not None}
     with open_bank(*banks, direction=direction) as bank:
         sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device)
-        batch = Batch.find(given, out, overwrite)
+        made_by = Making.of(
+            "synth", bank=bank_digest(bank), model=file_digest(model), settings=sketcher.settings, size=size,
+            photo=photo, normalise=normalise, leave_one_out=leave_one_out,
+        )  # fmt: skip
+        batch = Batch.find(given, Results(out, made_by, overwrite, beside=("coarse",)), recursive)
         intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
         if batch.todo:
-            coarse = out / "coarse" if save_coarse else None
-            (coarse or out).mkdir(parents=True, exist_ok=True)
+            coarse = make_folder(out / "coarse") if save_coarse else None
             load_kernels(sketcher.settings, sketcher.prepared)
             _synthesise(batch, intake, sketcher, coarse, photo.paste_back)
             intake.sum_up()
@@ -96,13 +104,20 @@ def _synthesise(batch: Batch, intake: PhotoIntake, sketcher: Sketcher, coarse: P
     """Sketch the photos; ``coarse`` is the folder for the coarse sketches, where they are wanted."""
     from idekernels.coarse import photos_at_once
 
-    def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image]:
+    def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image | InputError]:
         photos, left_out = [photo for photo, _ in taken], np.array([number for _, number in taken])
         made = sketcher.sketch(photos, exclude=left_out)
-        if coarse:
-            for target, image in zip(targets, made.coarse.images(), strict=True):
-                write_image(coarse / target.name, image)
-        return map(PreparedPhoto.paste_back, photos, made.images()) if paste_back else made.images()
+        several = zip(targets, photos, made.coarse.images(), made.images(), strict=True)
+        return (one(*each) for each in several)
+
+    def one(target: Path, photo: PreparedPhoto, rough: Image, fine: Image) -> Image | InputError:
+        try:
+            if coarse:
+                beside = coarse / target.relative_to(batch.results.out)
+                batch.write_beside(beside, rough, target)
+            return photo.paste_back(fine) if paste_back else fine
+        except InputError as error:  # its file is gone, or its coarse sketch would be written over an input
+            return error
 
     title = PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()
     batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make)

@@ -33,6 +33,7 @@ from idemodel.faces.detectors import Detector, any_detector, open_detector
 from idemodel.faces.normalise import METHODS, Normaliser, can_normalise, require_grey
 from idemodel.faces.search import Face, find_faces
 from idemodel.files.images import as_colour, decode_colour, read_colour, require_size
+from idemodel.files.listing import one_form, stem_of
 
 Image = NDArray[np.uint8]
 PhotoLike = str | os.PathLike[str] | bytes | NDArray[np.uint8]
@@ -354,7 +355,8 @@ def number_in_bank(photo: str | os.PathLike[str], names: Sequence[str]) -> int:
     InputError
         The bank has no pair of that name.
     """
-    stem = Path(photo).stem
+    stem = stem_of(photo)
+    names = [one_form(name) for name in names]
     if stem not in names:
         raise InputError(f"{os.fspath(photo)}: no pair {stem!r} in the bank to leave out; drop --leave-one-out for it")
     return names.index(stem)

@@ -120,7 +120,9 @@ class Sketcher:
         """A photo made ready for :meth:`sketch`; see :meth:`idemodel.preparation.PhotoPreparer.prepare`."""
         return self.preparer.prepare(photo, eyes=eyes, face=face)
 
-    def sketch(self, photos: Photo | PreparedPhoto | Sequence[Photo | PreparedPhoto], exclude: Any = None) -> Sketches:
+    def sketch(
+        self, photos: Photo | Tensor | PreparedPhoto | Sequence[Photo | Tensor | PreparedPhoto], exclude: Any = None
+    ) -> Sketches:
         """Sketch one photo or several.
 
         Nothing but the photos' planes goes in and no file comes between: the coarse sketch reaches the generator by
@@ -128,18 +130,20 @@ class Sketcher:
 
         Parameters
         ----------
-        photos : PreparedPhoto, or (H, W) or (H, W, 3) uint8, or a sequence of B such
-            Arrays are of the bank's size, eyes where the bank's are.
+        photos : PreparedPhoto, or uint8 array or tensor, or a sequence of B such
+            (H, W) or (H, W, 3) is one photo, (B, H, W) and (B, H, W, 3) are B of them; an array of three axes is one
+            photo in colour where the last has three entries. Tensors of torch may also be (B, 3, H, W). All are of the
+            bank's size, eyes where the bank's are.
         exclude : int or int array, optional
             Bank images that a photo must not use, see :func:`idekernels.coarse_sketch`.
 
         Raises
         ------
         TypeError, ValueError
-            A photo of another size or dtype.
+            A photo of another size or dtype, or a (3, H, W) tensor, which may be one photo or three.
         """
-        given = [photos] if isinstance(photos, np.ndarray | PreparedPhoto) else photos
-        batch = [photo.image if isinstance(photo, PreparedPhoto) else photo for photo in given]
+        given = [photos] if isinstance(photos, np.ndarray | Tensor | PreparedPhoto) else photos
+        batch = [image for photo in given for image in _images(photo)]
         with torch_threads_kept():
             coarse = coarse_sketch(batch, self.prepared, self.settings, exclude=exclude)
         return Sketches(coarse, self.enhancer.enhance(coarse, self._seen(batch), self.size))
@@ -183,3 +187,27 @@ class Sketcher:
             return replace(CoarseSettings(**recorded), **changes)
         except (TypeError, ValueError) as error:
             raise InputError(f"the settings of the coarse sketch do not fit: {error}") from None
+
+
+def _images(photo: Photo | Tensor | PreparedPhoto) -> Sequence[Photo]:
+    """The images, (H, W) or (H, W, 3), that one photo or an array or tensor of several stands for."""
+    if isinstance(photo, PreparedPhoto):
+        return [photo.image]
+    images = _array(photo) if isinstance(photo, Tensor) else photo
+    several = isinstance(images, np.ndarray) and (images.ndim == 4 or (images.ndim == 3 and images.shape[2] != 3))
+    return list(images) if several else [images]
+
+
+def _array(photos: Tensor) -> Photo:
+    """A tensor of photos as an array with the channels last."""
+    if photos.dtype != torch.uint8:
+        raise TypeError(f"photos are a tensor of {photos.dtype}; a photo is uint8, in 0 to 255")
+    shape = tuple(photos.shape)
+    if len(shape) == 3 and shape[0] == 3 and shape[2] != 3:
+        raise ValueError(
+            f"a tensor of shape {shape} may be one photo or three: give (1, 3, H, W) or (H, W, 3) for one in colour, "
+            "or a list of three (H, W)"
+        )
+    if len(shape) == 4 and shape[1] == 3 and shape[3] != 3:
+        photos = photos.permute(0, 2, 3, 1)
+    return photos.detach().cpu().contiguous().numpy()

@@ -25,6 +25,7 @@ from idecli.main import COMMANDS, idesketch, run
 from idekernels import coarse_sketch, open_bank
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey
+from idemodel.files.journal import JOURNAL
 
 SIZE = "60x48"
 KERNEL = ["--patch", "8", "--overlap", "4", "--radius", "2"]
@@ -128,7 +129,7 @@ def test_coarse_writes_what_the_library_makes(workshop: Path, tmp_path: Path) ->
     with open_bank(workshop / "bank.h5") as bank:
         expected = coarse_sketch(read_colour(photos / "0002.png"), bank, k=4, alpha=0.2).images()[0]
     np.testing.assert_array_equal(read_grey(tmp_path / "0002.png"), expected)
-    assert len(list(tmp_path.iterdir())) == 8
+    assert len(list(tmp_path.iterdir())) == 8 + len([JOURNAL])
 
 
 def test_coarse_skips_what_is_done_and_goes_on_past_bad_photos(
@@ -168,7 +169,7 @@ def test_two_photos_of_one_name_do_not_overwrite_each_other(
 ) -> None:
     first, second = workshop / "pairs/photo/0000.png", workshop / "pairs/sketch/0000.png"
     assert "same 0000.png" in fails(capsys, "coarse", workshop / "bank.h5", first, second, "-o", tmp_path, "--k", 3)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list(tmp_path.iterdir())) == 1 + len([JOURNAL])
 
 
 def test_leave_one_out_needs_the_pair_in_the_bank(
@@ -251,6 +252,11 @@ def test_doctor_names_versions_backends_and_folders(capsys: pytest.CaptureFixtur
         assert part in told
 
 
+def test_demo_knows_the_short_name_of_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").touch()
+    assert f"{tmp_path}: is not empty" in fails(capsys, "demo", "-o", tmp_path)
+
+
 def test_demo_makes_pictures_and_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "demo"
     assert run(["demo", "--out", str(out), "--pairs", "6", "--faces", "2"]) == 0
@@ -303,7 +309,7 @@ def test_an_interrupted_batch_keeps_what_is_done_and_goes_on(workshop: Path, tmp
     process.stderr.close()
 
     assert process.returncode in (130, -signal.SIGINT), told
-    assert [path.name for path in out.iterdir()] == ["0003.png"]
+    assert sorted(path.name for path in out.iterdir()) == [JOURNAL, "0003.png"]
     assert (out / "0003.png").read_bytes() == done
     assert run(["coarse", str(bank), str(photos), "-o", str(out)]) == 0
     assert len(list(out.glob("*.png"))) == 8

@@ -13,6 +13,7 @@ from idecli.main import run
 from idemodel.faces import detectors
 from idemodel.faces.alignment import Similarity, standard_eyes, warp
 from idemodel.files.images import read_colour, read_grey, write_image
+from idemodel.files.journal import JOURNAL
 from idemodel.phantom import phantom_pairs
 
 PHANTOMS = [pair.photo for pair in phantom_pairs(2, seed=11)]
@@ -164,7 +165,7 @@ def test_a_report_that_is_none_is_left_alone(
 def test_all_faces_have_numbers(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     assert call("align", photos / "a.png", photos / "b.jpg", "-o", out, "--face", "all") == 0
-    assert sorted(path.name for path in out.iterdir()) == ["a-1.png", "b-1.png", "b-2.png"]
+    assert sorted(path.name for path in out.iterdir()) == [JOURNAL, "a-1.png", "b-1.png", "b-2.png"]
     assert call("align", photos / "b.jpg", "-o", out, "--face", "all") == 0
     assert "0 made, 1 there already" in capsys.readouterr().out
     assert call("align", photos / "b.jpg", "-o", tmp_path / "second", "--face", 2) == 0
@@ -204,7 +205,7 @@ def test_coarse_without_a_detector_names_the_extra(
     assert call("coarse", bank, photos / "a.png", tmp_path / "pairs/photo/0001.png", "-o", tmp_path / "out") == 1
     (told,) = errors(capsys)
     assert "a.png: is 480 x 640" in told and "idesketch[align]" in told
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["0001.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [JOURNAL, "0001.png"]
 
 
 @pytest.mark.usefixtures("sees")

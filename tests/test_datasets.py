@@ -359,3 +359,13 @@ def test_a_new_layout_needs_no_more_than_its_row(tmp_path: Path) -> None:
     for told in ("{cufs|cufsf|fs2k|pairs|mine}", "mine   pictures of my own", "Only the first so many (mine). [9]"):
         assert told in done.stdout
     assert names(tmp_path / "out") == ["0", "1"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_of_pairs_and_splits_are_read_as_spreadsheets_write_them(tmp_path, encoding):
+    from idemodel.datasets.pairs import read_table
+
+    text = "Photo;SKETCH;Name;Split\r\nx\\1.png;y/1s.png;Zoë;train\r\n;;;\r\n\r\n"
+    (tmp_path / "table.csv").write_bytes(text.encode(encoding))
+    expected = [{"photo": "x/1.png", "sketch": "y/1s.png", "name": "Zoë", "split": "train"}]
+    assert read_table(tmp_path / "table.csv", ("photo", "sketch")) == expected

@@ -202,7 +202,8 @@ def test_constant_images_leave_no_nan(tmp_path):
 
     assert code == 0
     content = strict_json(tmp_path / "out" / "scores.json")
-    assert content["images"][0] == {"name": "a", "ssim": 1, "ms_ssim": 1, "fsim": 1, "vif": 1, "gmsd": 0, "scoot": 1}
+    assert content["images"][0] == {"name": "a", "ssim": 1, "ms_ssim": 1, "fsim": 1, "vif": 1, "gmsd": 0, "scoot": 1,
+                                    "psnr": 100}  # fmt: skip
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8").lower()
     assert ">nan" not in text and ">inf" not in text
 
@@ -382,3 +383,27 @@ def test_the_first_error_stops_what_has_not_begun():
     with pytest.raises(InputError, match="broken"):
         in_order(work, range(1000), 1)
     assert len(begun) < 1000
+
+
+def test_partners_may_be_found_by_a_pattern(folders, capsys):
+    for path in list((folders / "near").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_fake_B.png"))
+    (folders / "near" / "log.txt").write_text("not an image")
+    common = [
+        "evaluate",
+        str(folders / "near"),
+        str(folders / "truth"),
+        "-o",
+        str(folders / "out"),
+        "--metrics",
+        "gmsd",
+    ]
+    assert run(common) == 1
+    assert "--match pairs others" in capsys.readouterr().err
+    assert run([*common, "--match", "(.+)_fake_B"]) == 0
+    assert "log.txt (no image)" in capsys.readouterr().err
+    assert [each["name"] for each in strict_json(folders / "out" / "scores.json")["images"]] == ["0", "1", "2", "3"]
+    assert run([*common, "--match", "(x"]) == 1
+    assert "is not a regular expression" in capsys.readouterr().err
+    assert run([*common, "--match", "_(fake)_"]) == 1
+    assert "is called 'fake' by --match" in capsys.readouterr().err

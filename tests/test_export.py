@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from idecli.main import run
 from idekernels.errors import InputError
+from idemodel.generator.checkpoint import save_generator
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.export import export_onnx
 from idemodel.generator.network import MLANet
@@ -82,3 +84,16 @@ def test_a_missing_folder(enhancer: Enhancer, tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     with pytest.raises(FileNotFoundError):
         export_onnx(enhancer, tmp_path / "none" / "model.onnx")
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(tmp_path, capsys):
+    model = tmp_path / "model.safetensors"
+    save_generator(model, MLANet(1, 4, 1, 2, 0))
+    target, before = tmp_path / "model.onnx", model.read_bytes()
+    target.write_bytes(b"mine")
+    assert run(["export", str(model), "--onnx", str(target)]) == 1
+    assert "is there already" in capsys.readouterr().err and target.read_bytes() == b"mine"
+    assert run(["export", str(model), "--onnx", str(target), "--overwrite"]) == 0
+    assert len(target.read_bytes()) > 100
+    assert run(["export", str(model), "--onnx", str(model), "--overwrite"]) == 1
+    assert model.read_bytes() == before

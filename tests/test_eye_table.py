@@ -43,7 +43,7 @@ def test_several_rows_are_several_faces_and_empty_cells_none(tmp_path: Path) -> 
     ("lines", "told"),
     [
         (["file,left_x,left_y,right_x"], "no column 'right_y'"),
-        (["file;left_x;left_y;right_x;right_y", "a;1;2;3;4"], "no column 'file'"),
+        (["file|left_x|left_y|right_x|right_y", "a|1|2|3|4"], "no column 'file'"),
         ([""], "no column 'file'"),
         ([FIRST, "a.jpg,1,2,3"], "line 2: right_y is ''"),
         ([FIRST, "a.jpg,1,2,30,x"], "line 2: right_y is 'x'"),
@@ -81,6 +81,21 @@ def test_files_that_are_no_tables(tmp_path: Path, content: bytes, told: str) -> 
         read_eyes(tmp_path / "none.csv")
     with pytest.raises(InputError, match="is a folder"):
         read_eyes(tmp_path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le-mark", "utf-16-be-mark"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("first", ["", "sep={}\r\n"])
+def test_tables_are_read_as_spreadsheets_write_them(tmp_path: Path, encoding: str, delimiter: str, first: str) -> None:
+    decimal = "," if delimiter == ";" else "."
+    header = ["File ", "LEFT_X", "Left_Y", "right_x", "right_y", "Note", ""]
+    rows = [header, ["zoë.jpg", f"10{decimal}5", "2", "30", "2", "a", ""], [""] * 7, [], ["b.jpg", "1", "2", "9", "3"]]
+    text = first.format(delimiter) + "".join(delimiter.join(row) + "\r\n" for row in rows)
+    marked = encoding.removesuffix("-mark")
+    (tmp_path / "eyes.csv").write_bytes(("\ufeff" * (marked != encoding) + text).encode(marked))
+    read = read_eyes(tmp_path / "eyes.csv")
+    assert read.of(Path("zoe\u0308.jpg")) == [Eyes(10.5 + 2j, 30 + 2j)]
+    assert read.of(Path("b.jpg")) == [Eyes(1 + 2j, 9 + 3j)]
 
 
 CELL = st.one_of(st.text(max_size=8), st.floats().map(str), st.integers(-(10**9), 10**9).map(str))

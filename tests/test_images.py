@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from idekernels import InputError
 from idemodel.files.images import (
@@ -185,11 +186,130 @@ def test_several_frames_are_refused(tmp_path, suffix):
     assert_refused(tmp_path / f"two{suffix}", "holds several frames; save the one you mean")
 
 
-def test_a_gif_is_not_taken_whatever_it_is_called(tmp_path):
+def test_a_gifs_first_frame_is_read_whatever_it_is_called(tmp_path):
     first, second = frames()
     for name, more in (("still.gif", {}), ("moving.png", {"save_all": True, "append_images": [second]})):
         first.save(tmp_path / name, format="GIF", **more)
-        assert_refused(tmp_path / name, "not a readable PNG, JPEG, BMP or TIFF")
+        np.testing.assert_array_equal(read_colour(tmp_path / name), np.asarray(first.convert("RGB")))
+
+
+@pytest.mark.parametrize("kind", ["WEBP", "AVIF"])
+@pytest.mark.parametrize("name", ["a.webp", "b.jfif", "c.png", "d"])
+def test_other_formats_are_read_under_any_name(tmp_path, kind, name):
+    if not features.check(kind.lower()):
+        pytest.skip(f"this Pillow has no {kind}")
+    smooth = Image.fromarray(COLOUR).resize((64, 80), Image.Resampling.BICUBIC)
+    smooth.save(tmp_path / name, format=kind, quality=95)
+    assert np.abs(read_colour(tmp_path / name).astype(int) - np.asarray(smooth)).mean() < 6
+
+
+def test_a_webp_is_refused_by_its_frames_and_its_size_before_it_is_decoded(tmp_path):
+    first, second = frames()
+    first.save(tmp_path / "moving.webp", save_all=True, append_images=[second], lossless=True)
+    assert_refused(tmp_path / "moving.webp", "holds several frames")
+    large = (16383).to_bytes(3, "little") * 2
+    (tmp_path / "large.webp").write_bytes(b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + large + bytes(40))
+    assert_refused(tmp_path / "large.webp", "16384 x 16384 pixels are over the limit")
+
+
+def test_a_format_whose_reader_starts_another_program_is_never_opened(tmp_path, monkeypatch):
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: pytest.fail("another program was started"))
+    (tmp_path / "a.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
+    assert_refused(tmp_path / "a.png", "not a readable")
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
+
+
+def test_heic_without_its_package_names_the_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "phone.jpg").write_bytes(HEIC + bytes(100))
+    assert_refused(tmp_path / "phone.jpg", r"is a HEIC picture; pip install 'idesketch\[heic\]'")
+
+
+def test_heic_is_read_with_its_package(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    smooth = Image.fromarray(COLOUR).resize((64, 80), Image.Resampling.BICUBIC)
+    pillow_heif.from_pillow(smooth).save(tmp_path / "phone.heic", quality=95)
+    assert np.abs(read_colour(tmp_path / "phone.heic").astype(int) - np.asarray(smooth)).mean() < 6
+    (tmp_path / "phone.heic").write_bytes(HEIC + bytes(100))
+    assert_refused(tmp_path / "phone.heic", "not a readable")
+
+
+def chunked(*extra, levels=GREY):
+    """A grey PNG with extra chunks, each (name, data) or (name, data, checksum)."""
+
+    def chunk(name, data, checksum=None):
+        checksum = zlib.crc32(name + data) if checksum is None else checksum
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", checksum)
+
+    rows = b"".join(b"\0" + row.astype(levels.dtype.newbyteorder(">")).tobytes() for row in levels)
+    head = struct.pack(">IIBBBBB", levels.shape[1], levels.shape[0], 8 * levels.itemsize, 0, 0, 0, 0)
+    parts = [chunk(b"IHDR", head), *(chunk(*each) for each in extra), chunk(b"IDAT", zlib.compress(rows))]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        [(b"tEXt", b"Comment\0hello", 0)],
+        [(b"zTXt", b"x\0\0" + zlib.compress(bytes(2**27)))],
+        [(b"iCCP", b"x\0\0" + zlib.compress(bytes(2**22)))],
+        [(b"gAMA", b"")],
+        [(b"eXIf", b"MM\0*garbage")],
+        [(b"eXIf", b"no EXIF at all")],
+        [(b"tIME", b"\0")],
+        [(b"cHRM", b"\1")],
+    ],
+)
+def test_strange_metadata_does_not_decide_whether_pixels_are_read(tmp_path, extra):
+    (tmp_path / "a.png").write_bytes(chunked(*extra))
+    np.testing.assert_array_equal(read_grey(tmp_path / "a.png"), GREY)
+
+
+def test_a_jpeg_with_strange_exif_data_is_read(tmp_path):
+    Image.fromarray(COLOUR).save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert read_colour(tmp_path / "a.jpg").shape == COLOUR.shape
+
+
+TWELVE = np.array([[0, 16, 2048, 4095]], np.uint16)
+
+
+def test_twelve_bits_that_the_file_tells_are_scaled(tmp_path, caplog):
+    (tmp_path / "told.png").write_bytes(chunked((b"sBIT", b"\x0c"), levels=TWELVE))
+    Image.fromarray(TWELVE).save(tmp_path / "told.tif", tiffinfo={281: 4095})
+    for name in ("told.png", "told.tif"):
+        assert read_grey(tmp_path / name).tolist() == [[0, 1, 128, 255]]
+    assert not caplog.records
+
+
+def test_twelve_bits_that_nothing_tells_are_scaled_and_named_once(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("idekernels.files.notices._told", set())
+    for name in ("untold.png", "more.tif"):
+        Image.fromarray(TWELVE).save(tmp_path / name)
+        assert read_grey(tmp_path / name).tolist() == [[0, 1, 128, 255]]
+    assert len(caplog.records) == 1 and "untold.png" in caplog.text and "12-bit" in caplog.text
+
+
+def test_bits_that_are_spread_over_all_sixteen_are_not_scaled_again(tmp_path):
+    full = np.array([[0, 257, 32896, 65535]], np.uint16)
+    (tmp_path / "full.png").write_bytes(chunked((b"sBIT", b"\x0c"), levels=full))
+    assert read_grey(tmp_path / "full.png").tolist() == [[0, 1, 128, 255]]
+
+
+def test_nearly_black_colour_of_twelve_bits_is_named(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("idekernels.files.notices._told", set())
+    (tmp_path / "dark.png").write_bytes(png(2, 1, 16, 2, b"\0" + struct.pack(">6H", 0, 4095, 9, 7, 0, 4000)))
+    read_colour(tmp_path / "dark.png")
+    assert "dark.png: is nearly black" in caplog.text
+
+
+def test_an_error_names_no_object_in_memory(tmp_path):
+    (tmp_path / "a.png").write_text("hello")
+    for read in (read_grey, lambda path: decode_grey(path.read_bytes(), str(path))):
+        with pytest.raises(InputError) as caught:
+            read(tmp_path / "a.png")
+        assert "<" not in str(caught.value) and "(cannot identify image file)" in str(caught.value)
 
 
 def test_formats_are_told_by_content_not_by_name(tmp_path):
@@ -204,7 +324,7 @@ def test_truncated_files_are_refused(tmp_path, kind):
     whole, path = buffer.getvalue(), tmp_path / "image"
     for share in (0.002, 0.1, 0.5, 0.9):
         path.write_bytes(whole[: max(1, int(len(whole) * share))])
-        assert_refused(path, "not a readable PNG, JPEG, BMP or TIFF image")
+        assert_refused(path, "not a readable PNG, JPEG, BMP, TIFF, WebP, GIF, AVIF or HEIC image")
 
 
 def test_what_is_no_image_is_refused(tmp_path):

@@ -20,7 +20,7 @@ import idemodel.metrics
 from idemodel.metrics import DESCRIPTIONS, METRICS
 
 SYMMETRIC = sorted(set(METRICS) - {"vif"})
-PERFECT = {name: 1.0 if metric.higher_is_better else 0.0 for name, metric in METRICS.items()}
+PERFECT = {name: metric.range[1] if metric.higher_is_better else 0.0 for name, metric in METRICS.items()}
 
 
 def smooth_image(seed, shape=(176, 170)):
@@ -156,10 +156,10 @@ def test_arguments_are_left_as_they_are_and_strides_do_not_matter(name):
 
 
 def test_table_and_public_names():
-    assert list(DESCRIPTIONS) == ["ssim", "ms_ssim", "fsim", "vif", "gmsd", "scoot", "lpips", "fid"]
+    assert list(DESCRIPTIONS) == ["ssim", "ms_ssim", "fsim", "vif", "gmsd", "scoot", "psnr", "lpips", "fid"]
     assert all(name == description.name for name, description in DESCRIPTIONS.items())
     assert {name: description.higher_is_better for name, description in DESCRIPTIONS.items()} == {
-        "ssim": True, "ms_ssim": True, "fsim": True, "vif": True, "scoot": True,
+        "ssim": True, "ms_ssim": True, "fsim": True, "vif": True, "scoot": True, "psnr": True,
         "gmsd": False, "lpips": False, "fid": False,
     }  # fmt: skip
     for name in METRICS:

@@ -8,10 +8,11 @@ from idemodel.files.images import read_grey
 from idemodel.metrics import METRICS
 
 TOLERANCE = {"scoot": 1e-5}
+GOLDEN = [name for name in METRICS if name != "psnr"]  # a line of arithmetic, held to scikit-image in its own test
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", GOLDEN)
 def test_metric_meets_the_golden_column(name, shared_data, golden_metrics):
     for pair in golden_metrics["pairs"]:
         synthesised, truth = (read_grey(shared_data / pair[side]) for side in ("synthesised", "truth"))
@@ -23,4 +24,4 @@ def test_metric_meets_the_golden_column(name, shared_data, golden_metrics):
 
 @pytest.mark.data
 def test_every_golden_column_has_a_metric(golden_metrics):
-    assert {key for pair in golden_metrics["pairs"] for key in pair} - {"synthesised", "truth"} == set(METRICS)
+    assert {key for pair in golden_metrics["pairs"] for key in pair} - {"synthesised", "truth"} == set(GOLDEN)

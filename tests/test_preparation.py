@@ -114,11 +114,15 @@ def test_grey_arrays_become_colour_and_an_array_that_fits_is_not_copied() -> Non
         (np.zeros((250, 200, 4), np.uint8), ValueError, r"Ann: is an array of shape \(250, 200, 4\)"),
         (np.zeros((0, 200, 3), np.uint8), ValueError, "Ann: is an array of shape"),
         (np.broadcast_to(np.uint8(0), (MAX_PIXELS, 2)), InputError, "Ann: 2 x 64000000 pixels are over the limit"),
-        (b"", InputError, r"Ann: not a readable PNG, JPEG, BMP or TIFF image \(cannot identify image file\)$"),
+        (
+            b"",
+            InputError,
+            r"Ann: not a readable PNG, JPEG, BMP, TIFF, WebP, GIF, AVIF or HEIC image \(cannot identify image file\)$",
+        ),
         (
             b"no picture",
             InputError,
-            r"Ann: not a readable PNG, JPEG, BMP or TIFF image \(cannot identify image file\)$",
+            r"Ann: not a readable PNG, JPEG, BMP, TIFF, WebP, GIF, AVIF or HEIC image \(cannot identify image file\)$",
         ),
         ("none.png", InputError, "none.png: no such file; wanted is an image"),
         (bytearray(b"x"), TypeError, "bytearray"),

@@ -59,17 +59,17 @@ def test_public_names_are_these():
     """A name that is added or taken away is a decision, not an accident."""
     assert sorted(idekernels.__all__) == [
         "Backend", "BankError", "BankHead", "BankSettings", "CandidatePatches", "Candidates", "CoarseSettings",
-        "CoarseSketch", "Compatibility", "ComposedPatches", "Evidence", "FileBank", "InputError", "JoinedBank", "Labelling", "Lle",
-        "METHODS", "Mean", "MemoryBank", "Method", "Mrf", "Multi", "MultiWeights", "Mwf", "PatchBank", "PatchGrid",
-        "Picture", "PreparedBank", "REPRESENTATIONS", "Top1", "WEIGHINGS", "WORKLOADS", "Weights", "Workload", "blend",
-        "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match", "merge", "open_bank",
-        "photos_at_once", "planes_of", "prepare", "propagate", "verify", "warm_up", "weigh", "weigh_multi",
-        "write_bank",
+        "CoarseSketch", "Compatibility", "ComposedPatches", "Evidence", "FileBank", "InputError", "JoinedBank",
+        "Labelling", "Lle", "METHODS", "Mean", "MemoryBank", "Method", "Mrf", "Multi", "MultiWeights", "Mwf",
+        "PatchBank", "PatchGrid", "Picture", "PreparedBank", "REPRESENTATIONS", "WEIGHINGS", "WORKLOADS", "Weights",
+        "Workload", "blend", "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match", "merge",
+        "open_bank", "photos_at_once", "planes_of", "prepare", "propagate", "verify", "warm_up", "weigh",
+        "weigh_multi", "write_bank",
     ]  # fmt: skip
     assert sorted(idemodel.__all__) == [
         "Enhancer", "Evaluation", "EvaluationSettings", "Eyes", "PHANTOM", "PhantomPair", "PhotoPreparer",
-        "PreparationSettings", "PreparedPhoto", "Sketcher", "Sketches", "evaluate", "phantom_pairs", "read_colour", "read_grey", "read_photo",
-        "write_image",
+        "PreparationSettings", "PreparedPhoto", "Sketcher", "Sketches", "evaluate", "phantom_pairs", "read_colour",
+        "read_grey", "read_photo", "write_image",
     ]  # fmt: skip
 
 

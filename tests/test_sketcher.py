@@ -367,3 +367,26 @@ def test_stage_1_leaves_torchs_threads_alone(bank_file: Path, model_file: Path) 
     """In a fresh process, whose first kernel starts Numba's threads: they share OpenMP with torch."""
     command = [sys.executable, "-c", THREADS, str(bank_file), str(model_file)]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+def test_a_batch_may_be_one_array_or_one_tensor(sketcher: Sketcher) -> None:
+    colour = np.stack(photos_of(2, 64, 48))
+    grey = np.ascontiguousarray(colour[..., 1])
+    for batch in (colour, grey):
+        expected = sketcher.sketch(list(batch)).images()
+        assert expected.shape[0] == 2
+        for photos in (batch, torch.from_numpy(batch), list(torch.from_numpy(batch)), [batch]):
+            np.testing.assert_array_equal(sketcher.sketch(photos).images(), expected)
+    channels_first = torch.from_numpy(colour).permute(0, 3, 1, 2)
+    np.testing.assert_array_equal(sketcher.sketch(channels_first).images(), sketcher.sketch(colour).images())
+    assert sketcher.sketch(torch.from_numpy(colour[0])).images().shape == (1, 64, 48)
+    assert sketcher.sketch(torch.from_numpy(grey[0])).images().shape == (1, 64, 48)
+
+
+def test_a_tensor_that_may_mean_two_things_or_is_no_photo_is_refused(sketcher: Sketcher) -> None:
+    with pytest.raises(ValueError, match=r"\(3, 64, 48\) may be one photo or three"):
+        sketcher.sketch(torch.zeros(3, 64, 48, dtype=torch.uint8))
+    with pytest.raises(TypeError, match=r"tensor of torch\.float32; a photo is uint8"):
+        sketcher.sketch(torch.zeros(1, 64, 48))
+    with pytest.raises(ValueError, match="64"):
+        sketcher.sketch(torch.zeros(2, 60, 48, dtype=torch.uint8))

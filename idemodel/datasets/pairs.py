@@ -8,8 +8,6 @@ two.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -20,6 +18,8 @@ from idemodel.datasets.listing import BROKEN, SPLITS, TWICE, UNUSED, Listing, Pa
 from idemodel.datasets.matching import Key, match, side_of, split_of
 from idemodel.datasets.patterns import keys
 from idemodel.datasets.sources import PICTURES, TABLES, Member, Source
+from idemodel.files.listing import one_form, stem_of
+from idemodel.files.tables import read_rows
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _by_table(source: Source, table: Path) -> Listing:
     pictures = [member for member in source.members if member.suffix in PICTURES]
     by_file: dict[str, list[Member]] = {}
     for member in pictures:
-        by_file.setdefault(PurePosixPath(member.name).name, []).append(member)
+        by_file.setdefault(one_form(PurePosixPath(member.name).name), []).append(member)
     pairs = [_row_pair(row, by_file) for row in rows]
     used = {member.name for pair in pairs for member in (pair.photo, pair.sketch) if member}
     seen: set[tuple[str, str]] = set()
@@ -95,7 +95,7 @@ def _row_pair(row: dict[str, str], by_file: Mapping[str, list[Member]]) -> Pair:
     found: dict[str, Member | None] = {}
     problems = []
     for side in ("photo", "sketch"):
-        called = by_file.get(PurePosixPath(row[side]).name, [])
+        called = by_file.get(one_form(PurePosixPath(row[side]).name), [])
         fits = [member for member in called if _fits(member, row[side], side)]
         found[side] = fits[0] if len(fits) == 1 else None
         if len(fits) != 1:
@@ -103,7 +103,7 @@ def _row_pair(row: dict[str, str], by_file: Mapping[str, list[Member]]) -> Pair:
     split = row.get("split", "")
     if split not in ("", *SPLITS):
         problems.append(f"split is {split[:20]!r}, not train or test")
-    name = row.get("name") or PurePosixPath(row["photo"]).stem
+    name = row.get("name") or stem_of(row["photo"])
     return Pair(
         name, found["photo"], found["sketch"], "", split if split in SPLITS else "",
         problem=BROKEN if problems else "", detail="; ".join(problems),
@@ -112,7 +112,9 @@ def _row_pair(row: dict[str, str], by_file: Mapping[str, list[Member]]) -> Pair:
 
 def _fits(member: Member, wanted: str, side: str) -> bool:
     """Whether a table's cell means a member: its path, or the end of it, on the right side."""
-    return bool(wanted) and f"/{member.name}".endswith(f"/{wanted}") and side_of(member) in ("", side)
+    return (
+        bool(wanted) and one_form(f"/{member.name}").endswith(one_form(f"/{wanted}")) and side_of(member) in ("", side)
+    )
 
 
 def read_table(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -121,19 +123,9 @@ def read_table(file: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Raises
     ------
     InputError
-        Missing, over 64 MiB, not UTF-8, not CSV, or without one of ``columns``.
+        Missing, over 64 MiB, neither UTF-8 nor UTF-16, not CSV, or without one of ``columns``.
     """
     if not file.is_file():
         raise InputError(f"{file}: no such file")
-    rows = csv.DictReader(io.StringIO(Member(str(file), file).text(), newline=""), strict=True, restval="")
-    try:
-        rows.fieldnames = [(name or "").strip() for name in rows.fieldnames or ()]
-        absent = [name for name in columns if name not in rows.fieldnames]
-        if absent:
-            raise InputError(f"{file}: no column {absent[0]!r}; the first line must name {','.join(columns)}")
-        return [
-            {name: cell.strip().replace("\\", "/") for name, cell in row.items() if isinstance(cell, str) and name}
-            for row in rows
-        ]
-    except csv.Error as error:
-        raise InputError(f"{file}: line {rows.line_num}: not a CSV table ({error})") from None
+    rows = read_rows(Member(str(file), file).content(), str(file), columns)
+    return [{name: cell.replace("\\", "/") for name, cell in row.cells.items()} for row in rows]

@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 from idekernels.errors import InputError
 from idemodel.datasets.archives import MAX_MEMBERS, copy_limited, is_archive, stem, uncompressed, unpack
 from idemodel.files.images import SUFFIXES
+from idemodel.files.listing import one_form
+from idemodel.files.tables import decoded
 
-PICTURES = (*SUFFIXES, ".ppm", ".pgm")
+PICTURES = (*SUFFIXES, ".jfif", ".jpe", ".webp", ".gif", ".avif", ".heic", ".heif", ".ppm", ".pgm")
 POINTS = (".dat", ".3pts", ".pts", ".pos", ".5pts")
 TABLES = (".txt", ".lst", ".csv", ".json")
 PACKED = (".gz", ".bz2", ".xz")  # of one file: FERET's photos are 00001fa010_930831.ppm.bz2
@@ -48,11 +50,14 @@ class Member:
 
     @property
     def stem(self) -> str:
-        """The file's name without folder and suffixes; a point file's may be that of its picture, ``a.tif.pos``."""
+        """The file's name without folder and suffixes, in one form of Unicode.
+
+        A point file's may be that of its picture, ``a.tif.pos``.
+        """
         name = PurePosixPath(self.plain).name
         while (end := PurePosixPath(name).suffix.lower()) in (*PICTURES, *POINTS, *TABLES, ".3"):
             name = name[: -len(end)]
-        return name
+        return one_form(name)
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -68,13 +73,26 @@ class Member:
             Over ``MAX_TEXT_BYTES``, damaged, or not text.
         """
         try:
+            return decoded(self.content())
+        except UnicodeDecodeError as error:
+            raise InputError(f"{self.name}: is not text in UTF-8") from error
+
+    def content(self) -> bytes:
+        """The bytes of a text file, unpacked.
+
+        Raises
+        ------
+        InputError
+            Over ``MAX_TEXT_BYTES``, or damaged.
+        """
+        try:
             with uncompressed(self.path) as stream:
                 data = stream.read(MAX_TEXT_BYTES + 1)
-            if len(data) > MAX_TEXT_BYTES:
-                raise InputError(f"{self.name}: is over {MAX_TEXT_BYTES // 2**20} MiB, too long for a list")
-            return data.decode("utf-8-sig")
-        except (UnicodeDecodeError, EOFError) as error:
+        except EOFError as error:
             raise InputError(f"{self.name}: is not text in UTF-8") from error
+        if len(data) > MAX_TEXT_BYTES:
+            raise InputError(f"{self.name}: is over {MAX_TEXT_BYTES // 2**20} MiB, too long for a list")
+        return data
 
 
 @dataclass

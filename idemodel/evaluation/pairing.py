@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from idekernels.errors import InputError
+from idemodel.datasets.patterns import keys
 from idemodel.files.images import read_grey
 from idemodel.files.pairs import images_by_stem
 from idemodel.files.shapes import shape_text
+
+STEM = "stem"
+_RULE = "partners have the same name up to the suffix; --match pairs others"
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Pairing:
     """The folders of the methods and of the truth, their images, and those that every folder has.
 
     ``files`` is by method (``""`` is the truth) and name; ``alone`` holds each name that some folder lacks, with the
-    folders that lack it.
+    folders that lack it; ``passed`` has a line for each folder in which something was passed over.
     """
 
     methods: Mapping[str, Path]
@@ -34,6 +38,7 @@ class Pairing:
     files: Mapping[str, Mapping[str, Path]]
     rows: tuple[Row, ...]
     alone: tuple[tuple[str, tuple[Path, ...]], ...]
+    passed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,23 +51,36 @@ class Check:
     size: tuple[int, ...]
 
 
-def pair_folders(methods: Mapping[str, Path], truth: Path) -> Pairing:
-    """Find the images that the truth's folder and every method's folder have, by name without suffix.
+def pair_folders(methods: Mapping[str, Path], truth: Path, match: str = STEM) -> Pairing:
+    """Find the images that the truth's folder and every method's folder have.
+
+    ``match`` is ``stem``, for names without suffix, or a regular expression: partners are equal in what its groups
+    find in the names (joined by ``-``), or in all that it finds; a name in which it finds nothing stands for itself.
 
     Raises
     ------
     InputError
-        A folder is missing, or no image has a partner.
+        A folder is missing, no image has a partner, ``match`` is no regular expression, or two images of a folder
+        are equal by it.
     """
-    files = {name: images_by_stem(folder) for name, folder in methods.items()}
-    truths = images_by_stem(truth)
+    passed: list[str] = []
+    files = {name: _by_name(folder, match, passed) for name, folder in methods.items()}
+    truths = _by_name(truth, match, passed)
     names = sorted(truths.keys() & set.intersection(*(set(stems) for stems in files.values())))
     if not names:
         first = next(iter(methods.values()))
-        raise InputError(f"{first}: no image has a partner in {truth}; partners have the same name up to the suffix")
+        rule = _RULE if match == STEM else f"looked for by --match {match!r}"
+        raise InputError(f"{first}: no image has a partner in {truth}; {rule}")
     rows = tuple(Row(name, {method: files[method][name] for method in methods}, truths[name]) for name in names)
     stems = {folder: set(files[name]) for name, folder in methods.items()}
-    return Pairing(dict(methods), truth, {**files, "": truths}, rows, _alone({**stems, truth: set(truths)}))
+    return Pairing(
+        dict(methods),
+        truth,
+        {**files, "": truths},
+        rows,
+        _alone({**stems, truth: set(truths)}),
+        tuple(dict.fromkeys(passed)),
+    )
 
 
 def check_row(row: Row) -> Check:
@@ -93,6 +111,20 @@ def refuse_mismatches(checks: Sequence[Check]) -> None:
     if mismatches:
         more = f" (and {len(mismatches) - 1} more)" if len(mismatches) > 1 else ""
         raise InputError(f"{mismatches[0]}{more}; --resize scales the synthesised images to their truths")
+
+
+def _by_name(folder: Path, match: str, passed: list[str]) -> dict[str, Path]:
+    """Images by the name that they are paired by, sorted; what was passed over is added to ``passed``."""
+    files = images_by_stem(folder, passed.append)
+    if match == STEM:
+        return files
+    named: dict[str, Path] = {}
+    for (stem, file), key in zip(files.items(), keys(match, list(files)), strict=True):
+        name = key or stem
+        if name in named:
+            raise InputError(f"{file}: is called {name!r} by --match, as {named[name].name} is; keep one of the two")
+        named[name] = file
+    return dict(sorted(named.items()))
 
 
 def _size(file: Path) -> tuple[int, ...] | str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.errors import InputError
-from idemodel.evaluation.pairing import Check, Pairing, Row, check_row, pair_folders, refuse_mismatches
+from idemodel.evaluation.pairing import STEM, Check, Pairing, Row, check_row, pair_folders, refuse_mismatches
 from idemodel.evaluation.scorers import Scored, Scorers
 from idemodel.evaluation.statistics import Comparison, Summary, compare, summarise
 from idemodel.evaluation.workers import Progress, in_order
@@ -24,12 +24,14 @@ class EvaluationSettings:
 
     ``metrics``: names; none means all that need no weights and those whose weights are given. ``weights``:
     key (``lpips``, ``inception``) -> file. ``resize``: scale a synthesised image to its truth's size
-    (Lanczos, antialiased) instead of refusing it. ``workers``: threads; no figure depends on them.
+    (Lanczos, antialiased) instead of refusing it. ``match``: how partners are found, see
+    :func:`idemodel.evaluation.pairing.pair_folders`. ``workers``: threads; no figure depends on them.
     """
 
     metrics: tuple[str, ...] = ()
     weights: Mapping[str, Path] = field(default_factory=dict)
     resize: bool = False
+    match: str = STEM
     workers: int = os.cpu_count() or 1
 
 
@@ -42,7 +44,7 @@ class Evaluation:
     ``set_scores[method]`` holds the metrics of the whole set. ``files[method][name]`` is where an image is,
     ``files[""]`` has the truths. ``alone`` names each image without a partner
     and the folders that lack it; ``unreadable`` has a line for each image that could not be read and was left
-    out.
+    out; ``passed`` has a line for each folder in which files were passed over.
     """
 
     names: tuple[str, ...]
@@ -58,6 +60,7 @@ class Evaluation:
     unreadable: tuple[str, ...]
     resized: tuple[str, ...]
     weights: Mapping[str, Path]
+    passed: tuple[str, ...] = ()
 
     def column(self, method: str, metric: str) -> NDArray[np.float64]:
         """The scores of one method by one metric, (n,)."""
@@ -111,7 +114,7 @@ def evaluate(
     if not methods:
         raise InputError("nothing to evaluate: no folder of synthesised images was given")
     scorers = Scorers.load(chosen.metrics, chosen.weights)
-    pairing = pair_folders(methods, truth)
+    pairing = pair_folders(methods, truth, chosen.match)
     checks = in_order(check_row, pairing.rows, chosen.workers)
     rows = _readable(pairing, checks, chosen, scorers)
     scored = in_order(scorers.score, rows, chosen.workers, progress)
@@ -146,4 +149,5 @@ def _assembled(pairing: Pairing, checks: Sequence[Check], scorers: Scorers, scor
         unreadable=tuple(line for check in checks for line in check.unreadable),
         resized=tuple(row.name for row, check in zip(pairing.rows, checks, strict=True) if check.mismatches),
         weights=scorers.weights,
+        passed=pairing.passed,
     )

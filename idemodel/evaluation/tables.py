@@ -16,6 +16,7 @@ from idekernels.files.atomic import replace_when_done
 from idemodel.evaluation.protocol import Recognition
 from idemodel.evaluation.scoring import Evaluation
 from idemodel.evaluation.statistics import LEVEL, RESAMPLES, SEED
+from idemodel.files.outputs import make_folder
 
 
 def evaluation_json(evaluation: Evaluation) -> dict[str, Any]:
@@ -158,9 +159,9 @@ def output_folder(path: str | os.PathLike[str]) -> Path:
 
     Raises
     ------
+    InputError
+        A file stands there.
     OSError
-        A file stands there, or the folder cannot be made.
+        The folder cannot be made.
     """
-    folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return make_folder(Path(path))

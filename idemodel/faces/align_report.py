@@ -20,6 +20,7 @@ from idemodel.faces.alignment import corners
 from idemodel.faces.eye_table import HEADER
 from idemodel.faces.search import Face
 from idemodel.files.images import write_image
+from idemodel.files.tables import read_rows
 
 Image = NDArray[np.uint8]
 
@@ -48,11 +49,10 @@ class AlignReport:
         report = cls(folder)
         if report.table.is_file():
             try:
-                with report.table.open(encoding="utf-8-sig", newline="") as file:
-                    for row in csv.DictReader(file):
-                        report.rows.setdefault(row.get("file") or "", []).append(row)
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise InputError(f"{report.table}: not a table of align ({error}); move it away") from None
+                for row in read_rows(report.table.read_bytes(), str(report.table), HEADER):
+                    report.rows.setdefault(row.cells["file"], []).append(row.cells)
+            except InputError as error:
+                raise InputError(f"{error}; correct it, or move it away") from None
         folder.mkdir(parents=True, exist_ok=True)
         return report
 
@@ -61,9 +61,13 @@ class AlignReport:
         """The CSV file; ``align --eyes`` reads it."""
         return self.folder / "eyes.csv"
 
+    def picture(self, file: Path) -> Path:
+        """Where the picture of a photo goes."""
+        return self.folder / f"{file.stem}.png"
+
     def add(self, file: Path, image: Image, faces: Sequence[Face], made: Sequence[Aligned], note: str = "") -> None:
         """Write one photo's picture and keep its rows; ``note`` says why nothing was made."""
-        write_image(self.folder / f"{file.stem}.png", overlay(image, faces, made))
+        write_image(self.picture(file), overlay(image, faces, made))
         taken = {aligned.number: aligned for aligned in made}
         rows = [_row(file, number, face, taken.get(number), note) for number, face in enumerate(faces, 1)]
         self.rows[file.name] = rows or [{"file": file.name, "note": note}]
@@ -75,7 +79,7 @@ class AlignReport:
         lines.writeheader()
         lines.writerows(row for name in sorted(self.rows) for row in self.rows[name])
         with replace_when_done(self.table) as partial:
-            partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+            partial.write_text(text.getvalue(), encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def overlay(image: Image, faces: Sequence[Face], made: Sequence[Aligned]) -> Image:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
 from collections.abc import Mapping
@@ -13,6 +11,8 @@ from pathlib import Path
 from idekernels.errors import InputError
 from idekernels.files.regular import regular_file
 from idemodel.faces.alignment import Eyes
+from idemodel.files.listing import one_form, stem_of
+from idemodel.files.tables import read_rows
 
 HEADER = ("file", "left_x", "left_y", "right_x", "right_y")
 MAX_BYTES = 16_000_000  # some 300,000 faces
@@ -32,7 +32,7 @@ class EyeTable:
 
     def of(self, picture: Path) -> list[Eyes]:
         """The eyes of a picture's faces, in the order of the rows; empty where there are none."""
-        for name in (picture.name, picture.stem):
+        for name in (one_form(picture.name), stem_of(picture)):
             if name in self.rows:
                 self.used.add(name)
                 return self.rows[name]
@@ -48,45 +48,29 @@ def read_eyes(path: str | os.PathLike[str]) -> EyeTable:
     """Read a CSV file of eyes.
 
     The first line names the columns; ``file``, ``left_x``, ``left_y``, ``right_x`` and ``right_y`` are needed, others
-    are ignored. x is the column and y the row in pixels of the upright picture (turned as its EXIF data say), from 0
-    at the centre of the first pixel; left is the eye at the left of the picture. Several rows of a file are several
-    faces; a row with all four cells empty is none.
+    are ignored; see :func:`idemodel.files.tables.read_rows` for delimiters and encodings. x is the column and y the row
+    in pixels of the upright picture (turned as its EXIF data say), from 0 at the centre of the first pixel; left is the
+    eye at the left of the picture. Several rows of a file are several faces; a row with all four cells empty is none.
 
     Raises
     ------
     InputError
-        Missing, not UTF-8, too large, no such columns, or a row that is not a pair of eyes.
+        Missing, neither UTF-8 nor UTF-16, too large, no such columns, or a row that is not a pair of eyes.
     """
     file = Path(path)
-    lines = csv.DictReader(io.StringIO(_text(file), newline=""), strict=True)
+    regular_file(file, "a CSV table of eyes", MAX_BYTES)
     rows: dict[str, list[Eyes]] = {}
-    try:
-        columns = [(name or "").strip() for name in lines.fieldnames or ()]
-        absent = [name for name in HEADER if name not in columns]
-        if absent:
-            raise InputError(f"{file}: no column {absent[0]!r}; the first line must name {','.join(HEADER)}")
-        lines.fieldnames = columns
-        for row in lines:
-            name = Path((row["file"] or "").strip()).name
-            if not name:
-                raise InputError(f"{file}: line {lines.line_num}: no file name")
-            eyes = _eyes(file, lines.line_num, row)
-            rows.setdefault(name, []).extend([eyes] if eyes else [])
-    except csv.Error as error:
-        raise InputError(f"{file}: line {lines.line_num}: not a CSV table ({error})") from None
+    for row in read_rows(file.read_bytes(), str(file), HEADER):
+        name = one_form(Path(row.cells["file"]).name)
+        if not name:
+            raise InputError(f"{file}: line {row.line}: no file name")
+        eyes = _eyes(file, row.line, row.cells)
+        rows.setdefault(name, []).extend([eyes] if eyes else [])
     return EyeTable(file, rows)
 
 
-def _text(file: Path) -> str:
-    regular_file(file, "a CSV table of eyes", MAX_BYTES)
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise InputError(f"{file}: is not a CSV table in UTF-8") from None
-
-
-def _eyes(file: Path, line: int, row: Mapping[str, str | None]) -> Eyes | None:
-    cells = [(row[name] or "").strip() for name in HEADER[1:]]
+def _eyes(file: Path, line: int, row: Mapping[str, str]) -> Eyes | None:
+    cells = [row[name] for name in HEADER[1:]]
     if not any(cells):
         return None
     numbers = [_number(file, line, name, cell) for name, cell in zip(HEADER[1:], cells, strict=True)]
@@ -103,7 +87,7 @@ def _eyes(file: Path, line: int, row: Mapping[str, str | None]) -> Eyes | None:
 
 def _number(file: Path, line: int, name: str, cell: str) -> float:
     try:
-        number = float(cell)
+        number = float(cell if "." in cell else cell.replace(",", ".", 1))  # a decimal comma, where that is the custom
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or abs(number) > 1e6:

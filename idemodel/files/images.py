@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -18,15 +19,21 @@ from PIL import Image, ImageOps
 
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
+from idekernels.files.notices import tell_once
 from idekernels.files.regular import regular_file
+from idemodel.files.formats import HEAD, LABELS, Format, format_of, open_heif, webp_size
+from idemodel.files.png import significant_bits, without_metadata
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000  # a phone's largest picture; past it a small file can fill the memory
 LARGEST = 2**29  # bytes of a file: so many pixels of 16 bits, three channels, uncompressed, and some
 
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # JPEG opens phones' MPO files as well
+_USUAL = ("PNG", "JPEG", "BMP", "TIFF")  # tried on a file whose first bytes are no format's, for Pillow's reason
+_ONE_OF_SEVERAL = ("MPO", "GIF", "HEIF")  # formats of several pictures whose first is the one that a person means
+_LARGEST_MENDED = 2**27  # bytes of a PNG that is read again without its metadata
 _ONE_AT_A_TIME = threading.Lock()  # the warning filter belongs to the whole process
-_EIGHT_BIT = np.round(np.arange(2**16) / 257.0).astype(np.uint8)  # of every 16-bit level
+_SIXTEEN = 2**16 - 1  # the largest of 16 bits
+_MAX_SAMPLE, _BITS = 281, 258  # tags of TIFF
 _DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,
     struct.error, Image.DecompressionBombError,
@@ -153,11 +160,14 @@ def _decoded(name: str, opened: Callable[[], BinaryIO], also: tuple[str, ...] = 
         with _ONE_AT_A_TIME, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
             # an open file, not a path: Pillow maps a path's TIFF with the sides of a turned picture swapped
-            with opened() as file, Image.open(file, formats=(*_FORMATS, *also)) as image:
-                _refuse(name, image)
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return _eight_bit(image)
+            with opened() as file:
+                head = file.read(HEAD)
+                file.seek(0)
+                found = format_of(head)
+                if found is None:
+                    return _pixels(name, file, (*_USUAL, *also))
+                _refuse_unopened(name, found, head)
+                return _pixels_whatever_is_beside(name, file, found.reader)
     except InputError:
         raise
     except PermissionError:
@@ -165,18 +175,71 @@ def _decoded(name: str, opened: Callable[[], BinaryIO], also: tuple[str, ...] = 
     except MemoryError:
         raise InputError(f"{name}: claims to need more memory than there is; save it anew, or scale it down") from None
     except _DAMAGE as error:
-        raise InputError(f"{name}: not a readable PNG, JPEG, BMP or TIFF image ({_reason(error)})") from error
+        raise InputError(f"{name}: not a readable {LABELS} image ({_reason(error)})") from error
+
+
+def _pixels_whatever_is_beside(name: str, file: BinaryIO, reader: str) -> Image.Image:
+    """The pixels; a PNG that cannot be read is read again without its comments, profiles and other metadata."""
+    try:
+        return _pixels(name, file, (reader,))
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        if reader != "PNG" or file.seek(0, io.SEEK_END) > _LARGEST_MENDED:
+            raise
+        file.seek(0)
+        try:
+            return _pixels(name, without_metadata(file), (reader,))
+        except InputError:
+            raise
+        except _DAMAGE:
+            raise error from None
+
+
+def _pixels(name: str, file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
+    """The picture upright and in 8 bits."""
+    with Image.open(file, formats=formats) as image:
+        _refuse(name, image)
+        deep = any(";16" in str(part) for part in image.tile)
+        image.load()
+        with contextlib.suppress(*_DAMAGE):  # EXIF data that cannot be read turn nothing
+            ImageOps.exif_transpose(image, in_place=True)
+        if image.mode.startswith("I;16"):
+            return _from_sixteen(name, image, _largest_level(image, file))
+        made = _eight_bit(image)
+        if deep and 0 < int(np.asarray(made).max()) < 16:
+            tell_once(
+                "dark", f"{name}: is nearly black: colour of 12 bits in 16, it seems; save it, and others alike, with 8"
+            )
+        return made
+
+
+def _refuse_unopened(name: str, found: Format, head: bytes) -> None:
+    """What must be known before a decoder opens the file: whether there is one, and what it would take."""
+    if found.reader == "HEIF" and not open_heif():
+        raise InputError(
+            f"{name}: is a HEIC picture; pip install 'idesketch[heic]' to have them read, or save it as JPEG"
+        )
+    if found.reader == "WEBP":
+        if head[12:16] == b"VP8X" and head[20:21] and head[20] & 2:
+            raise _several_frames(name)
+        width, height = webp_size(head) or (0, 0)
+        _refuse_large(name, width, height)
 
 
 def _reason(error: BaseException) -> str:
-    """Pillow's complaint; without the place in memory at which bytes that are no file lie."""
-    return in_short(re.sub(r" <_io\.BytesIO object at \w+>", "", str(error)) or error)
+    """Pillow's complaint, without the object in memory that it calls an open file or bytes."""
+    return in_short(re.sub(r" '?<[\w.]+ (object at|name=)[^>]*>'?", "", str(error)) or error)
+
+
+def _several_frames(name: str) -> InputError:
+    return InputError(f"{name}: holds several frames; save the one you mean")
 
 
 def _refuse(name: str, image: Image.Image) -> None:
     _refuse_large(name, image.width, image.height)
-    if image.format != "MPO" and getattr(image, "is_animated", False):  # frames are not counted: there may be millions
-        raise InputError(f"{name}: holds several frames; save the one you mean")
+    if image.format not in _ONE_OF_SEVERAL and getattr(image, "is_animated", False):
+        raise _several_frames(name)  # frames are not counted: there may be millions
     if image.mode in ("F", "I"):
         raise InputError(f"{name}: has {image.mode} pixels (32 bits) of unknown range; save it with 8 or 16 bits")
 
@@ -189,9 +252,39 @@ def _refuse_large(name: str, width: int, height: int) -> None:
         )
 
 
+def _largest_level(image: Image.Image, file: BinaryIO) -> int:
+    """The largest level of a grey picture's 16 bits, as far as the file says; 65535 where it does not."""
+    if image.format == "PNG":
+        return int(2 ** significant_bits(file)) - 1
+    tags = getattr(image, "tag_v2", {})
+    for value in (tags.get(_MAX_SAMPLE), 2 ** int(np.max(tags.get(_BITS, 16))) - 1):
+        told = np.max(value) if value is not None else _SIXTEEN
+        if 0 < told < _SIXTEEN:
+            return int(told)
+    return _SIXTEEN
+
+
+def _from_sixteen(name: str, image: Image.Image, largest: int) -> Image.Image:
+    """A grey picture of 16 bits in 8; 8 or 12 bits that were put into 16 are told by the file, or by its levels.
+
+    PNG's own rule is that fewer bits are spread over all 16, so what a file says counts only where no level is above.
+    """
+    levels = np.asarray(image)
+    highest = int(levels.max())
+    if highest > largest:
+        largest = _SIXTEEN
+    if largest == _SIXTEEN and 0 < highest < 2**12:
+        bits = 8 if highest < 2**8 else 12
+        largest = 2**bits - 1
+        tell_once(
+            f"{bits} bits",
+            f"{name}: none of its 16-bit levels is over {largest}; it and those alike are taken as {bits}-bit pictures",
+        )
+    table = np.round(np.minimum(np.arange(2**16) / largest, 1.0) * 255.0).astype(np.uint8)
+    return Image.fromarray(table[levels])
+
+
 def _eight_bit(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return Image.fromarray(_EIGHT_BIT[np.asarray(image)])
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         return _over_white(_as(image, "RGBA")).convert("RGB")
     return image if image.mode == "L" else _as(image, "RGB")

@@ -15,6 +15,7 @@ from idemodel.metrics.gmsd import GMSD, gmsd
 from idemodel.metrics.kinds import Description, Metric, NetworkMetric, PairMetric, SetMetric
 from idemodel.metrics.lpips import LPIPS, load_lpips
 from idemodel.metrics.ms_ssim import MS_SSIM, ms_ssim
+from idemodel.metrics.psnr import PSNR, psnr
 from idemodel.metrics.scoot import SCOOT, scoot
 from idemodel.metrics.ssim import SSIM, ssim
 from idemodel.metrics.vif import VIF, vif
@@ -36,13 +37,14 @@ __all__ = [
     "load_inception",
     "load_lpips",
     "ms_ssim",
+    "psnr",
     "scoot",
     "ssim",
     "vif",
 ]
 
 DESCRIPTIONS: Mapping[str, Metric | NetworkMetric | SetMetric] = MappingProxyType(
-    {metric.name: metric for metric in (SSIM, MS_SSIM, FSIM, VIF, GMSD, SCOOT, LPIPS, FID)}
+    {metric.name: metric for metric in (SSIM, MS_SSIM, FSIM, VIF, GMSD, SCOOT, PSNR, LPIPS, FID)}
 )
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {name: metric for name, metric in DESCRIPTIONS.items() if isinstance(metric, Metric)}

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from idekernels import open_bank, prepare
+from idekernels import arguments, backends, open_bank, prepare
 from idekernels.bank import PLURALS, PatchBank
 from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
 from idekernels.errors import InputError
@@ -22,6 +22,7 @@ from idekernels.results import PreparedBank
 from idemodel.faces.alignment import Eyes
 from idemodel.files.tensors import as_images
 from idemodel.generator.enhance import Enhancer
+from idemodel.generator.inputs import SIZES
 from idemodel.generator.threads import torch_threads_kept
 from idemodel.preparation import Once, PhotoLike, PhotoPreparer, PreparationSettings, PreparedPhoto
 
@@ -77,7 +78,7 @@ class Sketcher:
         A file is missing or damaged, bank and model do not fit or are of different directions, or backend or device
         cannot be had.
     TypeError, ValueError
-        A setting out of range.
+        A setting out of range, another ``size``, or a ``backend`` or ``memory`` that a prepared bank does not have.
     """
 
     def __init__(
@@ -92,6 +93,11 @@ class Sketcher:
         device: str = "auto",
         preparation: PreparationSettings | None = None,
     ) -> None:
+        arguments.choice("size", size, SIZES)
+        if isinstance(bank, PreparedBank):
+            backends.common(backend, bank=bank)
+            if memory is not None:
+                raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
         self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device)
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
         self.size = size

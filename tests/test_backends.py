@@ -197,3 +197,13 @@ def test_there_is_one_object_a_backend_and_it_can_be_sent(name):
 
 def test_what_is_put_together_by_hand_has_no_backend():
     assert Compatibility(*np.zeros((3, 1, 0, 2, 2), np.float32)).backend is None
+
+
+def test_a_prepared_bank_is_pickled_without_what_it_has_read() -> None:
+    planes = np.random.default_rng(3).integers(0, 256, (40, 20, 20), dtype=np.uint8)
+    bank = ide.MemoryBank.from_images(planes, planes, settings=ide.BankSettings(8, 4, 2))
+    ready, query = ide.prepare(bank, "cpu"), planes[None, :1]
+    before = len(pickle.dumps(ready))
+    found = ide.match(query, ready, k=5)
+    assert len(pickle.dumps(ready)) == before
+    np.testing.assert_array_equal(ide.match(query, pickle.loads(pickle.dumps(ready)), k=5).distance, found.distance)

@@ -390,3 +390,18 @@ def test_a_tensor_that_may_mean_two_things_or_is_no_photo_is_refused(sketcher: S
         sketcher.sketch(torch.zeros(1, 64, 48))
     with pytest.raises(ValueError, match="64"):
         sketcher.sketch(torch.zeros(2, 60, 48, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [
+        ({"backend": "cpu"}, "the backend 'cpu' is asked for but bank is of 'reference'"),
+        ({"memory": 5}, "memory is given, but the bank is prepared already"),
+        ({"size": "huge"}, "size must be one of source, double, not 'huge'"),
+    ],
+)
+def test_what_a_prepared_bank_cannot_have_is_refused(
+    bank_file: Path, model_file: Path, told: dict[str, Any], error: str
+) -> None:
+    with open_bank(bank_file) as bank, pytest.raises(ValueError, match=error):
+        Sketcher(prepare(bank, "reference"), model_file, **told)

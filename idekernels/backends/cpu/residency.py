@@ -30,6 +30,10 @@ class Prepared:
     bank: PatchBank
     resident: bool
 
+    def __reduce__(self) -> tuple[type[Prepared], tuple[PatchBank, bool]]:
+        """Pickled without what was read: it is read again there, with the bytes behind it that a copy would lack."""
+        return Prepared, (self.bank, self.resident)
+
     def blocks(self) -> Iterator[Blocks]:
         """Yield (first image, images, (blocks, L, H, W, 32) uint8): 32 images side by side, the rest of the last zero.
 

@@ -330,7 +330,7 @@ def weigh(
     photo settles by itself: its weights are, bit for bit, the same in any batch, with any number of threads. Between
     backends they differ by rounding, which stays below one grey level of the sketch (docs/KERNELS.md). For each photo
     objective - kkt_residual <= optimum <= objective, but for rounding; that bound is valid after any sweeps, and
-    loose: the objective itself is within about 1e-6 of its optimum.
+    loose: the objective itself is within about 2e-6 of its optimum.
 
     Parameters
     ----------

@@ -24,7 +24,9 @@ def warm_up(
         bank = _noise(2, (1, 6, 6), 1, BankSettings(patch=4, overlap=2, radius=0))
     size = (bank.planes, bank.height, bank.width)
     noise = _noise(min(bank.images, chosen.k + 1), size, bank.channels, bank.settings)
-    coarse_sketch(noise.source(0, 1)[0, 0], noise, chosen, backend=backend)
+    photo = noise.source(0, 1)[0, 0]
+    for photos in ([photo], [photo, photo]):  # the CPU has kernels for a photo alone, and for batches
+        coarse_sketch(photos, noise, chosen, backend=backend)
 
 
 def _noise(images: int, size: tuple[int, int, int], channels: int, settings: BankSettings) -> PatchBank:

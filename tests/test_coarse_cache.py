@@ -78,7 +78,11 @@ def test_coarse_sketches_become_tensors_without_a_copy(faces: Faces, bank_file: 
 
 
 def test_keys_stay_so_that_older_runs_resume() -> None:
-    """What version 0.1.0 gave for the same bank, faces and settings."""
+    """Digests of bank and faces are what version 0.1.0 gave; the coarse cache's key is that of its version 2.
+
+    It has changed since each photo settles by itself: equal settings give other pixels, so that sketches of older runs
+    are made anew.
+    """
     source = (np.arange(2 * 12 * 10 * 3) % 251).astype(np.uint8).reshape(2, 12, 10, 3)
     target = (np.arange(2 * 12 * 10) % 241).astype(np.uint8).reshape(2, 12, 10)
     settings = BankSettings(patch=8, overlap=4, radius=2)
@@ -89,7 +93,7 @@ def test_keys_stay_so_that_older_runs_resume() -> None:
     assert faces.digest == "5798bdab06dfefb2eeb8c9cb24405beaa082e27423a50e553a48215f5b573ce1"
     assert (
         coarse_cache_key(faces, digest, CoarseSettings(k=3))
-        == "a8aec6e6d69abc326bd28b408d919403a44c9c407bd87cc2078f768ee745614b"
+        == "2da5d67bc06d16257931f3f2e6de6fece2d2b9e2d07c4984c8c0b8651e15b371"
     )
 
 

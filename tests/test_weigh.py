@@ -400,6 +400,19 @@ def test_the_number_of_threads_changes_nothing(threads):
         numba.set_num_threads(before)
 
 
+def test_a_photo_alone_waits_for_no_other_thread(monkeypatch):
+    """It is settled on the caller's thread, outside any parallel region, by what settles those of a batch."""
+    from idekernels.backends.cpu import weighing
+
+    field = Field(19, photos=2)
+    whole = field.weigh(backend="cpu")
+    monkeypatch.setattr(weighing, "_photos", None)
+    alone = weigh(field.gram[:1], of(field.links, [0]), field.grid, backend="cpu")
+    assert_same_bits(alone, whole, [0])
+    with pytest.raises(TypeError):
+        field.weigh(backend="cpu")
+
+
 def test_the_start_is_left_as_it_is_and_no_sweeps_return_it():
     field = Field(19, photos=2, k=4)
     start = np.random.default_rng(0).dirichlet(np.ones(4), field.gram.shape[:2])

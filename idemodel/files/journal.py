@@ -23,7 +23,8 @@ from idemodel.files.images import LARGEST
 
 JOURNAL = ".idesketch.jsonl"
 
-_LARGEST = 2**28  # bytes of a journal that is read: some 700,000 pictures
+_LARGEST = 2**26  # bytes of a journal that is read: some 150,000 pictures
+_LONGEST_LINE = 2**14  # bytes
 _CHUNK = 2**20
 
 
@@ -149,7 +150,7 @@ def _read(path: Path) -> dict[str, Entry]:
     try:
         regular_file(path, "a journal of idesketch", _LARGEST)
         with path.open("rb") as lines:
-            found = (_entry(line) for line in lines)
+            found = (_entry(line) for line in iter(lambda: lines.readline(_LONGEST_LINE), b""))
             return {entry.name: entry for entry in found if entry}
     except (InputError, OSError):
         return {}

@@ -214,13 +214,19 @@ class Batch:
             yield from ((image, image.parent.relative_to(root)) for image in listed.images)
 
     def _own(self, path: Path) -> str | None:
-        """Why a path is no input: this command made it. Folders of results are left out in silence."""
+        """Why a path is no input: this command made it, in the folder of the results or beside its photo.
+
+        Folders of results are left out in silence. What a command made elsewhere may be its input: with a bank of the
+        other direction, say.
+        """
         out = self.results.out
         if path.is_dir():
             beside = path.name in self.results.beside and same_file(path.parent, out)
             return "" if beside or same_file(path, out) else None
         entry = self._journal(path.parent).of(path.name)
-        if entry is None or entry.command != self.results.making.command or not lies_within(path.parent, out):
+        if entry is None or entry.command != self.results.making.command:
+            return None
+        if not (entry.in_place or lies_within(path.parent, out)):
             return None
         return f"made by idesketch {entry.command}" if self._journal(path.parent).is_result(path) else None
 

@@ -126,6 +126,8 @@ def test_own_results_are_no_inputs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (again.made, again.skipped, again.failed) == (0, 1, 0)
     again = copy(tmp_path, tmp_path, overwrite=True)
     assert (again.made, again.failed) == (1, 0)
+    elsewhere = copy(tmp_path / "elsewhere", tmp_path)
+    assert (elsewhere.made, elsewhere.failed) == (1, 0)
     picture(tmp_path / "a.png", 200)  # a person's own picture in the place of the result
     again = copy(tmp_path, tmp_path, overwrite=True)
     assert again.failed == 2 and read_grey(tmp_path / "a.png")[0, 0] == 200
@@ -135,6 +137,7 @@ def test_the_results_of_one_command_are_the_inputs_of_the_next(tmp_path: Path) -
     picture(tmp_path / "in" / "a.png")
     assert copy(tmp_path / "one", tmp_path / "in").made == 1
     assert copy(tmp_path / "two", tmp_path / "one", making=Making.of("enhance")).made == 1
+    assert copy(tmp_path / "back", tmp_path / "one", making=Making.of("coarse", direction="back")).made == 1
     assert copy(tmp_path / "two", tmp_path / "two", making=Making.of("align")).failed == 1
 
 

@@ -64,7 +64,8 @@ def journals() -> tuple[bytes, ...]:
     """What two commands noted of two pictures."""
     lines = [
         {"name": name, "photo": "ab" * 32, "size": 900, "changed": 10**18, "made": "cd" * 32, "command": command,
-         "how": "ef" * 32, "version": "0.1.0"} for name in ("a.png", "b.png") for command in ("align", "coarse")
+         "how": "ef" * 32, "version": "0.1.0", "in_place": False}
+        for name in ("a.png", "b.png") for command in ("align", "coarse")
     ]  # fmt: skip
     return ("".join(json.dumps(line) + "\n" for line in lines).encode(),)
 

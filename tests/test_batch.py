@@ -253,6 +253,16 @@ def test_strange_stems_are_written(tmp_path: Path, stem: str) -> None:
     assert copy(tmp_path / "out", photo).made == 1 and (tmp_path / "out" / f"{stem}.png").is_file()
 
 
+def test_strange_stems_are_scored_and_paired(tmp_path: Path) -> None:
+    for side in ("synth", "truth"):
+        for stem in ("half \udcff", "tab\t", "{y}", "<b>&amp;", "plain"):
+            path = picture(tmp_path / side / f"{stem}.png")
+            Image.new("L", (170, 170), 9).save(path)
+    arguments = [str(tmp_path / "synth"), str(tmp_path / "truth"), "-o", str(tmp_path / "out"), "--metrics", "gmsd"]
+    assert run(["evaluate", *arguments]) == 0
+    assert len(json.loads((tmp_path / "out" / "scores.json").read_text())["images"]) == 5
+
+
 def test_a_result_whose_name_is_too_long_costs_one_photo(tmp_path: Path) -> None:
     long, good = picture(tmp_path / f"{'a' * 253}.x"), picture(tmp_path / "b.x")
     batch = copy(tmp_path / "out", long, good)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from idekernels.bank import PHOTO_TO_SKETCH, BankSettings
 from idekernels.errors import InputError
 from idemodel.files.images import read_colour, read_grey
+from idemodel.files.outputs import Inputs
 from idemodel.files.pairs import PairFiles, list_pairs
 
 from .console import complain, counted, note, say
@@ -70,6 +71,8 @@ def build(
     names, weights = zip(*(planes or (("intensity", 1),)), strict=True)
     settings = BankSettings(patch, overlap, radius, names, weights, direction)
     files = list_pairs(pairs, note)
+    if bank_file in Inputs(path for pair in files for path in (pair.photo, pair.sketch)):
+        raise InputError(f"{bank_file}: is one of the pairs and would be written over; choose another name")
     colour = target == "colour" if target else _has_colour(files, settings)
     with counted("Reading pairs", len(files)) as told:
 

@@ -61,15 +61,18 @@ class Batch:
     _photos: dict[Path, Photo] = field(default_factory=dict)  # of the targets that are being made
 
     @classmethod
-    def find(cls, given: Iterable[Path], results: Results, recursive: bool = False) -> Batch:
+    def find(
+        cls, given: Iterable[Path], results: Results, recursive: bool = False, others: Iterable[Path] = ()
+    ) -> Batch:
         """Expand folders, drop what is done, report clashes, what is missing, and what may not be written.
 
         A result keeps the folder below the one that was given. Of two images whose results would have one name
-        (capitals aside), the second is refused; so is an image whose result would be written over an input.
+        (capitals aside), the second is refused; so is an image whose result would be written over an input, ``others``
+        (files that the command reads besides) included.
         """
         batch = cls(results)
         images = list(batch._expand(given, recursive))
-        batch.inputs = Inputs(image for image, _ in images)
+        batch.inputs = Inputs((*(image for image, _ in images), *others))
         seen: dict[tuple[str, str], Path] = {}
         for image, below in images:
             try:

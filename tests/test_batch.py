@@ -116,6 +116,27 @@ def test_an_input_under_another_name_is_not_written_over(tmp_path: Path) -> None
     assert read_grey(original)[0, 0] == 10
 
 
+def test_files_that_are_read_besides_are_not_written_over(tmp_path: Path) -> None:
+    beside = picture(tmp_path / "photos" / "a.png", 10)
+    photo = picture(tmp_path / "in" / "a.png", 20)
+    batch = copied(Batch.find([photo], Results(tmp_path / "photos", MAKING, overwrite=True), others=[beside]))
+    assert batch.failed == 1 and read_grey(beside)[0, 0] == 10
+
+
+def test_no_table_and_no_bank_is_written_over_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "pairs" / "photo" / "a.png"
+    for side in ("photo", "sketch"):
+        picture(tmp_path / "pairs" / side / "a.png")
+    before, folders = photo.read_bytes(), [str(tmp_path / "pairs" / side) for side in ("photo", "sketch")]
+    (tmp_path / "link").symlink_to(photo)
+    for target in (photo, tmp_path / "link"):
+        out = ["-o", str(tmp_path / "out"), "--metrics", "gmsd", f"--json={target}"]
+        assert run(["evaluate", *folders, *out]) == 1
+        assert run(["bank", "build", str(tmp_path / "pairs"), str(target), "--patch", "4", "--overlap", "2"]) == 1
+        assert capsys.readouterr().err.count("would be written over") == 2
+    assert photo.read_bytes() == before
+
+
 def test_own_results_are_no_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = picture(tmp_path / "a.jpg", kind="JPEG")
     assert copy(tmp_path, tmp_path).made == 1

@@ -137,6 +137,24 @@ def test_no_table_and_no_bank_is_written_over_a_picture(tmp_path: Path, capsys: 
     assert photo.read_bytes() == before
 
 
+@pytest.mark.parametrize("folder", ["in", "in/report"])
+def test_align_writes_neither_further_faces_nor_its_report_over_an_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    photos = tmp_path / folder
+    for name, kind in (("a.jpg", "JPEG"), ("a-2.png", "PNG")):
+        Image.effect_noise((300, 300), 50).save(picture(photos / name), format=kind)
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    rows = ["a.jpg,50,60,110,60", "a.jpg,150,160,210,160", "a-2.png,50,60,110,60"]
+    (tmp_path / "eyes.csv").write_text("\n".join(["file,left_x,left_y,right_x,right_y", *rows]))
+    options = ["-o", str(tmp_path / "in"), "--face", "all", "--eyes", str(tmp_path / "eyes.csv"), "--report"]
+    assert run(["align", str(photos), *options]) == 1
+    told = capsys.readouterr()
+    assert "1 made, 0 there already, 1 failed" in told.out
+    assert "a-2.png" in told.err and "is an input and would be written over" in told.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_own_results_are_no_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = picture(tmp_path / "a.jpg", kind="JPEG")
     assert copy(tmp_path, tmp_path).made == 1

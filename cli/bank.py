@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from idekernels.bank import PHOTO_TO_SKETCH, BankSettings
 from idekernels.errors import InputError
 from idemodel.files.images import read_colour, read_grey
+from idemodel.files.outputs import Inputs
 from idemodel.files.pairs import PairFiles, list_pairs
 
-from .console import counted, note, say
+from .console import complain, counted, note, say
 from .options import DIRECTION, PATH, Plane
 
 
@@ -70,6 +71,8 @@ def build(
     names, weights = zip(*(planes or (("intensity", 1),)), strict=True)
     settings = BankSettings(patch, overlap, radius, names, weights, direction)
     files = list_pairs(pairs, note)
+    if bank_file in Inputs(path for pair in files for path in (pair.photo, pair.sketch)):
+        raise InputError(f"{bank_file}: is one of the pairs and would be written over; choose another name")
     colour = target == "colour" if target else _has_colour(files, settings)
     with counted("Reading pairs", len(files)) as told:
 
@@ -108,13 +111,22 @@ def info(bank_file: Path) -> None:
 
 @bank.command()
 @click.argument("bank_files", metavar="BANK.h5...", type=PATH, nargs=-1, required=True)
-def verify(bank_files: tuple[Path, ...]) -> None:
-    """Check every image, name and setting of banks against the checksums written with them."""
+def verify(bank_files: tuple[Path, ...]) -> int:
+    """Check every image, name and setting of banks against the checksums written with them.
+
+    A bank that is not sound is reported, the others are checked, and the exit code is 1.
+    """
     from idekernels import verify as verify_bank
 
+    failed = False
     for path in bank_files:
-        verify_bank(path)
-        say(f"{path}: sound")
+        try:
+            verify_bank(path)
+            say(f"{path}: sound")
+        except (InputError, OSError) as error:  # noqa: PERF203 - the other banks are checked all the same
+            complain(error)
+            failed = True
+    return 1 if failed else 0
 
 
 def _has_colour(files: Sequence[PairFiles], settings: BankSettings) -> bool:

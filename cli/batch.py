@@ -61,15 +61,18 @@ class Batch:
     _photos: dict[Path, Photo] = field(default_factory=dict)  # of the targets that are being made
 
     @classmethod
-    def find(cls, given: Iterable[Path], results: Results, recursive: bool = False) -> Batch:
+    def find(
+        cls, given: Iterable[Path], results: Results, recursive: bool = False, others: Iterable[Path] = ()
+    ) -> Batch:
         """Expand folders, drop what is done, report clashes, what is missing, and what may not be written.
 
         A result keeps the folder below the one that was given. Of two images whose results would have one name
-        (capitals aside), the second is refused; so is an image whose result would be written over an input.
+        (capitals aside), the second is refused; so is an image whose result would be written over an input, ``others``
+        (files that the command reads besides) included.
         """
         batch = cls(results)
         images = list(batch._expand(given, recursive))
-        batch.inputs = Inputs(image for image, _ in images)
+        batch.inputs = Inputs((*(image for image, _ in images), *others))
         seen: dict[tuple[str, str], Path] = {}
         for image, below in images:
             try:
@@ -214,13 +217,19 @@ class Batch:
             yield from ((image, image.parent.relative_to(root)) for image in listed.images)
 
     def _own(self, path: Path) -> str | None:
-        """Why a path is no input: this command made it. Folders of results are left out in silence."""
+        """Why a path is no input: this command made it, in the folder of the results or beside its photo.
+
+        Folders of results are left out in silence. What a command made elsewhere may be its input: with a bank of the
+        other direction, say.
+        """
         out = self.results.out
         if path.is_dir():
             beside = path.name in self.results.beside and same_file(path.parent, out)
             return "" if beside or same_file(path, out) else None
         entry = self._journal(path.parent).of(path.name)
-        if entry is None or entry.command != self.results.making.command or not lies_within(path.parent, out):
+        if entry is None or entry.command != self.results.making.command:
+            return None
+        if not (entry.in_place or lies_within(path.parent, out)):
             return None
         return f"made by idesketch {entry.command}" if self._journal(path.parent).is_result(path) else None
 

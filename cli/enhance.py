@@ -63,7 +63,7 @@ def enhance(
     seen = images_by_stem(photos, note) if enhancer.needs_photo and photos else {}
     work = _Work(enhancer, size, photos, seen)
     made_by = Making.of("enhance", model=file_digest(model), size=size, photos=photos if seen else None)
-    batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive)
+    batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, [model, *seen.values()])
     note(f"device {enhancer.device}")
     if batch.todo:
         batch.run("Fine sketches", 1, work.read, work.make)

@@ -12,6 +12,7 @@ from idekernels.errors import InputError
 from idemodel.evaluation.report import IMAGES, write_evaluation
 from idemodel.evaluation.scoring import Evaluation, EvaluationSettings, evaluate
 from idemodel.evaluation.tables import evaluation_json, output_folder, write_evaluation_csv, write_json
+from idemodel.files.outputs import Inputs
 from idemodel.metrics import DESCRIPTIONS, WITH_WEIGHTS
 
 from .console import counted, note, say
@@ -116,6 +117,12 @@ def evaluate_command(
     folder = output_folder(out)
     with counted("Scoring") as told:
         evaluation = evaluate(methods, truth, settings, told)
+    inputs = Inputs(
+        (*(path for files in evaluation.files.values() for path in files.values()), *settings.weights.values())
+    )
+    for file in (json_file, csv_file):
+        if file is not None and file in inputs:
+            raise InputError(f"{file}: is an input and would be written over; choose another name")
     write_evaluation(folder / "report.html", evaluation, photos, images)
     write_json(json_file or folder / "scores.json", evaluation_json(evaluation))
     write_evaluation_csv(csv_file or folder / "scores.csv", evaluation)

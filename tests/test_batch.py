@@ -116,6 +116,45 @@ def test_an_input_under_another_name_is_not_written_over(tmp_path: Path) -> None
     assert read_grey(original)[0, 0] == 10
 
 
+def test_files_that_are_read_besides_are_not_written_over(tmp_path: Path) -> None:
+    beside = picture(tmp_path / "photos" / "a.png", 10)
+    photo = picture(tmp_path / "in" / "a.png", 20)
+    batch = copied(Batch.find([photo], Results(tmp_path / "photos", MAKING, overwrite=True), others=[beside]))
+    assert batch.failed == 1 and read_grey(beside)[0, 0] == 10
+
+
+def test_no_table_and_no_bank_is_written_over_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = tmp_path / "pairs" / "photo" / "a.png"
+    for side in ("photo", "sketch"):
+        picture(tmp_path / "pairs" / side / "a.png")
+    before, folders = photo.read_bytes(), [str(tmp_path / "pairs" / side) for side in ("photo", "sketch")]
+    (tmp_path / "link").symlink_to(photo)
+    for target in (photo, tmp_path / "link"):
+        out = ["-o", str(tmp_path / "out"), "--metrics", "gmsd", f"--json={target}"]
+        assert run(["evaluate", *folders, *out]) == 1
+        assert run(["bank", "build", str(tmp_path / "pairs"), str(target), "--patch", "4", "--overlap", "2"]) == 1
+        assert capsys.readouterr().err.count("would be written over") == 2
+    assert photo.read_bytes() == before
+
+
+@pytest.mark.parametrize("folder", ["in", "in/report"])
+def test_align_writes_neither_further_faces_nor_its_report_over_an_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], folder: str
+) -> None:
+    photos = tmp_path / folder
+    for name, kind in (("a.jpg", "JPEG"), ("a-2.png", "PNG")):
+        Image.effect_noise((300, 300), 50).save(picture(photos / name), format=kind)
+    before = {path: path.read_bytes() for path in photos.iterdir()}
+    rows = ["a.jpg,50,60,110,60", "a.jpg,150,160,210,160", "a-2.png,50,60,110,60"]
+    (tmp_path / "eyes.csv").write_text("\n".join(["file,left_x,left_y,right_x,right_y", *rows]))
+    options = ["-o", str(tmp_path / "in"), "--face", "all", "--eyes", str(tmp_path / "eyes.csv"), "--report"]
+    assert run(["align", str(photos), *options]) == 1
+    told = capsys.readouterr()
+    assert "1 made, 0 there already, 1 failed" in told.out
+    assert "a-2.png" in told.err and "is an input and would be written over" in told.err
+    assert {path: path.read_bytes() for path in before} == before
+
+
 def test_own_results_are_no_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photo = picture(tmp_path / "a.jpg", kind="JPEG")
     assert copy(tmp_path, tmp_path).made == 1
@@ -126,6 +165,8 @@ def test_own_results_are_no_inputs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (again.made, again.skipped, again.failed) == (0, 1, 0)
     again = copy(tmp_path, tmp_path, overwrite=True)
     assert (again.made, again.failed) == (1, 0)
+    elsewhere = copy(tmp_path / "elsewhere", tmp_path)
+    assert (elsewhere.made, elsewhere.failed) == (1, 0)
     picture(tmp_path / "a.png", 200)  # a person's own picture in the place of the result
     again = copy(tmp_path, tmp_path, overwrite=True)
     assert again.failed == 2 and read_grey(tmp_path / "a.png")[0, 0] == 200
@@ -135,6 +176,7 @@ def test_the_results_of_one_command_are_the_inputs_of_the_next(tmp_path: Path) -
     picture(tmp_path / "in" / "a.png")
     assert copy(tmp_path / "one", tmp_path / "in").made == 1
     assert copy(tmp_path / "two", tmp_path / "one", making=Making.of("enhance")).made == 1
+    assert copy(tmp_path / "back", tmp_path / "one", making=Making.of("coarse", direction="back")).made == 1
     assert copy(tmp_path / "two", tmp_path / "two", making=Making.of("align")).failed == 1
 
 
@@ -248,6 +290,16 @@ def test_a_folder_that_may_not_be_listed_costs_one_photo(tmp_path: Path, monkeyp
 def test_strange_stems_are_written(tmp_path: Path, stem: str) -> None:
     photo = picture(tmp_path / "in" / f"{stem}.png")
     assert copy(tmp_path / "out", photo).made == 1 and (tmp_path / "out" / f"{stem}.png").is_file()
+
+
+def test_strange_stems_are_scored_and_paired(tmp_path: Path) -> None:
+    for side in ("synth", "truth"):
+        for stem in ("half \udcff", "tab\t", "{y}", "<b>&amp;", "plain"):
+            path = picture(tmp_path / side / f"{stem}.png")
+            Image.new("L", (170, 170), 9).save(path)
+    arguments = [str(tmp_path / "synth"), str(tmp_path / "truth"), "-o", str(tmp_path / "out"), "--metrics", "gmsd"]
+    assert run(["evaluate", *arguments]) == 0
+    assert len(json.loads((tmp_path / "out" / "scores.json").read_text())["images"]) == 5
 
 
 def test_a_result_whose_name_is_too_long_costs_one_photo(tmp_path: Path) -> None:

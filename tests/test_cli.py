@@ -83,6 +83,8 @@ def test_bank_verify_finds_a_flipped_byte(workshop: Path, tmp_path: Path, capsys
     content[len(content) // 2] ^= 0x40
     damaged.write_bytes(content)
     assert str(damaged) in fails(capsys, "bank", "verify", damaged)
+    assert run(["bank", "verify", str(damaged), str(workshop / "bank.h5")]) == 1
+    assert "bank.h5: sound" in capsys.readouterr().out
 
 
 def test_several_planes_and_colour_targets(workshop: Path, tmp_path: Path) -> None:

@@ -252,6 +252,17 @@ def test_an_import_taken_up_again_makes_what_is_missing(tmp_path: Path, capsys: 
     assert (out / "photo/0.png").stat().st_mtime_ns == untouched
 
 
+def test_an_import_makes_empty_and_broken_pictures_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, out = plain(tmp_path / "in"), tmp_path / "out"
+    assert bring(capsys, "pairs", source, out)[0] == 0
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "photo/0.png").write_bytes(b"")
+    (out / "sketch/1.png").write_bytes(first[out / "sketch/1.png"][:-5])
+    code, said, _ = bring(capsys, "pairs", source, out)
+    assert code == 0 and "3 imported (1 of them there already)" in said
+    assert {path: path.read_bytes() for path in first} == first
+
+
 def test_an_import_does_not_mix(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, out = plain(tmp_path / "in"), tmp_path / "out"
     assert bring(capsys, "pairs", source, out)[0] == 0

@@ -233,7 +233,7 @@ def test_small_images_are_refused_for_the_metric_that_cannot_score_them(tmp_path
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        (["--metrics", "psnr"], 1, "psnr: no such metric; choose from ssim, "),
+        (["--metrics", "mse"], 1, "mse: no such metric; choose from ssim, "),
         (["--metrics", "lpips"], 1, "lpips: needs --weights lpips=FILE; wanted is one .safetensors or .pth"),
         (["--metrics", "fid"], 1, "fid: needs --weights inception=FILE; wanted is pytorch-fid's"),
         (["--weights", "vgg=a.pth"], 1, "no metric has such weights; known are lpips, inception"),

@@ -218,6 +218,12 @@ def test_a_format_whose_reader_starts_another_program_is_never_opened(tmp_path, 
     assert_refused(tmp_path / "a.png", "not a readable")
 
 
+def test_a_format_that_this_pillow_lacks_is_named(tmp_path, monkeypatch):
+    Image.fromarray(COLOUR).save(tmp_path / "a.webp")
+    monkeypatch.setattr(Image, "OPEN", {name: how for name, how in Image.OPEN.items() if name != "WEBP"})
+    assert_refused(tmp_path / "a.webp", "is WebP, which this Pillow does not read")
+
+
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 

@@ -21,6 +21,7 @@ from idemodel.datasets.points import read_points
 from idemodel.datasets.sources import Member
 from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, standard_eyes, warp
 from idemodel.files.images import read_colour, write_image
+from idemodel.files.outputs import is_whole
 
 TABLE = "import.csv"
 COLUMNS = ("name", "group", "split", "photo", "sketch", "size", "status", "reason")
@@ -82,7 +83,7 @@ def place(out: Path, pair: Pair, side: str) -> Path:
 
 def _import(plan: Plan, pair: Pair, out: Path, done: Done) -> Pair:
     places = [place(out, pair, side) for side in SIDES]
-    if all(path.is_file() for path in places):
+    if all(path.is_file() and is_whole(path) for path in places):
         done.there += 1
         done.sizes.add(_size_of(places[0]))
         return pair

@@ -55,10 +55,11 @@ def format_of(head: bytes) -> Format | None:
     return next((each for each in FORMATS if each.begins(head)), None)
 
 
-def readers() -> tuple[str, ...]:
-    """Pillow's names of those readers that this installation has."""
-    Image.init()
-    return tuple(each.reader for each in FORMATS if each.reader in Image.OPEN)
+def can_read(found: Format) -> bool:
+    """Whether this installation of Pillow has the format's reader."""
+    if found.reader not in Image.OPEN:
+        Image.init()  # loads those that are needed rarely
+    return found.reader in Image.OPEN
 
 
 def open_heif() -> bool:

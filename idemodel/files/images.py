@@ -21,7 +21,7 @@ from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.notices import tell_once
 from idekernels.files.regular import regular_file
-from idemodel.files.formats import HEAD, LABELS, Format, format_of, open_heif, webp_size
+from idemodel.files.formats import HEAD, LABELS, Format, can_read, format_of, open_heif, webp_size
 from idemodel.files.png import significant_bits, without_metadata
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -220,6 +220,8 @@ def _refuse_unopened(name: str, found: Format, head: bytes) -> None:
         raise InputError(
             f"{name}: is a HEIC picture; pip install 'idesketch[heic]' to have them read, or save it as JPEG"
         )
+    if not can_read(found):
+        raise InputError(f"{name}: is {found.label}, which this Pillow does not read; pip install --upgrade pillow")
     if found.reader == "WEBP":
         if head[12:16] == b"VP8X" and head[20:21] and head[20] & 2:
             raise _several_frames(name)

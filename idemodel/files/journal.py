@@ -20,10 +20,12 @@ from idekernels.errors import InputError
 from idekernels.files.notices import tell_once
 from idekernels.files.regular import regular_file
 from idemodel.files.images import LARGEST
+from idemodel.files.outputs import same_file
 
 JOURNAL = ".idesketch.jsonl"
 
-_LARGEST = 2**28  # bytes of a journal that is read: some 700,000 pictures
+_LARGEST = 2**26  # bytes of a journal that is read: some 150,000 pictures
+_LONGEST_LINE = 2**14  # bytes
 _CHUNK = 2**20
 
 
@@ -45,6 +47,8 @@ class Making:
 class Entry:
     """One picture: its name, the SHA-256 of the photo and of itself, how it was made and by which version.
 
+    ``in_place`` is whether the photo lay in the same folder, where the picture must not be taken for a photo.
+
     ``size`` and ``changed`` (bytes, nanoseconds) are the photo's when it was read: where they still hold, the photo is
     taken to be the same without being read.
     """
@@ -57,12 +61,14 @@ class Entry:
     command: str
     how: str
     version: str
+    in_place: bool
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo's file as it was when it was read: SHA-256, bytes, and nanoseconds of its last change."""
+    """A photo's file, as it was when it was read: SHA-256, bytes, and nanoseconds of its last change."""
 
+    file: Path
     digest: str
     size: int
     changed: int
@@ -78,7 +84,7 @@ class Photo:
         """
         regular_file(file, "an image", LARGEST)
         status = file.stat()
-        return cls(file_digest(file), status.st_size, status.st_mtime_ns)
+        return cls(file, file_digest(file), status.st_size, status.st_mtime_ns)
 
 
 class Journal:
@@ -111,7 +117,7 @@ class Journal:
         try:
             made = file_digest(picture)
             entry = Entry(picture.name, photo.digest, photo.size, photo.changed, made, making.command, making.how,
-                          version("idesketch"))  # fmt: skip
+                          version("idesketch"), same_file(photo.file.parent, picture.parent))  # fmt: skip
             _append(self.path, json.dumps(asdict(entry)).encode() + b"\n")
         except OSError as error:
             tell_once(
@@ -149,7 +155,7 @@ def _read(path: Path) -> dict[str, Entry]:
     try:
         regular_file(path, "a journal of idesketch", _LARGEST)
         with path.open("rb") as lines:
-            found = (_entry(line) for line in lines)
+            found = (_entry(line) for line in iter(lambda: lines.readline(_LONGEST_LINE), b""))
             return {entry.name: entry for entry in found if entry}
     except (InputError, OSError):
         return {}
@@ -167,4 +173,4 @@ def _entry(line: bytes) -> Entry | None:
 
 
 _FIELDS = fields(Entry)
-_TYPES: Mapping[Any, type] = {"str": str, "int": int}
+_TYPES: Mapping[Any, type] = {"str": str, "int": int, "bool": bool}

@@ -131,6 +131,18 @@ def _cache(path: Path) -> Any:
     return read_cached(path, (2, 1, seeds.ROWS, seeds.COLUMNS))
 
 
+def _journal(path: Path) -> Any:
+    from idemodel.files.journal import Journal
+
+    return Journal(path.parent).of("a.png")
+
+
+def _eyes(path: Path) -> Any:
+    from idemodel.faces.eye_table import read_eyes
+
+    return read_eyes(path).of(Path("a.png"))
+
+
 READERS = (
     Reader("image", "photo.png", seeds.images, _image, 1024),
     Reader("image as bytes", "photo.png", seeds.images, _content, 1024),
@@ -138,6 +150,8 @@ READERS = (
     Reader("pairs folder", "photo/a.png", seeds.images, _pairs, 1024),
     Reader("recognise's folder", "photo/a.png", seeds.images, _people, 1024),
     Reader("evaluate's folder", "synth/a.png", seeds.images, _evaluated, 1024),
+    Reader("journal", ".idesketch.jsonl", seeds.journals, _journal, 256, may_be_absent=True),
+    Reader("eyes", "eyes.csv", seeds.tables, _eyes, 1024),
     Reader("bank", "bank.h5", seeds.banks, _bank, 256),
     Reader("bank, checksums repaired", "bank.h5", seeds.banks, _bank, 256, seeds.with_good_checksums),
     Reader("model", "model.safetensors", seeds.models, _model, 256),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 
 ROWS, COLUMNS = 40, 32  # of the bank and of the pairs
 WIDTHS = (4, 4, 4, 4, 4)  # of a VGG19 that is quickly written
@@ -60,6 +60,22 @@ def png() -> tuple[bytes, ...]:
     )
 
 
+def journals() -> tuple[bytes, ...]:
+    """What two commands noted of two pictures."""
+    lines = [
+        {"name": name, "photo": "ab" * 32, "size": 900, "changed": 10**18, "made": "cd" * 32, "command": command,
+         "how": "ef" * 32, "version": "0.1.0", "in_place": False}
+        for name in ("a.png", "b.png") for command in ("align", "coarse")
+    ]  # fmt: skip
+    return ("".join(json.dumps(line) + "\n" for line in lines).encode(),)
+
+
+def tables() -> tuple[bytes, ...]:
+    """Eyes as people and spreadsheets write them."""
+    text = "file,left_x,left_y,right_x,right_y\na.png,1,2,30,4\n"
+    return text.encode(), f"sep=;\r\n{text.replace(',', ';')}".encode("utf-16")
+
+
 @cache
 def images() -> tuple[bytes, ...]:
     """All formats that are read, in several of their kinds."""
@@ -76,6 +92,10 @@ def images() -> tuple[bytes, ...]:
         _saved("P", "BMP"),
         _saved("1", "BMP"),
         _saved("RGB", "TIFF"),
+        _saved("P", "GIF"),
+        _saved("RGB", "WEBP", lossless=True),
+        _saved("RGBA", "WEBP", exif=exif),
+        *([_saved("RGB", "AVIF")] if features.check("avif") else []),
         _saved("I;16", "TIFF"),
         *(_saved("RGB", "TIFF", compression=how) for how in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg")),
         _saved("1", "TIFF", compression="group4"),

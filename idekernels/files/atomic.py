@@ -11,6 +11,8 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from idekernels.files.processes import is_running
+
 _SUFFIX = ".partial"
 _numbers = itertools.count()  # a temporary file for each thread that writes to one path; the last to finish wins
 
@@ -48,18 +50,8 @@ def _remove_leftovers(target: Path) -> None:
     stem = f".{target.name}.{socket.gethostname()}."
     for path in target.parent.glob(f"{glob.escape(stem)}*{_SUFFIX}"):
         owner = path.name.removesuffix(_SUFFIX).rpartition(".")[2]
-        if owner.isdigit() and int(owner) != os.getpid() and not _is_running(int(owner)):
+        if owner.isdigit() and int(owner) != os.getpid() and not is_running(int(owner)):
             path.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads, prange, uint32
+from numba import prange, uint32
 
-from idekernels.backends.cpu.jit import compiled
+from idekernels.backends.cpu.jit import compiled, threads
 from idekernels.backends.cpu.simd import BOTH_WORDS, LANES, add_lanes, cell_squares
 
 WORST = np.uint32(0xFFFFFFFF)  # no patch is as far as this: operations.match refuses settings that could reach it
@@ -56,9 +56,9 @@ def match(query, prepared, grid, radius, k, exclude):
 
 def _chunks(photos, rows):
     """How many runs of patch rows a photo is cut into: as few as fit the cache, as many for every thread."""
-    chunks, threads = -(-rows // _ROWS_PER_TASK), get_num_threads()
-    if photos < threads:
-        chunks = -(-chunks // threads) * threads
+    chunks, workers = -(-rows // _ROWS_PER_TASK), threads()
+    if photos < workers:
+        chunks = -(-chunks // workers) * workers
     return min(rows, chunks)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-TIMEOUT = 240  # of what would otherwise hang for ever
+TIMEOUT = 120  # of what would otherwise hang for ever
 
 WORK = """
-import multiprocessing, os, sys, threading
+import multiprocessing, os, signal, sys, threading
 import numpy as np
 from idekernels import BankSettings, MemoryBank, coarse_sketch
 
@@ -60,6 +60,7 @@ AFTER_FORK = {
     "os.fork": """
 child = os.fork()
 if child == 0:
+    signal.alarm(60)
     same = (work() == before).all()
     os._exit(0 if same else 1)
 assert os.waitpid(child, 0)[1] == 0
@@ -75,6 +76,7 @@ children = []
 for _ in range(3):
     children.append(os.fork())
     if children[-1] == 0:
+        signal.alarm(60)
         os._exit(0 if (work() == before).all() else 1)
 assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
 stop.set()

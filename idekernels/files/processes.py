@@ -1,10 +1,14 @@
-"""Other processes: whether one is running, and locks that the children of a fork find free; starts and ends none."""
+"""Other processes: whether one is running, and locks that the child of a fork finds free; starts and ends none."""
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+Value = TypeVar("Value")
 
 _QUERY = 0x1000  # PROCESS_QUERY_LIMITED_INFORMATION
 _NO_SUCH_PROCESS = 87  # ERROR_INVALID_PARAMETER, what OpenProcess says of a number that no process has
@@ -63,3 +67,12 @@ def forked_by_multiprocessing() -> bool:
     if multiprocessing is None:
         return False
     return getattr(multiprocessing.current_process(), "_start_method", None) == "fork"
+
+
+class kept_property(functools.cached_property[Value]):
+    """A property that is computed once; the lock that Python has for it before 3.12 is free in the child of a fork."""
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        super().__init__(compute)
+        if lock := getattr(self, "lock", None):
+            keep_over_forks(lock)

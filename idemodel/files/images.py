@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
+from idekernels.files.processes import keep_over_forks
 from idekernels.files.regular import regular_file
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -26,6 +27,7 @@ LARGEST = 2**29  # bytes of a file: so many pixels of 16 bits, three channels, u
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")  # JPEG opens phones' MPO files as well
 _ONE_AT_A_TIME = threading.Lock()  # the warning filter belongs to the whole process
+keep_over_forks(_ONE_AT_A_TIME)
 _EIGHT_BIT = np.round(np.arange(2**16) / 257.0).astype(np.uint8)  # of every 16-bit level
 _DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered
     OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, AttributeError, RuntimeError,

@@ -25,7 +25,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.serialize import dumps
 
 from idekernels.errors import in_short
-from idekernels.files.processes import forked_by_multiprocessing, keep_over_forks
+from idekernels.files.processes import forked_by_multiprocessing, keep_over_forks, kept_property
 
 SAFE_LAYERS = ("tbb", "omp")  # those that several threads of Python may use at once
 
@@ -81,7 +81,7 @@ class Parallel:
         self._options, self._kernel = options, kernel
         self._threaded = _jitted(options, kernel)
 
-    @functools.cached_property
+    @kept_property
     def _serial(self) -> Kernel:
         """The same without threads, under a name of its own: Numba's cache does not tell the two apart."""
         kernel = self._kernel

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numba import prange
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import LANES
 from idekernels.bank import PatchBank
+from idekernels.files.processes import kept_property
 
 Block = tuple[int, int, NDArray[np.uint8]]
 
@@ -28,7 +28,7 @@ class Prepared:
         """Yield (first image, images, (L, H, W, 32) uint8): 32 images side by side, the rest of the last one zero."""
         yield from self._kept if self.resident else self._read()
 
-    @cached_property
+    @kept_property
     def _kept(self) -> tuple[Block, ...]:
         return tuple(self._read())  # all blocks or none: a damaged one must not leave the bank half read
 
@@ -40,7 +40,7 @@ class Prepared:
             _interleave(bank.source(first, first + images), block)
             yield first, images, block
 
-    @cached_property
+    @kept_property
     def images(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """All source and target planes, image by image; read once. Only for a resident bank."""
         return self.bank.source(0, self.bank.images), self.bank.target(0, self.bank.images)

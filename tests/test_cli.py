@@ -441,9 +441,7 @@ def test_an_end_of_file_is_no_interrupt(monkeypatch: pytest.MonkeyPatch, capsys:
     def ended(*_: object) -> None:
         raise EOFError("Ran out of input")
 
-    monkeypatch.setattr("idecli.bank.open_bank", ended, raising=False)
-    monkeypatch.setattr("idekernels.bank.file.open_bank", ended)
-    monkeypatch.setattr("idekernels.open_bank", ended, raising=False)
+    monkeypatch.setattr("idekernels.bank.file._open", ended)
     assert "Ran out of input" in fails(capsys, "bank", "info", "any.h5")
     with pytest.raises(EOFError):
         run(["bank", "info", "any.h5", "--debug"])

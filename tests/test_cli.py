@@ -447,7 +447,9 @@ def test_an_end_of_file_is_no_interrupt(monkeypatch: pytest.MonkeyPatch, capsys:
         run(["bank", "info", "any.h5", "--debug"])
 
 
-def test_names_are_taken_as_tables_print_them(workshop: Path, tmp_path: Path) -> None:
+def test_names_are_taken_as_tables_print_them(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     photo, bank = workshop / "pairs/photo/0001.png", workshop / "bank.h5"
     assert run(["coarse", str(bank), str(photo), "-o", str(tmp_path), "--method", "MWF", "--blend", "Cut"]) == 0
     assert (
@@ -455,6 +457,8 @@ def test_names_are_taken_as_tables_print_them(workshop: Path, tmp_path: Path) ->
     )
     sketches = str(workshop / "pairs/sketch")
     assert run(["evaluate", sketches, sketches, "-o", str(tmp_path / "report"), "--metrics", "SSIM"]) == 0
+    told = fails(capsys, "evaluate", sketches, sketches, "-o", tmp_path / "large", "--metrics", "MS-SSIM")
+    assert "too small for MS-SSIM" in told
 
 
 def test_wildcards_are_expanded_where_no_shell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,23 +4,80 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
+import sys
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from idekernels.errors import InputError, printable
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+_APART = 10.0  # seconds between two plain lines of progress, at the least
+
+
+class PlainInPipes(Console):
+    """A console that sends no escape codes where there is no terminal, whatever FORCE_COLOR says."""
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the stream is a terminal."""
+        return bool(getattr(self.file, "isatty", bool)()) and super().is_terminal
+
+
+out = PlainInPipes(highlight=False, soft_wrap=True)
+err = PlainInPipes(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Told(Progress):
+    """Where the bar is not shown, a plain line now and then: 10 seconds and a tenth of the work apart, at the least."""
+
+    def __init__(self, *columns: ProgressColumn, **options: Any) -> None:
+        super().__init__(*columns, **options)
+        self._last: dict[TaskID, tuple[float, float]] = {}  # when a line was told, or the work began; how much was done
+
+    def add_task(self, *given: Any, **more: Any) -> TaskID:
+        """As rich's."""
+        task = super().add_task(*given, **more)
+        self._last[task] = (time.monotonic(), 0.0)
+        return task
+
+    def update(self, task_id: TaskID, **changes: Any) -> None:
+        """As rich's."""
+        super().update(task_id, **changes)
+        self._tell(task_id)
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        """As rich's."""
+        super().advance(task_id, advance)
+        self._tell(task_id)
+
+    def _tell(self, task_id: TaskID) -> None:
+        if not self.disable:
+            return
+        task, now = self._tasks[task_id], time.monotonic()
+        when, done = self._last[task_id]
+        if now - when >= _APART and task.completed > done and task.completed - done >= (task.total or 0) / 10:
+            self._last[task_id] = (now, task.completed)
+            note(f"{task.description}: {task.completed:.0f}" + (f" of {task.total:.0f}" if task.total else ""))
 
 
 def progress(*more: ProgressColumn) -> Progress:
-    """A progress bar on stderr that vanishes when done and stays silent where stderr is not a terminal.
+    """A progress bar on stderr that vanishes when done; where stderr is no terminal, a plain line now and then.
 
     ``more`` columns follow the usual ones.
     """
-    return Progress(
+    return Told(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -46,8 +103,16 @@ def say(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """What is going on, on stderr, exactly as given."""
-    err.print(_shown(text), markup=False)
+    """What is going on, on stderr, exactly as given; nothing where nobody can be told, as after a hangup."""
+    with contextlib.suppress(OSError):
+        err.print(_shown(text), markup=False)
+
+
+def escape_what_cannot_be_encoded() -> None:
+    """Let no legacy code page make an error of a name it does not have: such letters are written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def complain(error: BaseException) -> None:

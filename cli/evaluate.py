@@ -112,7 +112,7 @@ def evaluate_command(
     methods = _methods(name or synth.resolve().name or "synthesised", synth, against)
     if photos is not None and not photos.is_dir():
         raise InputError(f"{photos}: no such folder; --photos wants the folder of the photos")
-    chosen = tuple(part.strip() for part in (metrics or "").split(",") if part.strip())
+    chosen = tuple(part.strip().lower().replace("-", "_") for part in (metrics or "").split(",") if part.strip())
     settings = EvaluationSettings(chosen, _named("--weights", weights), resize, match, workers)
     folder = output_folder(out)
     with counted("Scoring") as told:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import importlib
+import os
 import sys
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -10,7 +12,7 @@ from typing import Any
 
 import click
 
-from .console import complain, note
+from .console import complain, escape_what_cannot_be_encoded, note
 
 
 @dataclass(frozen=True)
@@ -81,11 +83,9 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(version("idesketch"), prog_name="idesketch")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.pass_context
-def idesketch(ctx: click.Context, debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
+def idesketch(debug: bool) -> None:
     """Face photos to pencil sketches, in two stages, from a bank of photo-sketch pairs."""
-    ctx.obj = {"debug": debug}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -94,8 +94,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run the command line and return its exit code; a mistake is one line on stderr unless ``--debug``."""
-    debug = "--debug" in arguments[:1]
+    """Run the command line and return its exit code; a mistake is one line on stderr unless ``--debug``, anywhere."""
+    escape_what_cannot_be_encoded()
+    arguments, debug = _without_debug(expanded(arguments) if os.name == "nt" else arguments)
     try:
         result: Any = idesketch.main(arguments, prog_name="idesketch", standalone_mode=False)
         return result if isinstance(result, int) else 0
@@ -104,7 +105,12 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except (click.Abort, KeyboardInterrupt) as stop:
+        if isinstance(stop.__cause__, EOFError):  # click makes an interrupt of it; nobody is asked anything here
+            if debug:
+                raise stop.__cause__ from None
+            complain(stop.__cause__)
+            return 1
         note("Interrupted; what was finished is kept, and the same command goes on from there.")
         return 130
     except BrokenPipeError:
@@ -114,3 +120,22 @@ def run(arguments: list[str]) -> int:
             raise
         complain(error)
         return 1
+
+
+def expanded(arguments: list[str]) -> list[str]:
+    """Arguments with ``*``, ``?`` or ``[...]`` as the files they stand for, which Windows leaves to every program.
+
+    Options stay as they are, and what stands for no file, or is the name of one.
+    """
+    found: list[str] = []
+    for argument in arguments:
+        plain = argument.startswith("-") or not glob.has_magic(argument) or os.path.lexists(argument)
+        found += [argument] if plain else sorted(glob.glob(argument)) or [argument]  # noqa: PTH207 - any absolute path
+    return found
+
+
+def _without_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without ``--debug``, wherever it stands before a ``--``, and whether it stood there."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    options = [argument for argument in arguments[:end] if argument != "--debug"]
+    return options + arguments[end:], len(options) < end

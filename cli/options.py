@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -18,7 +18,6 @@ from idekernels.methods import METHODS, SETTINGS, users_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DIRECTION = click.Choice(DIRECTIONS)
 
 _UNITS = {"": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -87,12 +86,22 @@ class Plane(click.ParamType):
         return plane, int(weight or 1)
 
 
-class Listed(click.Choice):
+class Names(click.Choice):
+    """Some names, in capitals or not: tables print MWF and SSIM."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        super().__init__(tuple(names), case_sensitive=False)
+
+
+class Listed(Names):
     """Names that the help lists; a wrong one is refused where the settings are made, as every other bad value is."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The text as it is."""
-        return value
+        """The name as it is listed; the text as it is where it is none of them."""
+        return next((name for name in self.choices if name.casefold() == str(value).casefold()), value)
+
+
+DIRECTION = Names(DIRECTIONS)
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,7 @@ def kernel_changes(command: Command) -> Command:
 
 _ALIGN = click.option(
     "--align",
-    type=click.Choice(["auto", "always", "never"]),
+    type=Names(["auto", "always", "never"]),
     default="auto",
     show_default=True,
     help="Align photos first; auto: those of another size, or whose eyes are not where an aligned photo's are.",
@@ -176,7 +185,7 @@ def normalise_option(command: Command) -> Command:
 
     return click.option(
         "--normalise",
-        type=click.Choice(list(METHODS)),
+        type=Names(METHODS),
         default="auto",
         show_default=True,
         help="Bring photos to the bank's light and background; auto only where they lie outside the bank's range.",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from idekernels.files.processes import kept_property
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,12 @@ class PatchGrid:
         """Distance between regular anchors, in pixels."""
         return self.patch - self.overlap
 
-    @cached_property
+    @kept_property
     def rows(self) -> NDArray[np.int32]:
         """Anchor rows, ascending: (R,) int32."""
         return _anchors(self.height, self.patch, self.step)
 
-    @cached_property
+    @kept_property
     def columns(self) -> NDArray[np.int32]:
         """Anchor columns, ascending: (C,) int32."""
         return _anchors(self.width, self.patch, self.step)
@@ -76,7 +77,7 @@ class PatchGrid:
         """Number of nodes, R * C."""
         return len(self.rows) * len(self.columns)
 
-    @cached_property
+    @kept_property
     def anchors(self) -> NDArray[np.int32]:
         """Top-left pixel of every node: (N, 2) int32 of (row, column)."""
         rows, columns = np.meshgrid(self.rows, self.columns, indexing="ij")
@@ -92,7 +93,7 @@ class PatchGrid:
         down, across = (np.minimum(at + radius, last) - np.maximum(at - radius, 0) + 1 for at, last in lasts)
         return down, across
 
-    @cached_property
+    @kept_property
     def edges(self) -> NDArray[np.int32]:
         """4-neighbour edges: (E, 2) int32 of nodes (i, j), i before j; all across first, then all down."""
         node = np.arange(self.nodes, dtype=np.int32).reshape(self.shape)
@@ -100,7 +101,7 @@ class PatchGrid:
         down = np.stack([node[:-1].ravel(), node[1:].ravel()], axis=1)
         return np.concatenate([across, down])
 
-    @cached_property
+    @kept_property
     def shifts(self) -> NDArray[np.int32]:
         """How far patch j lies from patch i on every edge: (E, 2) int32 of (rows, columns), in pixels.
 

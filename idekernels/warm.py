@@ -29,6 +29,15 @@ def warm_up(
         coarse_sketch(photos, noise, chosen, backend=backend)
 
 
+def try_out(backend: str | Backend) -> None:
+    """Run every kind of kernel once on noise: match to blend by the weight field, then propagation and seams.
+
+    Whatever the backend raises where it is there but cannot run is passed on.
+    """
+    for settings in (CoarseSettings(), CoarseSettings().changed(method="mrf", blend="cut")):
+        warm_up(settings, backend)
+
+
 def _noise(images: int, size: tuple[int, int, int], channels: int, settings: BankSettings) -> PatchBank:
     numbers = np.random.default_rng(0)
     source = numbers.integers(0, 256, (images, *size), dtype=np.uint8)

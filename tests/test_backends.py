@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import copy
 import pickle
+import subprocess
+import sys
 from dataclasses import FrozenInstanceError, fields, is_dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import idekernels as ide
+from idecli.main import run
 from idekernels import backends, coarse, results
 from idekernels.results import CandidatePatches, Candidates, Compatibility, ComposedPatches, Evidence, Picture, Result
 
@@ -207,3 +211,57 @@ def test_a_prepared_bank_is_pickled_without_what_it_has_read() -> None:
     found = ide.match(query, ready, k=5)
     assert len(pickle.dumps(ready)) == before
     np.testing.assert_array_equal(ide.match(query, pickle.loads(pickle.dumps(ready)), k=5).distance, found.distance)
+
+
+BROKEN = """
+import os, sys
+os.makedirs("fakes/cupy")
+with open("fakes/cupy/__init__.py", "w") as file:
+    file.write("raise {error}('no attribute spam')")
+sys.path.insert(0, "fakes")
+from idecli.main import run
+from idekernels import backends
+assert backends.resolve("auto").name == "cpu"
+sys.exit(run(["doctor"]))
+"""
+
+
+@pytest.mark.parametrize("error", ["AttributeError", "RuntimeError", "OSError", "SystemError"])
+def test_a_broken_package_ends_neither_auto_nor_doctor(error: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BROKEN.format(error=error)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    (told,) = (line for line in done.stdout.splitlines() if line.split()[:1] == ["cuda"])
+    assert f"importing CuPy fails ({error}: no attribute spam)" in told and "idesketch[cuda12]" in told
+    assert "takes cpu" in done.stdout
+
+
+def test_doctor_calls_ready_what_has_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backend that is there but fails in a kernel is told with the kernel, the error and the versions."""
+    from idekernels.backends.cpu import Cpu
+
+    def failing(*_: object) -> None:
+        raise LookupError("no such symbol\nin the library")
+
+    assert run(["doctor"]) == 0
+    told = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert told["reference"].split()[1:] == ["ready"] and told["cpu"].startswith("  cpu")
+    monkeypatch.setattr(Cpu, "cut", staticmethod(failing))
+    assert run(["doctor"]) == 0
+    out = capsys.readouterr().out
+    assert "FAILS in blend: LookupError: no such symbol in the library (idesketch" in out and "numba 0." in out
+    assert "Numba's layer" in out
+
+
+def test_doctor_survives_whatever_it_looks_at(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def failing(*_: object) -> None:
+        raise RuntimeError("half installed")
+
+    monkeypatch.setattr(backends, "why_missing", failing)
+    monkeypatch.setattr("idemodel.faces.detectors.Dlib.why_missing", failing)
+    monkeypatch.setattr("idekernels.backends.cpu.jit.cache_folder", failing)
+    assert run(["doctor"]) == 0
+    assert capsys.readouterr().out.count("RuntimeError: half installed") >= 2

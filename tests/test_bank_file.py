@@ -112,3 +112,17 @@ def test_several_files_open_as_one(tmp_path):
 def test_names_are_plain_json_for_other_readers(path):
     with h5py.File(path) as file:
         assert json.loads(bytes(file["names"][()])) == [f"pair-{i}" for i in range(6)]
+
+
+@pytest.mark.parametrize("how", ["open", "readers"])
+def test_a_bank_that_is_being_written_is_told_from_a_damaged_one(path, how):
+    """It needs no building anew; when the other program is done, the bank opens."""
+    with h5py.File(path, "r+", libver="latest") as writer:
+        if how == "readers":
+            writer.swmr_mode = True
+        with pytest.raises(BankError, match=r"bank\.h5: is being written by another.*try again when that is done"):
+            open_bank(path)
+    open_bank(path).close()
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BankError, match="cut short or altered"):
+        open_bank(path)

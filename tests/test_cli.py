@@ -390,3 +390,97 @@ def test_a_progress_bar_is_a_function_of_done_and_all(monkeypatch: pytest.Monkey
     shown = terminal.getvalue()
     assert "Working" in shown and "4/4" in shown
     assert shown.rstrip().endswith("\x1b[2K")  # wiped: an error's one line does not follow a bar
+
+
+def test_without_a_terminal_progress_is_a_plain_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten seconds and a tenth of the work apart, whichever is rarer; short work says nothing; no escape codes."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    now, pipe = [0.0], io.StringIO()
+    monkeypatch.setattr("idecli.console.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(console, "err", console.PlainInPipes(file=pipe))
+    with console.counted("Short") as told:
+        for done in range(50):
+            now[0] += 0.1
+            told(done, 50)
+    assert pipe.getvalue() == ""
+    with console.progress() as bar:
+        task = bar.add_task("Slow", total=200)
+        for _ in range(40):
+            now[0] += 4
+            bar.advance(task)
+    assert pipe.getvalue() == "Slow: 20 of 200\nSlow: 40 of 200\n"
+    pipe.truncate(0)
+    with console.counted("Quick") as told:
+        for done in range(100):
+            now[0] += 0.5
+            told(done, 100)
+    assert [line.rpartition("\0")[2] for line in pipe.getvalue().splitlines()] == [
+        f"Quick: {done} of 100" for done in (19, 39, 59, 79, 99)
+    ]
+
+
+def test_force_color_sends_no_escape_codes_into_a_pipe(workshop: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("coarse", workshop / "bank.h5", workshop / "pairs/photo/0001.png", tmp_path / "no.png", "-o", tmp_path),
+        env={**os.environ, "FORCE_COLOR": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1 and "no.png" in done.stderr
+    assert "\x1b" not in done.stdout + done.stderr and "\r" not in done.stderr
+
+
+def test_a_legacy_code_page_makes_no_error_of_a_name(workshop: Path, tmp_path: Path) -> None:
+    out = tmp_path / "o_\u0142"
+    done = subprocess.run(
+        command("coarse", workshop / "bank.h5", workshop / "pairs/photo/0001.png", "-o", out, "--method", "MEAN"),
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "o_\\u0142: 1 made" in done.stdout
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3])
+def test_debug_may_stand_anywhere(tmp_path: Path, place: int) -> None:
+    arguments = ["bank", "info", str(tmp_path / "none.h5")]
+    with pytest.raises(ValueError, match="no such bank"):
+        run([*arguments[:place], "--debug", *arguments[place:]])
+
+
+def test_an_end_of_file_is_no_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def ended(*_: object) -> None:
+        raise EOFError("Ran out of input")
+
+    monkeypatch.setattr("idekernels.bank.file._open", ended)
+    assert "Ran out of input" in fails(capsys, "bank", "info", "any.h5")
+    with pytest.raises(EOFError):
+        run(["bank", "info", "any.h5", "--debug"])
+
+
+def test_names_are_taken_as_tables_print_them(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, bank = workshop / "pairs/photo/0001.png", workshop / "bank.h5"
+    assert run(["coarse", str(bank), str(photo), "-o", str(tmp_path), "--method", "MWF", "--blend", "Cut"]) == 0
+    assert (
+        run(["coarse", str(bank), str(photo), "-o", str(tmp_path / "b"), "--method", "mean", "--align", "NEVER"]) == 0
+    )
+    sketches = str(workshop / "pairs/sketch")
+    assert run(["evaluate", sketches, sketches, "-o", str(tmp_path / "report"), "--metrics", "SSIM"]) == 0
+    told = fails(capsys, "evaluate", sketches, sketches, "-o", tmp_path / "large", "--metrics", "MS-SSIM")
+    assert "too small for MS-SSIM" in told
+
+
+def test_wildcards_are_expanded_where_no_shell_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b.jpg", "a.jpg", "c[1].jpg", "d.png"):
+        (tmp_path / name).touch()
+    given = ["coarse", "*.jpg", "c[1].jpg", "*.bmp", "--out=*", "?.png"]
+    assert main_module.expanded(given) == [
+        "coarse", "a.jpg", "b.jpg", "c[1].jpg", "c[1].jpg", "*.bmp", "--out=*", "d.png"
+    ]  # fmt: skip
+    seen: list[list[str]] = []
+    monkeypatch.setattr(main_module.idesketch, "main", lambda arguments, **_: seen.append(arguments))
+    run(["coarse", "?.png"])
+    monkeypatch.setattr("idecli.main.os.name", "nt")
+    run(["coarse", "?.png"])
+    monkeypatch.undo()
+    assert seen == [["coarse", "?.png"], ["coarse", "d.png"]]

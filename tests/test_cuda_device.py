@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 import warnings
@@ -233,3 +234,51 @@ def test_a_launch_is_configured_once_for_every_geometry_and_stream(monkeypatch: 
     for blocks in ((2, 1, 1), (2, 1, 1), (3, 1, 1), (2, 1, 1)):
         device.jit(filled)(blocks, (32, 1, 1), 5)
     assert asked == [((2, 1, 1), (32, 1, 1), 7), ((3, 1, 1), (32, 1, 1), 7)]
+
+
+class Trial:
+    """A device whose kernels run on the host, wrongly or not at all where told so."""
+
+    broken: str | None = None
+
+    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
+        if self.broken == "numba":
+            raise AttributeError("module 'nvvm' has no attribute 'x'")
+        return lambda blocks, threads, out: kernel(out)
+
+    def module(self, source: str, options: tuple[str, ...]) -> Any:
+        if self.broken == "nvrtc":
+            raise RuntimeError("NVRTC_ERROR_INVALID_OPTION")
+        added = 3 if self.broken == "wrong" else 2
+        return SimpleNamespace(launch=lambda name, grid, threads, given: given[0].__iadd__(added))
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (None, None),
+        ("numba", "a device answers, but no kernel runs there .AttributeError: module 'nvvm'"),
+        ("nvrtc", "no kernel runs there .RuntimeError: NVRTC_ERROR_INVALID_OPTION"),
+        ("wrong", r"compute 1 \+ 2 = 4"),
+    ],
+)
+def test_a_device_counts_once_a_kernel_of_either_kind_has_run_there(
+    monkeypatch: pytest.MonkeyPatch, broken: str | None, words: str | None
+) -> None:
+    monkeypatch.setattr(devices, "CupyDevice", Trial)
+    monkeypatch.setattr(Trial, "broken", broken)
+    told = devices._why_nothing_runs(np)
+    assert told == words if words is None or told is None else re.search(words, told)
+
+
+def test_in_the_child_of_a_process_that_used_a_device_spawn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[str | None] = ["no driver"]
+    for answer in ("no driver", None):
+        found[0] = answer
+        monkeypatch.setattr(devices, "_reason", functools.cache(lambda: found[0]))
+        monkeypatch.setattr(devices, "_forked", [])
+        devices._after_fork()
+        assert devices.why_missing() == answer  # not looked at before the fork: the child may
+        devices._after_fork()
+        told = devices.why_missing()
+        assert told == answer if answer else told is not None and "spawn" in told

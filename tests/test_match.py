@@ -500,7 +500,7 @@ for patch, overlap, weights, radius in [(10, 5, (1,), 5), (7, 3, (3, 2), 3), (4,
     rng = np.random.default_rng(patch)
     source = rng.integers(0, 256, (70, len(weights), 33, 29), dtype=np.uint8)
     settings = ide.BankSettings(patch, overlap, radius, ("intensity", "dog")[: len(weights)], weights)
-    bank = ide.PatchBank(source, source[:, :1], [str(n) for n in range(70)], settings)
+    bank = ide.MemoryBank(source, source[:, :1], [str(n) for n in range(70)], settings)
     query = rng.integers(0, 256, (2, len(weights), 33, 29), dtype=np.uint8)
     ref, comp = (ide.match(query, bank, k=12, backend=backend) for backend in ("reference", "cpu"))
     assert all((getattr(ref, name) == getattr(comp, name)).all() for name in ("image", "row", "column", "distance"))

@@ -49,7 +49,7 @@ def never_stopped(made: Run, tmp_path_factory: pytest.TempPathFactory) -> Traine
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_stopped_by_a_signal_and_resumed_is_never_stopped(
     run: Run, never_stopped: Trained, stop_after: int, number: signal.Signals
 ) -> None:
@@ -62,6 +62,20 @@ def test_stopped_by_a_signal_and_resumed_is_never_stopped(
     done = train(changed(run, resume=True))
     assert same_files(done, never_stopped) and done.steps == 6
     assert [entry["step"] for entry in entries(run, "scores")] == [0, 2, 4, 6]
+
+
+def test_an_ignored_hangup_stays_ignored(run: Run) -> None:
+    """As nohup has it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        done = train(replace(run, recipe=replace(TINY, steps=1), observer=Observer(stepped=hang_up)))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert done.steps == 1
+
+
+def hang_up(step: int, total: int, losses: Mapping[str, float]) -> None:
+    os.kill(os.getpid(), signal.SIGHUP)
 
 
 TRAIN = """

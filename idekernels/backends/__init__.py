@@ -9,7 +9,7 @@ import importlib
 from typing import Any
 
 from idekernels.backends.protocol import Backend
-from idekernels.errors import InputError
+from idekernels.errors import InputError, in_short
 
 _MODULES = {name: f"idekernels.backends.{name}" for name in ("reference", "cpu", "cuda")}
 
@@ -27,7 +27,9 @@ def why_missing(name: str) -> str | None:
     try:
         return load(name).why_missing()
     except ImportError as error:
-        return f"{error}; install idesketch anew, or the package that is named"
+        return f"{in_short(error)}; install idesketch anew, or the package that is named"
+    except Exception as error:  # a broken package can raise anything when it is imported
+        return f"loading it fails ({type(error).__name__}: {in_short(error)}); install the package that fails anew"
 
 
 def resolve(backend: str | Backend) -> Backend:

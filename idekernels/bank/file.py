@@ -20,6 +20,7 @@ from idekernels.bank.layout import new_enough
 from idekernels.errors import BankError, in_short
 from idekernels.files.regular import regular_file
 
+_BEING_WRITTEN = 0b101  # in byte 11 of the superblock: open for writing, and that with readers (SWMR)
 _DAMAGE = (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError, OverflowError, MemoryError)
 
 
@@ -140,12 +141,17 @@ def _open(path: Path) -> h5py.File:
     if not regular_file(path, "a patch bank", error=BankError):
         raise BankError(f"{path}: is empty, not a patch bank; build it anew")
     with path.open("rb") as file:
-        head = file.read(9)
-    if not new_enough(head):
+        head = file.read(12)
+    if not new_enough(head[:9]):
         raise BankError(f"{path}: {'an HDF5 file, but ' if b'HDF' in head else ''}not a patch bank; build it anew")
     try:
         return h5py.File(path, "r", locking=False)
     except OSError as error:
+        if any(byte & _BEING_WRITTEN for byte in head[11:]) or "already open for" in str(error):
+            raise BankError(
+                f"{path}: is being written by another program ({in_short(error)}); try again when that is done, "
+                "or build the bank anew if that program was ended"
+            ) from error
         raise BankError(
             f"{path}: not a patch bank, or cut short or altered ({in_short(error)}); build it anew"
         ) from error

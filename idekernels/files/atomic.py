@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from idekernels.files.notices import tell_once
+from idekernels.files.processes import is_running
 
 _SUFFIX = ".partial"
 _LONGEST = 255  # bytes of a file's name, where the file system does not say
@@ -86,17 +87,7 @@ def _remove_leftovers(target: Path, start: str) -> None:
 def _is_dead(name: str) -> bool:
     """Whether a temporary file's name ends with the number of a process that is gone."""
     owner = name.removesuffix(_SUFFIX).rpartition(".")[2]
-    return owner.isdigit() and int(owner) != os.getpid() and not _is_running(int(owner))
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True
+    return owner.isdigit() and int(owner) != os.getpid() and not is_running(int(owner))
 
 
 def _flush(path: Path, mode: int) -> None:

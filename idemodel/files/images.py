@@ -20,6 +20,7 @@ from PIL import Image, ImageOps
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.notices import tell_once
+from idekernels.files.processes import keep_over_forks
 from idekernels.files.regular import regular_file
 from idemodel.files.formats import HEAD, LABELS, Format, can_read, format_of, open_heif, webp_size
 from idemodel.files.png import significant_bits, without_metadata
@@ -32,6 +33,7 @@ _USUAL = ("PNG", "JPEG", "BMP", "TIFF")  # tried on a file whose first bytes are
 _ONE_OF_SEVERAL = ("MPO", "GIF", "HEIF")  # formats of several pictures whose first is the one that a person means
 _LARGEST_MENDED = 2**27  # bytes of a PNG that is read again without its metadata
 _ONE_AT_A_TIME = threading.Lock()  # the warning filter belongs to the whole process
+keep_over_forks(_ONE_AT_A_TIME)
 _SIXTEEN = 2**16 - 1  # the largest of 16 bits
 _MAX_SAMPLE, _BITS = 281, 258  # tags of TIFF
 _DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered

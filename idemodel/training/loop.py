@@ -21,7 +21,7 @@ from idemodel.training.trainer import Trainer
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGINT or SIGTERM came; the run is saved and can be resumed. The message says after which step, and how."""
+    """SIGINT, SIGTERM or SIGHUP came; the run is saved and can be resumed. The message says after which step."""
 
 
 def train(run: Run) -> Trained:
@@ -36,7 +36,7 @@ def train(run: Run) -> Trained:
         Images, bank, recipe, weights file or run folder do not fit; or the loss is no longer a number: the message
         names the last good checkpoint.
     Stopped
-        SIGINT or SIGTERM; everything is saved.
+        SIGINT, SIGTERM or SIGHUP; everything is saved.
     OSError
         The disk is full or read-only; the last checkpoint is whole.
     """
@@ -92,7 +92,9 @@ class _Loop:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; a second SIGINT interrupts at once.
+    """An event that SIGINT, SIGTERM and SIGHUP set; a second SIGINT interrupts at once.
+
+    A SIGHUP that is ignored, as under nohup, stays ignored.
 
     Outside the main thread, where Python lets nobody set signal handlers, the event is never set.
     """
@@ -106,7 +108,11 @@ def _signals() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
-    before = {number: signal.signal(number, told) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        numbers.append(hangup)
+    before = {number: signal.signal(number, told) for number in numbers}
     try:
         yield stop
     finally:

@@ -1,6 +1,6 @@
 """The ``cpu`` backend: Numba twins of :mod:`idekernels.backends.reference`, same names and signatures."""
 
-from idekernels.backends.cpu import blending, matching, propagation, residency, tables, weighing
+from idekernels.backends.cpu import blending, jit, matching, propagation, residency, tables, weighing
 from idekernels.backends.protocol import Backend, Named
 
 
@@ -9,10 +9,7 @@ class Cpu(Named):
 
     name = "cpu"
 
-    @staticmethod
-    def why_missing() -> None:
-        """None: where this module could be imported, its kernels can run."""
-
+    why_missing = staticmethod(jit.why_missing)
     prepare = staticmethod(residency.prepare)
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)

@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import get_num_threads, prange, uint32, uint64
+from numba import prange, uint32, uint64
 
-from idekernels.backends.cpu.jit import compiled
+from idekernels.backends.cpu.jit import compiled, threads
 from idekernels.backends.cpu.simd import (
     LANES,
     LEVEL,
@@ -29,6 +29,7 @@ from idekernels.backends.cpu.simd import (
     slide_norms,
     take_ticket,
 )
+from idekernels.merging import MISSING, NOWHERE
 
 _FAR = np.uint64(2**64 - 1)  # no patch: operations.match refuses settings whose distances could reach 2^32 - 1
 _FRONT = 8  # keys in front of a list, that make inserting simple; the list itself is a multiple of as many long
@@ -172,11 +173,12 @@ def match(query, prepared, grid, radius, k, exclude):
         allowed = _allowed(first, end, len(blocks), exclude)
         _match_blocks(
             query, blocks, weights, first - origin, allowed, down, across, grid.patch, radius, bits, k, share,
-            get_num_threads(), keys,
+            threads(), keys,
         )  # fmt: skip
     found.append(_unpacked(keys, bits, k, origin * bank.height * bank.width))
     place, distance = found[0] if len(found) == 1 else _merged(found, k)
-    return place, distance.astype(np.uint32) * np.uint32(common)
+    missing = distance == _FAR
+    return place, np.where(missing, MISSING, distance.astype(np.uint32) * np.uint32(common))
 
 
 def _parts(prepared, span):
@@ -192,9 +194,14 @@ def _place_bits(limit):
 
 
 def _unpacked(keys, bits, k, origin):
-    """Places and distances of the K nearest, (B, N, K) int64 and uint64; keys hold places from ``origin`` on."""
+    """Places and distances of the K nearest, (B, N, K) int64 and uint64; keys hold places from ``origin`` on.
+
+    An entry without a patch is at :data:`NOWHERE` and as far as ``_FAR``.
+    """
     nearest = keys[..., _FRONT : _FRONT + k].reshape(len(keys), -1, k)
-    return (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin, nearest >> np.uint64(bits)
+    missing = nearest == _FAR
+    place = np.where(missing, NOWHERE, (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin)
+    return place, np.where(missing, _FAR, nearest >> np.uint64(bits))
 
 
 def _merged(found, k):
@@ -206,7 +213,7 @@ def _merged(found, k):
 
 def _chunks(photos, rows):
     """How many runs of patch rows a photo, or a run of its columns, is cut into: enough for every thread."""
-    return min(rows, -(-_TASKS * get_num_threads() // photos))
+    return min(rows, -(-_TASKS * threads() // photos))
 
 
 def _shifts(down, radius):

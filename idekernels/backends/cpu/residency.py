@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numba import prange
@@ -16,6 +15,7 @@ from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import LANES
 from idekernels.backends.cpu.threads import at_most, worth
 from idekernels.bank import PatchBank
+from idekernels.files.processes import kept_property
 
 Blocks = tuple[int, int, NDArray[np.uint8]]
 
@@ -46,7 +46,7 @@ class Prepared:
                 images = min(LANES, self.bank.images - first)
                 yield first, images, self._read(first, images)
 
-    @cached_property
+    @kept_property
     def _kept(self) -> NDArray[np.uint8]:
         return self._read(0, self.bank.images)  # all or none: a damaged block must not leave the bank half read
 
@@ -62,7 +62,7 @@ class Prepared:
                 _interleave(source, block)
         return blocks
 
-    @cached_property
+    @kept_property
     def images(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """All source and target planes, image by image; read once. Only for a resident bank."""
         return self.bank.source(0, self.bank.images), self.bank.target(0, self.bank.images)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import numba
 
+from idekernels.backends.cpu import jit
+
 # ns of work for every thread. A quiet machine wakes one in 0.1 to 0.4 ms, but beside busy processes it waits up to 3 ms
 # for its turn, and all wait for the last: that is much of what a photo alone takes, and little of what a batch takes.
 _ALONE, _BATCH = 2.5e6, 1.2e6
@@ -15,7 +17,10 @@ _ALONE, _BATCH = 2.5e6, 1.2e6
 @contextmanager
 def at_most(threads: int) -> Iterator[None]:
     """Kernels called inside use so many threads at most, at least one; a region of one thread waits for nobody."""
-    allowed = numba.get_num_threads()
+    allowed = jit.threads()
+    if allowed == 1:  # also in the child of a fork, where Numba's threads must not be asked for
+        yield
+        return
     numba.set_num_threads(max(1, min(allowed, threads)))
     try:
         yield

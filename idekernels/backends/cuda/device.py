@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from idekernels.backends.cuda.launch import STATIC_SHARED, Limits
+from idekernels.errors import in_short
+from idekernels.files.processes import keep_over_forks
 
 TOOLKITS = {12: "idesketch[cuda12]", 13: "idesketch[cuda13]"}
 _INSTALL = "pip install 'idesketch[cuda12]' (CUDA 12) or 'idesketch[cuda13]' (CUDA 13)"
@@ -68,7 +71,7 @@ def current() -> Device:
     ImportError
         It cannot be had; the message says why and what to install.
     """
-    if not _current:
+    if _forked or not _current:
         reason = why_missing()
         if reason:
             raise ImportError(reason)
@@ -88,6 +91,8 @@ def use(device: Device) -> Iterator[None]:
 
 def why_missing() -> str | None:
     """Why no CUDA device can be used, with the remedy; None if one can."""
+    if _forked:
+        return "this process was forked from one that had looked at the device: start processes with spawn, not fork"
     return None if _current else _reason()
 
 
@@ -97,7 +102,9 @@ def _reason() -> str | None:
     try:
         import cupy
     except ImportError as error:
-        return f"CuPy is missing ({error}): {_INSTALL}"
+        return f"CuPy is missing ({in_short(error)}): {_INSTALL}"
+    except Exception as error:  # a broken package can raise anything when it is imported
+        return f"importing CuPy fails ({_told(error)}): uninstall every cupy package, then {_INSTALL}"
     try:
         from numba import cuda
     except ImportError as error:
@@ -119,10 +126,47 @@ def _reason() -> str | None:
         return "the NVIDIA driver sees no device"
     if not cuda.is_available():
         return f"Numba finds no CUDA {toolkit} toolkit: {install}"
-    return None
+    return _why_nothing_runs(cupy)
+
+
+def _add_one(out: Any) -> None:
+    out[0] += 1
+
+
+_ADD_TWO = 'extern "C" __global__ void add_two(int* out) { *out += 2; }'
+
+
+def _why_nothing_runs(cupy: Any) -> str | None:
+    """Why a kernel of either kind, Numba's and CUDA C++, cannot be compiled and run; None if both can."""
+    try:
+        device = CupyDevice()
+        out = cupy.zeros(1, np.int32)
+        device.jit(_add_one)((1, 1, 1), (1, 1, 1), out)
+        device.module(_ADD_TWO, ()).launch("add_two", (1, 1, 1), 1, (out,))
+        found = int(out[0])
+    except Exception as error:  # compilers, libraries and drivers that do not fit each other raise anything
+        return f"a device answers, but no kernel runs there ({_told(error)}): {_INSTALL}, with the driver's version"
+    return None if found == 3 else f"a device answers, but its kernels compute 1 + 2 = {found}: do not use it"
+
+
+def _told(error: BaseException) -> str:
+    return f"{type(error).__name__}: {in_short(error)}"
+
+
+_forked: list[bool] = []  # not empty in the child of a process that had used the device: CUDA does not outlive a fork
+
+
+def _after_fork() -> None:
+    if _reason.cache_info().currsize and _reason() is None:
+        _forked.append(True)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 _one_at_a_time = threading.Lock()  # the warnings' filters belong to the whole process
+keep_over_forks(_one_at_a_time)
 
 
 def configure(compiled: Any, blocks: tuple[int, ...], threads: tuple[int, ...], stream: Any) -> Callable[..., None]:

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 MISSING = np.uint32(0xFFFFFFFF)  # no patch is as far as this: operations.match refuses settings that could reach it
 
-_NOWHERE = 2**62  # the place of what is missing
+NOWHERE = 2**62  # the place of what is missing
 _SIDE = 2**16  # image sides are below it, and image numbers below 2^31, so that a place fits into int64
 
 
@@ -56,7 +56,7 @@ def nearest(place: Array, distance: Array, k: int) -> tuple[Array, Array]:
 
 def empty(shape: tuple[int, ...], xp: Any = np) -> tuple[Array, Array]:
     """Lists without a candidate: place int64 and distance uint32, both of this shape."""
-    return xp.full(shape, _NOWHERE, np.int64), xp.full(shape, MISSING, np.uint32)
+    return xp.full(shape, NOWHERE, np.int64), xp.full(shape, MISSING, np.uint32)
 
 
 def listed(part: Candidates, start: int, k: int) -> tuple[Array, Array]:

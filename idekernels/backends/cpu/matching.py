@@ -29,8 +29,9 @@ from idekernels.backends.cpu.simd import (
     slide_norms,
     take_ticket,
 )
+from idekernels.merging import MISSING, NOWHERE
 
-_FAR = np.uint64(2**64 - 1)  # no patch: operations.match refuses settings whose distances could reach 2^32 - 1
+_FAR = np.uint64(2**64 - 1)  # the key of an empty entry, which no patch has: its distance would be past the limit
 _FRONT = 8  # keys in front of a list, that make inserting simple; the list itself is a multiple of as many long
 _WORD, _LINE = 4, 4 * LANES  # bytes
 _COLUMNS = 20  # of patches a task: as many as have strips and pixels that fit a second-level cache
@@ -151,7 +152,8 @@ class Places(NamedTuple):
 def match(query, prepared, grid, radius, k, exclude):
     """Find the K nearest patches; see :func:`idekernels.operations.match` for the meaning.
 
-    Returns place (image * H + row) * W + column, (B, N, K) int64, and distance, (B, N, K) uint32.
+    Returns place (image * H + row) * W + column, (B, N, K) int64, and distance, (B, N, K) uint32; ``NOWHERE`` and
+    ``MISSING`` of :mod:`idekernels.merging` where a node has fewer than K candidates.
     """
     bank, photos = prepared.bank, len(query)
     common = np.gcd.reduce(np.array(bank.weights, np.int64))
@@ -176,7 +178,7 @@ def match(query, prepared, grid, radius, k, exclude):
         )  # fmt: skip
     found.append(_unpacked(keys, bits, k, origin * bank.height * bank.width))
     place, distance = found[0] if len(found) == 1 else _merged(found, k)
-    return place, distance.astype(np.uint32) * np.uint32(common)
+    return place, np.where(distance == MISSING, MISSING, distance.astype(np.uint32) * np.uint32(common))
 
 
 def _parts(prepared, span):
@@ -192,9 +194,13 @@ def _place_bits(limit):
 
 
 def _unpacked(keys, bits, k, origin):
-    """Places and distances of the K nearest, (B, N, K) int64 and uint64; keys hold places from ``origin`` on."""
+    """Places and distances of the K nearest, (B, N, K) int64 and uint64, of keys with places from ``origin`` on.
+
+    ``NOWHERE`` and ``MISSING`` where a list has fewer than K.
+    """
     nearest = keys[..., _FRONT : _FRONT + k].reshape(len(keys), -1, k)
-    return (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin, nearest >> np.uint64(bits)
+    place, absent = (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin, nearest == _FAR
+    return np.where(absent, NOWHERE, place), np.where(absent, np.uint64(MISSING), nearest >> np.uint64(bits))
 
 
 def _merged(found, k):

@@ -126,3 +126,12 @@ def test_a_bank_that_is_being_written_is_told_from_a_damaged_one(path, how):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BankError, match="cut short or altered"):
         open_bank(path)
+
+
+def test_a_closed_bank_is_not_called_damaged(tmp_path):
+    image = np.zeros((12, 10), np.uint8)
+    write_bank(tmp_path / "bank.h5", [("a", image, image)])
+    with open_bank(tmp_path / "bank.h5") as bank:
+        pass
+    with pytest.raises(BankError, match="bank.h5: the bank is closed; open it again"):
+        bank.source(0, 1)

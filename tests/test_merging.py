@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -169,6 +170,27 @@ def test_a_partial_list_says_where_it_ends(backend: str) -> None:
         np.testing.assert_array_equal(values[..., :4], host_side(getattr(whole, axis)))
         assert (values[~present] == (MISSING if axis == "distance" else -1)).all()
     assert (present[..., :-1] >= present[..., 1:]).all()  # and only its end is missing
+
+
+@pytest.mark.parametrize("bits", [None, 11])
+def test_a_missing_candidate_is_missing_at_any_weights_and_place(
+    bits: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A common factor of the weights multiplies distances alone; 11 bits hold the places of one block of 32 images."""
+    how = BankSettings(3, 1, 1, representations=("intensity", "dog"), weights=(4, 4))
+    bank = sharded([40], (7, 6), how, 3, 5).banks[0]
+    barred = np.arange(1, 39)[None]  # images 0 and 39 are left, of different blocks
+    if bits:
+        matching = importlib.import_module("idekernels.backends.cpu.matching")
+        monkeypatch.setattr(matching, "_place_bits", lambda limit: bits)
+    made, plain = (
+        match(bank.source(3, 4), bank, k=20, exclude=barred, partial=True, backend=backend)
+        for backend in ("cpu", "reference")
+    )
+
+    assert (made.distance == MISSING).any() and (made.distance != MISSING).any()
+    for axis in AXES:
+        np.testing.assert_array_equal(getattr(made, axis), getattr(plain, axis))
 
 
 def test_a_shard_without_an_image_that_may_be_used_adds_nothing() -> None:

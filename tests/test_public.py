@@ -62,8 +62,8 @@ def test_public_names_are_these():
         "CoarseSketch", "Compatibility", "ComposedPatches", "Evidence", "FileBank", "InputError", "JoinedBank",
         "Labelling", "Lle", "METHODS", "Mean", "MemoryBank", "Method", "Mrf", "Multi", "MultiWeights", "Mwf",
         "PatchBank", "PatchGrid", "Picture", "PreparedBank", "REPRESENTATIONS", "Top1", "WEIGHINGS", "WORKLOADS",
-        "Weights", "Workload", "blend", "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match", "merge",
-        "open_bank", "photos_at_once", "planes_of", "prepare", "propagate", "verify", "warm_up", "weigh",
+        "Weights", "Workload", "blend", "coarse_sketch", "compatibility", "compose", "evidence", "gather", "match",
+        "merge", "open_bank", "photos_at_once", "planes_of", "prepare", "propagate", "verify", "warm_up", "weigh",
         "weigh_multi", "write_bank",
     ]  # fmt: skip
     assert sorted(idemodel.__all__) == [

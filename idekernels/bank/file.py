@@ -78,7 +78,7 @@ class FileBank(PatchBank):
             with _damage(self.path):
                 header = read_header(self._file, self.path)
                 self._compressed = tuple(is_compressed(self._file[side], self.path) for side in ("source", "target"))
-                self.size = int(self._file.id.get_filesize())
+                self.size = self.path.stat().st_size  # not libhdf5's, which another handle of this process may hold
         except BaseException:
             self._file.close()
             raise
@@ -113,6 +113,8 @@ class FileBank(PatchBank):
         self._file.close()
 
     def _read(self, side: str, start: int, stop: int) -> NDArray[np.uint8]:
+        if not self._file:
+            raise BankError(f"{self.path}: the bank is closed; open it again")
         with _damage(self.path):
             data = self._file[side]
             if self._compressed[side == "target"]:

@@ -44,7 +44,7 @@ def regular_file(
         raise refuse("no such file") from None
     except PermissionError:
         raise refuse("may not be read (permission denied)") from None
-    except (OSError, ValueError) as reason:  # a name too long or with a NUL, links in a circle
+    except (OSError, ValueError) as reason:  # a name too long or with a NUL, a loop of symbolic links
         raise refuse(f"cannot be opened ({getattr(reason, 'strerror', None) or reason})") from None
     if stat.S_ISDIR(status.st_mode):
         raise refuse("is a folder")

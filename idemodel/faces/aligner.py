@@ -20,10 +20,10 @@ Image = NDArray[np.uint8]
 
 SMALL_FACE = 60  # pixels of face width under which a warning says that detail is missing
 TURNED, PROFILE = 0.2, 0.4  # of Face.aside: from a warning, from a refusal on
-NEAR = 0.12  # eye distances within which the eyes of an aligned photo are where they should be
+NEAR = 0.12  # eye distances from the standard position up to which the eyes of a photo count as aligned
 
 _INNER = (-0.6, 1.6, -0.6, 1.6)  # left, right, top, bottom of brows to chin, in eye distances from the left eye
-_SHOWN = 0.05  # eye distances of that which may be cut
+_SHOWN = 0.05  # tolerance: eye distances by which the corners of _INNER may lie outside the picture
 _GIVE_EYES = "give its eyes with idesketch align --eyes FILE.csv"
 
 

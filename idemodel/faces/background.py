@@ -1,8 +1,8 @@
 """Where a portrait's background is, as a soft mask, from a prior of place and the photo's own colours; no network.
 
 A random walker with a prior (Grady, *Multilabel random walker image segmentation using prior models*, CVPR 2005): the
-mask x minimises  sum_edges w_ij (x_i - x_j)^2 + lambda sum_i (x_i - p_i)^2,  w_ij = exp(-beta |c_i - c_j|^2), one
-sparse linear system. p is the probability of background by place and colour histogram (Bayes).
+mask x minimises  sum_edges w_ij (x_i - x_j)^2 + lambda sum_i (x_i - p_i)^2,  w_ij = exp(-beta |c_i - c_j|^2)
++ 0.001, one sparse linear system. p is the probability of background by place and colour histogram (Bayes).
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ Grid = NDArray[np.float64]
 
 _ROWS = 125  # the mask is solved at no more rows than this
 _BINS = 12  # of the colour histograms, a channel
-_BETA = 400.0  # how much a step of colour (channels in [0, 1]) cuts
-_PRIOR = 0.01  # lambda
-_UNSEEN = 0.02 / _BINS**1.5  # likelihood of a colour in neither histogram: there only the place counts
-_SURE = 0.85  # from this prior on a pixel's colour speaks for the background, below 1 - _SURE for the person
+# An edge weighs w_ij = exp(-_BETA |c_i - c_j|^2) + 0.001, channels in [0, 1]: the first term is 1/e at a step of 0.05,
+# the second keeps every pixel connected to its neighbours.
+_BETA = 400.0
+_PRIOR = 0.01  # lambda, the weight of the prior p_i against the edges
+_UNSEEN = 0.02 / _BINS**1.5  # added to both likelihoods; a colour in neither histogram leaves the prior of place
+_SURE = 0.85  # prior of place above which a pixel counts for the background's histogram; below 1 - _SURE: the person's
 
 
 def background_mask(photo: NDArray[np.uint8], prior: Grid) -> Grid:

@@ -98,7 +98,7 @@ class Normaliser:
     def __init__(self, planes: NDArray[np.uint8]) -> None:
         found = [measure(plane) for plane in planes]
         self._limits = {step: _limits(np.array([one.of(step) for one in found]), _SLACK[step]) for step in _SLACK}
-        self._limits["noise"][0][:] = 0.0  # nothing has too little noise
+        self._limits["noise"][0][:] = 0.0  # no lower limit: low noise never counts as unusual
         self._side = float(np.median([one.side for one in found]))
         self._levels = np.median([one.levels for one in found], axis=0)
         self._prior, self._ground = _backgrounds(planes, [one.ground[0] for one in found])
@@ -193,7 +193,8 @@ class Normaliser:
 
         knots = [(0.0, 0.0)]
         for given, wanted in zip(measure(grey).levels, self._levels, strict=True):
-            if knots[-1][0] + 2.0 <= given <= 253.0:  # quantiles that fall together make no curve
+            # skip quantiles under 2 levels apart: PCHIP needs increasing knots
+            if knots[-1][0] + 2.0 <= given <= 253.0:
                 knots.append((given, max(wanted, knots[-1][1])))
         return np.asarray(PchipInterpolator(*zip(*knots, (255.0, 255.0), strict=True))(grey))
 

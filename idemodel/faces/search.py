@@ -101,7 +101,7 @@ def _look(image: Image, copy: Image, shrink: Similarity, detector: Detector, att
     back = move.after(shrink).inverse
     for sighting in detector.find(moved):
         again = _looked_at_again(image, detector, _face(sighting, back, detector))
-        if again:  # what is seen once only is no face, or its eyes are not where they seemed
+        if again:  # a detection is kept only if it is confirmed in the upright crop of the standard size
             yield again
 
 
@@ -134,7 +134,7 @@ def _looked_at_again(image: Image, detector: Detector, face: Face) -> Face | Non
 
 def _face(sighting: Sighting, back: Similarity, detector: Detector) -> Face:
     """A sighting in a moved copy as a face of the picture."""
-    # a motion that takes the eyes as seen to where the detector sees the eyes of aligned faces aligns the face
+    # map the detected eyes onto the detector's mean eye positions on aligned faces, which corrects its bias
     aligned = Similarity.between(sighting.eyes, detector.bias)
     eyes = back.eyes(aligned.inverse.eyes(standard_eyes()))
     middle = (sighting.eyes.left + sighting.eyes.right) / 2

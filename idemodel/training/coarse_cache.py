@@ -25,7 +25,7 @@ from idemodel.training.digests import digest_of
 Advance = Callable[[int, int], None]
 
 _CHUNK = 32  # coarse sketches a cache file
-_CACHE = "coarse sketches 2"  # changes when equal settings give other pixels; 2: each photo settles by itself
+_CACHE = "coarse sketches 2"  # raise the number when equal settings give other pixels
 
 
 def coarse_cache_key(faces: Faces, bank_hash: str, settings: CoarseSettings) -> str:

@@ -1,4 +1,4 @@
-"""What a training run is told, by whom it is watched and what it gives: dataclasses alone; loads no torch."""
+"""The settings, the callbacks and the result of a training run, as dataclasses; loads no torch."""
 
 from __future__ import annotations
 

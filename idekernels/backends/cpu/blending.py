@@ -40,6 +40,10 @@ def cut(patches, grid):
 
 @compiled(parallel=True)
 def _compose(targets, weights, out):
+    """The nodes' patches, sum_k w_k O_k; a node a task.
+
+    targets : (B, N, K, C, P, P) uint8. weights : (B, N, K) float32 or float64. out : (B, N, C, P, P) float32, written.
+    """
     photos, nodes, k, channels, patch, _ = targets.shape
     for task in prange(photos * nodes):
         photo, node = task // nodes, task % nodes
@@ -55,6 +59,11 @@ def _compose(targets, weights, out):
 
 @compiled(parallel=True)
 def _blend(patches, rows, columns, window, out):
+    """Weighted mean of the patches that cover a pixel, summed in float64; a photo's channel a task.
+
+    patches : (B, N, C, P, P) float32. rows, columns : (grid rows,) and (grid columns,) int32, anchors. window : (P, P)
+    float64. out : (B, C, H, W) float32, written.
+    """
     photos, _, channels, patch, _ = patches.shape
     _, _, height, width = out.shape
     for task in prange(photos * channels):
@@ -74,6 +83,11 @@ def _blend(patches, rows, columns, window, out):
 
 @compiled(parallel=True)
 def _quilt(patches, rows, columns, canvas):
+    """Lay the patches one after the other, each cut along its seams; a photo a task.
+
+    patches : (B, N, C, P, P) float32. rows, columns : (grid rows,) and (grid columns,) int32, anchors. canvas : (B, C,
+    H, W) float32, read and written.
+    """
     photos, _, channels, patch, _ = patches.shape
     for photo in prange(photos):
         for node in range(len(rows) * len(columns)):
@@ -97,7 +111,10 @@ def _quilt(patches, rows, columns, canvas):
 
 @compiled()
 def seam(error):
-    """The cheapest path down ``error`` (length, overlap): the column it takes in every row; ties to the lowest."""
+    """The cheapest path down the errors: the column it takes in every row, (length,) int64; ties to the lowest.
+
+    error : (length, overlap) float64, squared differences.
+    """
     length, overlap = error.shape
     path = np.zeros(length, np.int64)
     if overlap == 0:

@@ -15,10 +15,11 @@ _SIZE = 8  # bytes of a word
 
 @intrinsic
 def copy_bytes(typing_context, target, source, count):
-    """Copy ``count`` bytes from one address to another, a word at a time; the runs must not overlap.
+    """Copy bytes from one address to another, a word at a time; the runs must not overlap.
 
-    All arguments are intp. The last word ends with the run, so that it may repeat bytes of the one before; fewer bytes
-    than a word are copied one by one. Nothing is checked.
+    target : intp, address of (count,) uint8, written. source : intp, address of (count,) uint8. count : intp. The last
+    word ends with the run, so that it may repeat bytes of the one before; fewer bytes than a word are copied one by
+    one. Nothing is checked.
     """
     return types.void(*[types.intp] * 3), _emit_copy_bytes
 

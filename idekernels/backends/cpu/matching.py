@@ -31,12 +31,12 @@ from idekernels.backends.cpu.simd import (
 )
 from idekernels.merging import MISSING, NOWHERE
 
-_FAR = np.uint64(2**64 - 1)  # no patch: operations.match refuses settings whose distances could reach 2^32 - 1
+_FAR = np.uint64(2**64 - 1)  # the key of an empty entry, which no patch has: its distance would be past the limit
 _FRONT = 8  # keys in front of a list, that make inserting simple; the list itself is a multiple of as many long
 _WORD, _LINE = 4, 4 * LANES  # bytes
-_COLUMNS = 20  # of patches a task: their strips and pixels stay in a second-level cache
-_STRIPS = 2**19  # bytes of strips that a thread keeps, if the radius leaves a choice
-_TASKS = 4  # a thread, at least: one that the system interrupts leaves the rest to the others
+_COLUMNS = 20  # of patches a task: as many as have strips and pixels that fit a second-level cache
+_STRIPS = 2**19  # bytes of strips that a thread keeps at most, unless those of one vertical shift are more
+_TASKS = 4  # a thread, at least, so that the other threads take over tasks of one that the system interrupts
 
 _inner = compiled(no_cpython_wrapper=True, no_cfunc_wrapper=True)  # never called from Python
 
@@ -152,7 +152,8 @@ class Places(NamedTuple):
 def match(query, prepared, grid, radius, k, exclude):
     """Find the K nearest patches; see :func:`idekernels.operations.match` for the meaning.
 
-    Returns place (image * H + row) * W + column, (B, N, K) int64, and distance, (B, N, K) uint32.
+    Returns place (image * H + row) * W + column, (B, N, K) int64, and distance, (B, N, K) uint32; ``NOWHERE`` and
+    ``MISSING`` of :mod:`idekernels.merging` where a node has fewer than K candidates.
     """
     bank, photos = prepared.bank, len(query)
     common = np.gcd.reduce(np.array(bank.weights, np.int64))
@@ -177,8 +178,7 @@ def match(query, prepared, grid, radius, k, exclude):
         )  # fmt: skip
     found.append(_unpacked(keys, bits, k, origin * bank.height * bank.width))
     place, distance = found[0] if len(found) == 1 else _merged(found, k)
-    missing = distance == _FAR
-    return place, np.where(missing, MISSING, distance.astype(np.uint32) * np.uint32(common))
+    return place, np.where(distance == MISSING, MISSING, distance.astype(np.uint32) * np.uint32(common))
 
 
 def _parts(prepared, span):
@@ -194,14 +194,13 @@ def _place_bits(limit):
 
 
 def _unpacked(keys, bits, k, origin):
-    """Places and distances of the K nearest, (B, N, K) int64 and uint64; keys hold places from ``origin`` on.
+    """Places and distances of the K nearest, (B, N, K) int64 and uint64, of keys with places from ``origin`` on.
 
-    An entry without a patch is at :data:`NOWHERE` and as far as ``_FAR``.
+    ``NOWHERE`` and ``MISSING`` where a list has fewer than K.
     """
     nearest = keys[..., _FRONT : _FRONT + k].reshape(len(keys), -1, k)
-    missing = nearest == _FAR
-    place = np.where(missing, NOWHERE, (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin)
-    return place, np.where(missing, _FAR, nearest >> np.uint64(bits))
+    place, absent = (nearest & np.uint64(2**bits - 1)).astype(np.int64) + origin, nearest == _FAR
+    return np.where(absent, NOWHERE, place), np.where(absent, np.uint64(MISSING), nearest >> np.uint64(bits))
 
 
 def _merged(found, k):
@@ -232,6 +231,13 @@ def _allowed(first, end, blocks, exclude):
 
 @compiled(parallel=True)
 def _match_blocks(query, blocks, weights, first, allowed, down, across, patch, radius, bits, k, share, threads, keys):
+    """Match all photos with some blocks of the bank on several threads, and keep the nearest.
+
+    query, blocks, weights, first, allowed, down, across, patch, radius, bits, k : as in :class:`Search`. share :
+    :class:`Share`. threads : int64, how many take tasks. keys : (B, rows, columns, 8 + K8) uint64, read and written:
+    for every patch 8 zeros, then its nearest so far, ascending, K8 being K rounded up to a multiple of 8; a key is
+    distance << bits | place.
+    """
     tickets, unit = np.zeros(1, np.int64), np.all(weights == 1)
     for _ in prange(threads):
         search = Search(query, blocks, weights, unit, first, allowed, down, across, patch, radius, bits, k)
@@ -240,7 +246,11 @@ def _match_blocks(query, blocks, weights, first, allowed, down, across, patch, r
 
 @_inner
 def _work(search, share, tickets, keys):
-    """Do tasks until there are none left, whatever the other threads do."""
+    """Do tasks until there are none left, whatever the other threads do.
+
+    search : :class:`Search`. share : :class:`Share`. tickets : (1,) int64, number of the next task, counted up
+    atomically. keys : as in :func:`_match_blocks`.
+    """
     tasks = len(search.query) * share.chunks * share.tiles
     task = take_ticket(tickets.ctypes.data)
     if task >= tasks:
@@ -256,6 +266,10 @@ def _work(search, share, tickets, keys):
 
 @_inner
 def _box(search, share, chunk, tile):
+    """The patches of one task, as a :class:`Box`; its ranges may be empty.
+
+    search, share : as in :func:`_work`. chunk, tile : int64, numbers of the run of rows and of the run of columns.
+    """
     patches = search.across.patches
     rows, columns = len(search.down.patches), len(patches)
     begin, end = chunk * rows // share.chunks, (chunk + 1) * rows // share.chunks
@@ -267,14 +281,20 @@ def _box(search, share, chunk, tile):
 
 @_inner
 def _words_of(height, width):
-    """How many words a cell of one plane takes: whole words of a column's pixels, then of the last rows' pixels."""
+    """How many words a cell of one plane takes: whole words of a column's pixels, then of the last rows' pixels.
+
+    height, width : int64, pixels of the cell.
+    """
     group = pixels_per_word()
     return height // group * width + height % group * (-(-width // group))
 
 
 @_inner
 def _scratch(search, share):
-    """Room for the largest box."""
+    """A :class:`Scratch` with room for the largest box.
+
+    search, share : as in :func:`_work`.
+    """
     down, across, shifts, planes = search.down, search.across, 2 * search.radius + 1, search.query.shape[1]
     rows, columns, span, high, wide = 0, 0, 0, 0, 0
     for chunk in range(share.chunks):
@@ -312,7 +332,10 @@ def _scratch(search, share):
 
 @_inner
 def _lines(count):
-    """(count, 32) uint32, zero, that begin with a line of the cache: no vector lies in two."""
+    """(count, 32) uint32, zero, that begin with a line of the cache: no vector lies in two.
+
+    count : int64, lines.
+    """
     room = np.zeros((count + 1) * LANES, np.uint32)
     start = -room.ctypes.data % _LINE // _WORD
     return room[start : start + count * LANES].reshape(count, LANES)
@@ -320,6 +343,10 @@ def _lines(count):
 
 @_inner
 def _places(scratch):
+    """The addresses of a thread's scratch, as :class:`Places`.
+
+    scratch : :class:`Scratch`.
+    """
     ring, together, wide, shifts, _ = scratch.strips.shape
     return Places(
         scratch.words.ctypes.data, scratch.offsets.ctypes.data, scratch.packed.ctypes.data, scratch.cells.ctypes.data,
@@ -332,7 +359,12 @@ def _places(scratch):
 
 @_inner
 def _match_box(search, share, photo, box, scratch, keys):
-    """Match the patches of one box of one photo, one block after the other, from the block's top to its bottom."""
+    """Match the patches of one box of one photo, one block after the other, from the block's top to its bottom.
+
+    search, share : as in :func:`_work`. photo : int64, its number. box : :class:`Box`. scratch : :class:`Scratch`,
+    overwritten. keys : (rows, columns, 8 + K8) uint64, the photo's part of those in :func:`_match_blocks`, read and
+    written.
+    """
     rows, down, across, weights = search.down.patches, search.down.cells, search.across, search.weights
     radius, patch, places, height = search.radius, search.patch, _places(scratch), search.blocks.shape[2]
     top, bottom = rows[box.begin].first, rows[box.end - 1].stop
@@ -376,7 +408,11 @@ def _match_box(search, share, photo, box, scratch, keys):
 
 @_inner
 def _pack_query(search, photo, box, scratch):
-    """The query's cells as words, and where the bank's words for them lie; the norms of the query's patches."""
+    """The query's cells as words, and where the bank's words for them lie; the norms of the query's patches.
+
+    search, photo, box : as in :func:`_match_box`. scratch : :class:`Scratch`, of which words, offsets and level are
+    written.
+    """
     down, across, query, patch = search.down, search.across, search.query[photo], search.patch
     top, near = down.patches[box.begin].first, across.patches[box.west].first
     for s in range(top, down.patches[box.end - 1].stop):
@@ -400,7 +436,12 @@ def _pack_query(search, photo, box, scratch):
 
 @_inner
 def _pack_cell(pixels, row, words, offsets):
-    """One cell's words in the order of :func:`_pack_rows`; pixels past its right border are 0."""
+    """One cell's words in the order of :func:`_pack_rows`; pixels past its right border are 0.
+
+    pixels : (L, cell rows, cell columns) uint8, of the query. row : int64, bytes of a row of the bank's packed words.
+    Written: words : (n,) uint32; offsets : (n,) int64, bytes to the bank's words, n being the most words that a cell
+    takes.
+    """
     planes, tall, wide = pixels.shape
     group = pixels_per_word()
     bits = 32 // group
@@ -422,7 +463,11 @@ def _pack_cell(pixels, row, words, offsets):
 
 @_inner
 def _pack_rows(block, y, tall, box, places):
-    """Pack the bank's rows y .. y + tall for every column: words of one column, then words of the last rows."""
+    """Pack the bank's rows y .. y + tall for every column: words of one column, then words of the last rows.
+
+    block : (L, H, W, 32) uint8. y, tall : int64, pixels. box : :class:`Box`. places : :class:`Places`, at whose address
+    packed (words of a column, columns, 32) uint32 are written.
+    """
     planes, height, width, _ = block.shape
     group, pixels, out = pixels_per_word(), block.ctypes.data, places.packed
     whole = tall // group * group
@@ -439,7 +484,12 @@ def _pack_rows(block, y, tall, box, places):
 
 @_inner
 def _multiply_cells(across, weights, unit, radius, tall, words, box, places):
-    """Products of one row of cells with the packed rows, for every horizontal shift that stays inside."""
+    """Products of one row of cells with the packed rows, for every horizontal shift that stays inside.
+
+    across : :class:`Axis`. weights : (L,) uint32. unit : bool, whether all weights are 1. radius : int64, pixels. tall
+    : int64, pixels of the row's height. words : two int64, the row's first cell and how many words each has room for.
+    box : :class:`Box`. places : :class:`Places`, at whose address cells (S columns, shifts, 32) uint32 are written.
+    """
     first, most = words  # the row's first cell, and how many words each has room for
     near, runs = across.patches[box.west].first, 1 if unit else len(weights)
     for t in range(near, across.patches[box.east - 1].stop):
@@ -454,7 +504,11 @@ def _multiply_cells(across, weights, unit, radius, tall, words, box, places):
 
 @_inner
 def _cells_of(cells, number, count, places):
-    """Addresses of two rows of lines whose sum is that of ``number`` rows of cells."""
+    """Addresses (two int64) of two rows of lines whose sum is that of ``number`` cells side by side.
+
+    cells : int64, address of the first cell's products, (shifts, 32) uint32. number : int64, cells. count : int64,
+    shifts. places : :class:`Places`, whose joined may be overwritten.
+    """
     if number == 1:
         return cells, places.nothing
     if number == 2:  # the usual case
@@ -467,7 +521,11 @@ def _cells_of(cells, number, count, places):
 
 @_inner
 def _join_cells(across, radius, box, places, strips):
-    """Add the cells that lie side by side in each patch to strips, where no patch ends."""
+    """Add the cells that lie side by side in each patch to strips, where no patch ends.
+
+    across : :class:`Axis`. radius : int64, pixels. box : :class:`Box`. places : :class:`Places`. strips : int64,
+    address of the row's strips, (columns of patches, shifts, 32) uint32, written.
+    """
     near = across.patches[box.west].first
     for column in range(box.west, box.east):
         patch = across.patches[column]
@@ -479,7 +537,11 @@ def _join_cells(across, radius, box, places, strips):
 
 @_inner
 def _move_norms(block, weights, patch, old, new, box, places):
-    """Weighted sums of pixel (pixel - 2 LEVEL) of every patch of rows new .. new + patch, from those at ``old``."""
+    """Weighted sums of pixel (pixel - 2 LEVEL) of every patch of rows new .. new + patch, from those at ``old``.
+
+    block : (L, H, W, 32) uint8. weights : (L,) uint32. patch, old, new : int64, pixels. box : :class:`Box`. places :
+    :class:`Places`, at whose addresses columns (read, too) and norms (columns, 32) uint32 are written.
+    """
     planes, height, width, _ = block.shape
     row, count, anew = width * LANES, box.right - box.left, abs(new - old) >= patch
     if anew:
@@ -498,7 +560,16 @@ def _move_norms(block, weights, patch, old, new, box, places):
 
 @_inner
 def _keep_nearest(across, radius, box, places, cells, base, apart, allowed, level, total, near, keys, bits, kth):
-    """Join cells to strips, add up the strips of one row of patches, and keep what is nearer than the K-th so far."""
+    """Join cells to strips, add up the strips of one row of patches, and keep what is nearer than the K-th so far.
+
+    across : :class:`Axis`. radius : int64, pixels. box : :class:`Box`. places : :class:`Places`. cells : three int64,
+    the patches' first and last row of cells, and the address of the shift's strips, uint32. base : int64, the place of
+    lane 0's first pixel in the patches' row. apart : int64, places from a lane's image to the next. allowed : uint32,
+    bit n where lane n may be used. level : (columns of patches,) uint32, norms of the query's patches. total : (shifts,
+    32) uint32 and near : (shifts,) uint32, overwritten as in :class:`Scratch`. keys : (columns, 8 + K8) uint64, the
+    row's part of those in :func:`_match_blocks`, read and written. bits : int64, of a key, that hold the place. kth :
+    int64, where in a list the K-th key stands.
+    """
     start, last, strips = cells
     for column in range(box.west, box.east):
         patch = across.patches[column]
@@ -523,7 +594,11 @@ def _keep_nearest(across, radius, box, places, cells, base, apart, allowed, leve
 
 @_inner
 def _above(start, last, strip, count, places):
-    """Address of the sum of a patch's strips start .. last, the last left out; strip s lies in slot s % ring."""
+    """Address of the sum of a patch's strips start .. last, the last left out; strip s lies in slot s % ring.
+
+    start, last : int64, rows of cells. strip : int64, address of the patch's strip in slot 0, (shifts, 32) uint32.
+    count : int64, shifts. places : :class:`Places`, whose above may be overwritten.
+    """
     if start == last:
         return places.nothing
     one = strip + start % places.ring * places.apart
@@ -537,7 +612,11 @@ def _above(start, last, strip, count, places):
 
 @_inner
 def _insert_near(total, near, allowed, count, base, apart, keys, column, bits, kth):
-    """Insert the lanes that are near enough; lane 0's patch at the first shift is at place ``base``."""
+    """Insert the lanes that are near enough; lane 0's patch at the first shift is at place ``base``.
+
+    total, near, allowed, apart, keys, bits, kth : as in :func:`_keep_nearest`. count : int64, shifts. base : int64, a
+    place. column : int64, of the patch whose list it is.
+    """
     long = keys.shape[1]
     address = keys.ctypes.data + column * long * 8
     for dx in range(count):

@@ -1,4 +1,4 @@
-"""Vector primitives of belief propagation that Numba cannot be talked into: messages along 16 edges at a time.
+"""Vector primitives of belief propagation in LLVM IR, which Numba does not make of loops: messages of 16 edges.
 
 LLVM's vectoriser meets loops of unknown length over rows that may overlap: it checks that in every call, and reads a
 table twice. Written out as vectors (which LLVM splits where the processor's are shorter), a table is read once for both
@@ -25,10 +25,11 @@ _FAR = ir.Constant(_COSTS, [float("inf")] * EDGES)
 def least_costs(typing_context, table, first, to_first, second, to_second, stride, labels, work):
     """Both messages of 16 edges before they are normalised: min_k [b_i(k) - m_ji(k) + pairwise(k, l)], and back.
 
-    All arguments are intp; all but ``stride`` and ``labels`` address float32. ``table``: pairwise costs, (labels,
-    labels, 16). ``first``, ``second``: the nodes' beliefs; ``to_first``, ``to_second``: the edges' last messages; rows
-    ``stride`` apart. ``work``: (4, labels, 16), which receives the first nodes' beliefs without the edge, the second
-    nodes', the costs for the second nodes, those for the first. Nothing is checked.
+    table : intp, address of the pairwise costs, (K, K, 16) float32. first, second : intp, addresses of the nodes'
+    beliefs, K rows of 16 float32. to_first, to_second : intp, addresses of the edges' last messages, K rows of 16
+    float32. stride : intp, float32 from a row to the next. labels : intp, K. work : intp, address of (4, K, 16)
+    float32, written: the first nodes' beliefs without the edge, the second nodes', the costs for the second nodes,
+    those for the first. Nothing is checked.
     """
     return types.void(*[types.intp] * 8), _emit_least_costs
 
@@ -68,8 +69,8 @@ def _emit_least_costs(context: Any, builder: ir.IRBuilder, signature: Any, argum
 def mix_messages(typing_context, made, messages, stride, labels, keep, take):
     """Shift 16 edges' costs to a least of zero and mix them into their last messages, keep * old + take * made.
 
-    ``made``, (labels, 16), and ``messages``, rows ``stride`` apart, are intp and address float32; ``stride`` and
-    ``labels`` are intp, ``keep`` and ``take`` float32. Nothing is checked.
+    made : intp, address of (K, 16) float32. messages : intp, address of K rows of 16 float32, read and written. stride
+    : intp, float32 from a row to the next. labels : intp, K. keep, take : float32, shares. Nothing is checked.
     """
     return types.void(*[types.intp] * 4, types.float32, types.float32), _emit_mix_messages
 

@@ -39,6 +39,12 @@ def propagate(unary, pairwise, grid, iterations, damping, temperature):
 
 @compiled(parallel=True)
 def _propagate(unary, pairwise, shape, iterations, damping, temperature, labels, energy, beliefs):
+    """All photos, each on one thread.
+
+    unary : (B, N, K) float32, squared grey levels. pairwise : (B, E, K, K) float32. shape : two int64, the grid's rows
+    and columns. iterations : int64. damping, temperature : float64. Written: labels : (B, N) int32; energy : (B,)
+    float64; beliefs : (B, N, K) float32.
+    """
     for photo in prange(len(unary)):
         energy[photo] = _photo(
             unary[photo], pairwise[photo], shape, iterations, damping, temperature, labels[photo], beliefs[photo]
@@ -47,7 +53,11 @@ def _propagate(unary, pairwise, shape, iterations, damping, temperature, labels,
 
 @compiled()
 def _photo(unary, pairwise, shape, iterations, damping, temperature, best, last):
-    """All iterations of one photo: writes the best labels and the last beliefs, and returns the best energy."""
+    """All iterations of one photo: writes the best labels and the last beliefs, and returns the best energy, float64.
+
+    unary : (N, K) float32. pairwise : (E, K, K) float32. shape, iterations, damping, temperature : as in
+    :func:`_propagate`. Written: best : (N,) int32; last : (N, K) float32.
+    """
     nodes, k = unary.shape
     tables = _lay_out(pairwise, shape, k)
     padded = -(-(len(tables) * EDGES + shape[1]) // EDGES) * EDGES  # the last edges reach a row beyond the last vector
@@ -76,7 +86,10 @@ def _photo(unary, pairwise, shape, iterations, damping, temperature, best, last)
 
 @compiled()
 def _aligned(shape):
-    """Zeros, float32, that begin where a vector fills one line of the cache."""
+    """Zeros, float32, that begin where a vector fills one line of the cache.
+
+    shape : int64s, of the array.
+    """
     size = 1
     for length in shape:
         size *= length
@@ -87,7 +100,10 @@ def _aligned(shape):
 
 @compiled()
 def _lay_out(pairwise, shape, k):
-    """The tables of the edges to the right and down, (vectors, 2, K, K, 16); zeros where a node has no such edge."""
+    """The tables of the edges right and down, (vectors, 2, K, K, 16) float32; zeros where a node has no such edge.
+
+    pairwise, shape : as in :func:`_photo`. k : int64, candidates.
+    """
     rows, columns = shape
     tables = _aligned((-(-rows * columns // EDGES), 2, k, k, EDGES))
     for node in range(rows * columns):
@@ -101,6 +117,10 @@ def _lay_out(pairwise, shape, k):
 
 @compiled()
 def _spread(table, tables, lane):
+    """Copy one edge's table to its lane of a vector's tables.
+
+    table : (K, K) float32. tables : (K, K, 16) float32, written. lane : int64.
+    """
     for i in range(len(table)):
         for j in range(len(table)):
             tables[i, j, lane] = table[i, j]
@@ -108,7 +128,12 @@ def _spread(table, tables, lane):
 
 @compiled()
 def _exchange(tables, beliefs, messages, start, columns, work, damping, temperature):
-    """Messages both ways along the edges right and down of 16 nodes, in place: no other edge reads or writes them."""
+    """Messages both ways along the edges right and down of 16 nodes, in place: no other edge reads or writes them.
+
+    tables : (2, K, K, 16) float32, of :func:`_lay_out`. beliefs : (K, padded nodes) float32. messages : (4, K, padded
+    nodes) float32, read and written. start : int64, the first node. columns : int64, nodes of a grid row. work : (4, K,
+    16) float32, scratch. damping, temperature : float64.
+    """
     k, stride = beliefs.shape
     side = 4 * k * stride  # bytes
     for way in range(2):
@@ -128,7 +153,11 @@ def _exchange(tables, beliefs, messages, start, columns, work, damping, temperat
 
 @compiled()
 def _soften(work, table, temperature):
-    """From minima to -T log sum exp(-./T) (sum-product in costs)."""
+    """From minima to -T log sum exp(-./T) (sum-product in costs).
+
+    work : (4, K, 16) float32, of :func:`~idekernels.backends.cpu.messages.least_costs`, its last two parts rewritten.
+    table : (K, K, 16) float32. temperature : float64, T.
+    """
     k = len(table)
     rest, made, total = work[:2], work[2:], np.zeros((2, k, EDGES))
     for i in range(k):
@@ -141,7 +170,11 @@ def _soften(work, table, temperature):
 
 @compiled()
 def _believe(costs, messages, beliefs, labels, start, stop):
-    """A block's beliefs, each node's own costs and what it is told, and its cheapest label."""
+    """A block's beliefs, each node's own costs and what it is told, and its cheapest label.
+
+    costs : (K, padded nodes) float32. messages : (4, K, padded nodes) float32. Written: beliefs : (K, padded nodes)
+    float32; labels : (N,) int32. start, stop : int64, the block's nodes.
+    """
     label, least = labels[start:stop], np.full(stop - start, np.float32(np.inf))
     label[:] = 0
     for i in range(len(costs)):
@@ -158,7 +191,10 @@ def _believe(costs, messages, beliefs, labels, start, stop):
 
 @compiled()
 def _equal(labels, before):
-    """Whether two labellings are one; counted to the end, which is quicker than to look for the first difference."""
+    """Whether two labellings are one, bool; counted to the end, which is quicker than to look for the first difference.
+
+    labels, before : (N,) int32.
+    """
     different = 0
     for node in range(len(labels)):
         different += labels[node] != before[node]
@@ -167,7 +203,10 @@ def _equal(labels, before):
 
 @compiled()
 def _energy(unary, pairwise, shape, labels):
-    """A labelling's energy: the nodes' own costs and those of the edges right and down."""
+    """A labelling's energy, float64: the nodes' own costs and those of the edges right and down.
+
+    unary, pairwise, shape : as in :func:`_photo`. labels : (N,) int32.
+    """
     rows, columns = shape
     below = rows * (columns - 1)
     total, node, edge = 0.0, 0, 0

@@ -82,7 +82,7 @@ def upload(array):
 
 
 def free_memory():
-    """None: the host's memory is the system's to give."""
+    """None: there is no device whose memory would limit a batch; host memory is left to the operating system."""
     return None
 
 
@@ -114,6 +114,10 @@ def _copy(photos, images, place, which, first, out):
 
 @compiled(parallel=True)
 def _interleave(images, block):
+    """Lay up to 32 images side by side in the innermost axis; a row a task.
+
+    images : (n, L, H, W) uint8, n at most 32. block : (L, H, W, 32) uint8, written in its first n lanes.
+    """
     planes, height, width, _ = block.shape
     for row in prange(planes * height):
         plane, y = row // height, row % height
@@ -124,6 +128,12 @@ def _interleave(images, block):
 
 @compiled(parallel=True)
 def _cut(sources, targets, place, which, first, source, target):
+    """Copy the candidates' source and target patches out of images; a candidate a task.
+
+    sources : (images, L, H, W) uint8. targets : (images, C, H, W) uint8. place : (candidates,) int64, in the whole
+    bank. which : (n,) int64, the candidates to copy. first : int64, number of the first image. Written: source :
+    (candidates, L, P, P) uint8; target : (candidates, C, P, P) uint8.
+    """
     _, _, height, width = sources.shape
     for task in prange(len(which)):
         candidate = which[task]
@@ -135,6 +145,10 @@ def _cut(sources, targets, place, which, first, source, target):
 
 @compiled()
 def _cut_patch(planes, y, x, out):
+    """Copy one patch out of an image.
+
+    planes : (planes, H, W) uint8. y, x : int64, its first pixel. out : (planes, P, P) uint8, written.
+    """
     (_, height, width), patch = planes.shape, out.shape[-1]
     to = out.ctypes.data
     for plane in range(len(planes)):

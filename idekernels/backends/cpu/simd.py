@@ -1,4 +1,4 @@
-"""The vector primitives that Numba cannot be talked into: packed pixels, their products with a query's, and sums.
+"""Vector primitives of matching in LLVM IR, which Numba does not make of loops: packed pixels, products and sums.
 
 32 images lie side by side in the innermost axis of a block (:data:`LANES`). A *word* is 32 bits of one image: four
 pixels where the processor multiplies bytes (``vpdpbusd``: AVX-512 VNNI, AVX-VNNI), else two (``vpmaddwd``, or whatever
@@ -63,9 +63,10 @@ def pixels_per_word(typing_context):
 
 @intrinsic
 def pack_pixels(typing_context, first, step, out):
-    """Write 32 words, the n-th holding the bytes at ``first + n``, ``first + step + n`` ..; lowest pixel first.
+    """Write 32 words, the n-th of the pixels at ``first + n``, ``first + step + n`` ..; lowest pixel first.
 
-    All arguments are intp, ``first`` and ``out`` addresses. Two pixels a word are widened to 16 bits each.
+    first : intp, address of 32 uint8. step : intp, bytes to the next 32. out : intp, address of (32,) uint32, written.
+    Two pixels a word are widened to 16 bits each. Nothing is checked.
     """
     return types.void(*[types.intp] * 3), _emit_pack_pixels
 
@@ -91,9 +92,11 @@ def _emit_pack_pixels(context: Any, builder: ir.IRBuilder, signature: Any, argum
 def cell_products(typing_context, words, query, offsets, count, shifts, weight, out):
     """Write out[d, n] = sum over m < count, and over a word's pixels, of bank[m, d, n] * query[m], for d < shifts.
 
-    All arguments are intp, all but ``count``, ``shifts`` and ``weight`` addresses: ``query`` of ``count`` words, packed
-    as LEVEL - pixel; ``offsets`` of as many int64, bytes from ``words`` to the bank's words bank[m, 0, 0], which go on
-    [d, n] in steps of 128 and 4 bytes; ``out`` of uint32. A weight other than 0 adds weight times the sums to ``out``.
+    words : intp, address from which the offsets count. query : intp, address of (count,) uint32, pixels packed as LEVEL
+    - pixel. offsets : intp, address of (count,) int64, bytes from ``words`` to the bank's words bank[m, 0, 0], uint32,
+    which go on [d, n] in steps of 128 and 4 bytes. count : intp, words of the query. shifts : intp. weight : intp;
+    where it is not 0, weight times the sums are added to what stands at ``out``. out : intp, address of (shifts, 32)
+    uint32, written. Nothing is checked.
     """
     return types.void(*[types.intp] * 7), _emit_cell_products
 
@@ -177,7 +180,10 @@ def _multiply_add(
 
 @intrinsic
 def add_words(typing_context, one, other, out, shifts):
-    """Write out[d, n] = one[d, n] + other[d, n] for d < shifts; all but ``shifts`` address uint32, all are intp."""
+    """Write out[d, n] = one[d, n] + other[d, n] for d < shifts; ``out`` may be one of the others.
+
+    one, other : intp, addresses of (shifts, 32) uint32. out : intp, address of as many, written. shifts : intp.
+    """
     return types.void(*[types.intp] * 4), _emit_add_words
 
 
@@ -195,7 +201,10 @@ def _emit_add_words(context: Any, builder: ir.IRBuilder, signature: Any, argumen
 
 @intrinsic
 def clear_words(typing_context, out, count):
-    """Write ``count`` x 32 zeros at an address; both are intp."""
+    """Write zeros.
+
+    out : intp, address of (count, 32) uint32, written. count : intp.
+    """
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         target = _target(context)
@@ -210,11 +219,14 @@ def clear_words(typing_context, out, count):
 
 @intrinsic
 def patch_distances(typing_context, left, right, above, norms, level, bound, shifts, strip, out, near):
-    """Join cells, add them up to patches, and say which patches are near; d < shifts, n < 32.
+    """Join cells, add them up to patches, and say which patches are near; returned is whether any is, bool.
 
-    strip[d, n] = left[d, n] + right[d, n]; out[d, n] = norms[d, n] + level + 2 (above[d, n] + strip[d, n]). All but
-    ``level`` and ``bound``, uint32, are intp; all but ``shifts`` of these address uint32; ``strip`` may be ``above``.
-    Bit n of ``near[d]`` is set where out[d, n] <= bound; returned is whether any is.
+    strip[d, n] = left[d, n] + right[d, n]; out[d, n] = norms[d, n] + level + 2 (above[d, n] + strip[d, n]), d < shifts,
+    n < 32.
+
+    left, right, above, norms : intp, addresses of (shifts, 32) uint32. level, bound : uint32. shifts : intp. strip, out
+    : intp, addresses of (shifts, 32) uint32, written; ``strip`` may be ``above``. near : intp, address of (shifts,)
+    uint32, written: bit n of near[d] is set where out[d, n] <= bound.
     """
     arguments = [types.intp] * 4 + [types.uint32] * 2 + [types.intp] * 4
     return types.boolean(*arguments), _emit_patch_distances
@@ -248,9 +260,10 @@ def _emit_patch_distances(context: Any, builder: ir.IRBuilder, signature: Any, a
 
 @intrinsic
 def exchange_norms(typing_context, leaving, entering, weight, columns, count):
-    """Add weight times (norm of entering - norm of leaving) to count x 32 sums, the norm of p being p (p - 2 LEVEL).
+    """Add weight times (norm of entering - norm of leaving) to sums, the norm of p being p (p - 2 LEVEL).
 
-    ``leaving`` and ``entering`` address uint8, ``columns`` uint32; all are intp but ``weight``, uint32.
+    leaving, entering : intp, addresses of (count, 32) uint8. weight : uint32. columns : intp, address of (count, 32)
+    uint32, read and written. count : intp.
     """
     arguments = [types.intp, types.intp, types.uint32, types.intp, types.intp]
     return types.void(*arguments), _emit_exchange_norms
@@ -276,7 +289,11 @@ def _emit_exchange_norms(context: Any, builder: ir.IRBuilder, signature: Any, ar
 
 @intrinsic
 def slide_norms(typing_context, columns, patch, count, norms):
-    """Write norms[x, n] = columns[x, n] + .. + columns[x + patch - 1, n] for x < count; arguments are intp."""
+    """Write norms[x, n] = columns[x, n] + .. + columns[x + patch - 1, n] for x < count.
+
+    columns : intp, address of (count + patch - 1, 32) uint32. patch, count : intp. norms : intp, address of (count, 32)
+    uint32, written.
+    """
     return types.void(*[types.intp] * 4), _emit_slide_norms
 
 
@@ -308,9 +325,10 @@ def _emit_slide_norms(context: Any, builder: ir.IRBuilder, signature: Any, argum
 
 @intrinsic
 def insert_key(typing_context, keys, key, vectors):
-    """Insert a uint64 into an ascending list, the last one of which falls out; no branch, so none is mispredicted.
+    """Insert a key into an ascending list, the last one of which falls out; no branch, so none is mispredicted.
 
-    At address ``keys`` stand 8 zeros in front of the list of 8 x ``vectors``.
+    keys : intp, address of (8 + 8 vectors,) uint64, read and written: 8 zeros, then the list. key : uint64. vectors :
+    intp.
     """
     return types.void(types.intp, types.uint64, types.intp), _emit_insert_key
 
@@ -331,7 +349,10 @@ def _emit_insert_key(context: Any, builder: ir.IRBuilder, signature: Any, argume
 
 @intrinsic
 def lowest_bit(typing_context, bits):
-    """Which bit of a uint32 that is not 0 is the lowest set one."""
+    """Which bit of a number that is not 0 is the lowest set one, as intp.
+
+    bits : uint32.
+    """
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.zext(builder.cttz(arguments[0], ir.IntType(1)(1)), _I64)
@@ -341,7 +362,10 @@ def lowest_bit(typing_context, bits):
 
 @intrinsic
 def take_ticket(typing_context, counter):
-    """Add one to the int64 at an address, as no other thread can at the same time, and return what it was."""
+    """Add one to a counter, as no other thread can at the same time, and return what it was, as intp.
+
+    counter : intp, address of (1,) int64, read and written.
+    """
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         place = builder.inttoptr(arguments[0], _I64.as_pointer())

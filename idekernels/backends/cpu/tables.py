@@ -33,6 +33,11 @@ def compatibility(targets, grid):
 
 @compiled(parallel=True)
 def _evidence(query, sources, anchors, out):
+    """Gram matrices of the residuals, candidate minus query; a node a task.
+
+    query : (B, L, H, W) uint8. sources : (B, N, K, L, P, P) uint8. anchors : (N, 2) int32, row and column. out : (B, N,
+    L, K, K) float32, written.
+    """
     photos, nodes, k, planes, patch, _ = sources.shape
     for task in prange(photos * nodes):
         photo, node = task // nodes, task % nodes
@@ -51,6 +56,11 @@ def _evidence(query, sources, anchors, out):
 
 @compiled(parallel=True)
 def _compatibility(targets, edges, shifts, tables):
+    """Overlap tables of every edge; an edge a task.
+
+    targets : (B, N, K, C, P, P) uint8. edges : (E, 2) int32, nodes. shifts : (E, 2) int32, pixels down and across.
+    tables : (3, B, E, K, K) float32, written: own, other, cross.
+    """
     photos, _, k, channels, patch, _ = targets.shape
     for task in prange(photos * len(edges)):
         photo, edge = task // len(edges), task % len(edges)
@@ -68,13 +78,18 @@ def _compatibility(targets, edges, shifts, tables):
 
 @compiled()
 def _rows(k, pixels):
-    """K rows of 16-bit pixels, padded."""
+    """K rows of pixels for one patch each, (K, pixels rounded up to a multiple of 32) int16, zero.
+
+    k, pixels : int64, rows and pixels of a row.
+    """
     return np.zeros((k, -(-pixels // _WORDS) * _WORDS), np.int16)
 
 
 @compiled()
 def _overlap(patch, channels, down, across):
-    """Which of the second patch's pixels, as they lie in memory, are in the overlap: -1, all ones, or 0.
+    """Which of the second patch's pixels, as they lie in memory, are in the overlap: (span,) int16, -1 (all ones) or 0.
+
+    patch, channels : int64. down, across : int64, pixels from the first patch to the second.
 
     The first patch's pixels lie as far apart, so both are cut from start to end of the overlap without a loop over
     rows, which are too short for vectors.
@@ -92,20 +107,31 @@ def _overlap(patch, channels, down, across):
 
 @compiled()
 def _cut(patches, start, taken, out):
-    """Copy the overlap's pixels of every candidate's patch into one row of ``out``, zeros between them."""
+    """Copy the overlap's pixels of every candidate's patch into one row of ``out``, zeros between them.
+
+    patches : (K, C, P, P) uint8. start : int64, the overlap's first pixel. taken : (span,) int16, of :func:`_overlap`.
+    out : (K, padded span) int16, written.
+    """
     for i in range(len(patches)):
         _keep(patches[i].reshape(-1)[start : start + len(taken)], taken, out[i])
 
 
 @compiled()
 def _keep(pixels, taken, out):
+    """Copy the pixels of one patch that are taken, and zeros for the others.
+
+    pixels : (span,) uint8. taken : (span,) int16, -1 or 0. out : (padded span,) int16, written.
+    """
     for pixel in range(len(taken)):
         out[pixel] = np.int16(pixels[pixel]) & taken[pixel]
 
 
 @compiled()
 def _gram(rows, out):
-    """All products of the rows with one another."""
+    """All products of the rows with one another.
+
+    rows : (K, padded pixels) int16. out : (K, K) float32, written.
+    """
     for i in range(len(rows)):
         for j in range(i + 1):
             product = np.float32(_dot(rows[i], rows[j]))
@@ -115,6 +141,10 @@ def _gram(rows, out):
 
 @compiled()
 def _dot(one, other):
+    """The product of two rows, summed in int32, which the checked patch sizes do not overflow.
+
+    one, other : (padded pixels,) int16.
+    """
     total = int32(0)
     for pixel in range(len(one)):
         total = int32(total + int32(one[pixel]) * int32(other[pixel]))

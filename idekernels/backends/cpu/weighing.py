@@ -40,6 +40,13 @@ def weigh(gram, tables, grid, alpha, ridge, start, least, sweeps):
 
 @compiled(parallel=True)
 def _photos(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns, weights, objective, gap, made):
+    """Settle the fields of all photos, each on one thread.
+
+    gram : (B, N, K, K) float32 or float64, read only. own, other, cross : (B, E, K, K) float32. alpha, ridge, least :
+    float32, the overlaps' share, what is added to the diagonals, the least movement that counts. sweeps : int64, at
+    most. rows, columns : int64, nodes of the grid. weights : (B, N, K) float32, read and written. Written: objective,
+    gap : (B,) float64; made : (B,) int32, sweeps.
+    """
     for photo in prange(len(gram)):
         objective[photo], gap[photo], made[photo] = _photo(
             gram[photo], own[photo], other[photo], cross[photo], alpha, ridge, least, sweeps, rows, columns,
@@ -49,7 +56,11 @@ def _photos(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns,
 
 @compiled()
 def _photo(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns, weights):
-    """One photo: ``weights`` (N, K) is settled in place; its objective, gap and sweeps."""
+    """Settle one photo's weights in place; its objective and gap, float64, and sweeps, int64.
+
+    gram : (N, K, K) float32 or float64. own, other, cross : (E, K, K) float32. alpha, ridge, least, sweeps, rows,
+    columns : as in :func:`_photos`. weights : (N, K) float32, read and written.
+    """
     nodes, k = weights.shape
     hessian, linear = np.empty((nodes, k, k), np.float32), np.empty((nodes, k), np.float32)
     links, turned = np.empty(cross.shape, np.float32), np.empty(cross.shape, np.float32)
@@ -65,7 +76,10 @@ def _photo(gram, own, other, cross, alpha, ridge, least, sweeps, rows, columns, 
 
 @compiled()
 def _edges_of(node, rows, columns):
-    """(edge, is the node its first end, the other node) to the right, left, below and above; edge -1 for none."""
+    """(edge, is the node its first end, the other node) to the right, left, below and above; edge -1 for none.
+
+    node, rows, columns : int64, the node's number and the grid's size in nodes.
+    """
     row, column = node // columns, node % columns
     across, below = rows * (columns - 1), row * columns + column
     return (
@@ -78,7 +92,10 @@ def _edges_of(node, rows, columns):
 
 @compiled()
 def _medoids(gram, own, other, alpha, rows, columns, hessian):
-    """Of every node the candidate nearest to all its others, evidence and overlaps together; ``hessian`` is scratch."""
+    """Of every node the candidate nearest to all its others, evidence and overlaps together, (N,) int32.
+
+    gram, own, other, alpha, rows, columns : as in :func:`_photo`. hessian : (N, K, K) float32, scratch.
+    """
     nodes, k = gram.shape[:2]
     middle = np.zeros(nodes, np.int32)
     for node in range(nodes):
@@ -102,10 +119,13 @@ def _medoids(gram, own, other, alpha, rows, columns, hessian):
 
 @compiled()
 def _centre(gram, own, other, cross, alpha, ridge, rows, columns, hessian, linear, links, turned):
-    """The field of patches from each of which its node's medoid is subtracted; what that leaves of the objective.
+    """The field of patches less their nodes' medoids; returns what the medoids add to the objective, float64.
 
-    Half the gradient at node i is hessian_i w_i + linear_i - sum of links w_j. ``turned`` is ``links`` transposed,
-    so that both ends of an edge read rows. Every difference is of integers, and exact below 2^24.
+    gram, own, other, cross, alpha, ridge, rows, columns : as in :func:`_photo`. Written: hessian : (N, K, K) float32;
+    linear : (N, K) float32; links, turned : (E, K, K) float32.
+
+    Half the gradient at node i is hessian_i w_i + linear_i - sum of links w_j. ``turned`` is ``links`` transposed, so
+    that both ends of an edge read rows. Every difference is of integers, and exact below 2^24.
     """
     nodes, k = gram.shape[:2]
     constant = 0.0
@@ -144,7 +164,11 @@ def _centre(gram, own, other, cross, alpha, ridge, rows, columns, hessian, linea
 
 @compiled()
 def _slopes(node, hessian, linear, links, turned, rows, columns, weights, slope):
-    """Half the gradient at one node."""
+    """Half the gradient at one node.
+
+    node : int64. hessian, linear, links, turned, rows, columns : as in :func:`_centre`. weights : (N, K) float32. slope
+    : (K,) float32, written.
+    """
     k = weights.shape[1]
     for i in range(k):
         slope[i] = linear[node, i]
@@ -167,8 +191,11 @@ def _slopes(node, hessian, linear, links, turned, rows, columns, weights, slope)
 def _gains(taker, form, bends, slope, weights, enough, least, gain, step):
     """What the exchanges of all candidates with the taker gain; nothing those that do not count.
 
-    One counts if its slope is above ``enough`` and above what rounding can make, and if it moves ``least`` or takes
-    all that a candidate has.
+    One counts if its slope is above ``enough`` and above what rounding can make, and if it moves ``least`` or takes all
+    that a candidate has.
+
+    taker : int64, a candidate. form : (K, K) float32, the node's hessian. bends : (K,) float32, its diagonal. slope,
+    weights : (K,) float32, the node's. enough, least : float32. Written: gain, step : (K,) float32.
     """
     lowest, bend, row = slope[taker], bends[taker], form[taker]
     for j in range(len(weights)):
@@ -182,7 +209,10 @@ def _gains(taker, form, bends, slope, weights, enough, least, gain, step):
 
 @compiled()
 def _lowest(values):
-    """The first place of the least value."""
+    """The first place of the least value, int64.
+
+    values : (K,) float32.
+    """
     low = values[0]
     for i in range(len(values)):
         low = min(low, values[i])
@@ -194,7 +224,10 @@ def _lowest(values):
 
 @compiled()
 def _highest(values):
-    """The first place of the greatest value."""
+    """The first place of the greatest value, int64.
+
+    values : (K,) float32.
+    """
     high = values[0]
     for i in range(len(values)):
         high = max(high, values[i])
@@ -206,7 +239,11 @@ def _highest(values):
 
 @compiled()
 def _descend(form, slope, weights, least, bends, gain, step):
-    """Exact exchanges at one node until its slopes are a tenth of what they were; whether one moved ``least``."""
+    """Exact exchanges at one node until its slopes are a tenth of what they were; whether one moved ``least``, bool.
+
+    form, least : as in :func:`_gains`. slope, weights : (K,) float32, read and written. bends, gain, step : (K,)
+    float32, scratch.
+    """
     k = len(weights)
     lowest = slope[0]
     for i in range(k):
@@ -248,8 +285,10 @@ def _descend(form, slope, weights, least, bends, gain, step):
 def _relaxed(weights, old, before, slope, relax):
     """Go on along the visit's way by ``relax`` of it, where the objective is then no higher than at ``old``.
 
-    ``before`` and ``slope`` are the slopes at its two ends. Not past the simplex, nor where the parabola's foot on
-    the line lies before three quarters of the way.
+    weights : (K,) float32, read and written. old : (K,) float32, the weights before the visit. before, slope : (K,)
+    float32, the slopes at its two ends. relax : float32.
+
+    Not past the simplex, nor where the lowest point of the objective on the line lies before three quarters of the way.
     """
     far, fell, left = relax, _ZERO, _ZERO
     for i in range(len(weights)):
@@ -266,7 +305,12 @@ def _relaxed(weights, old, before, slope, relax):
 
 @compiled()
 def _settle(hessian, linear, links, turned, rows, columns, relax, least, most, weights):
-    """Sweep one photo until no node moves; the sweeps made, that last one included."""
+    """Sweep one photo until no node moves; the sweeps made, that last one included, int64.
+
+    hessian, linear, links, turned, rows, columns : as in :func:`_centre`. relax : float32, how much farther than to its
+    minimum a visit takes a node. least : float32, the least movement that counts. most : int64, sweeps. weights : (N,
+    K) float32, read and written.
+    """
     nodes, k = weights.shape
     slope, before, old = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
     bends, gain, step = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.float32)
@@ -301,7 +345,10 @@ def _settle(hessian, linear, links, turned, rows, columns, relax, least, most, w
 
 @compiled()
 def _normalise(weights):
-    """Divide every node's weights by their sum: exchanges and dust leave it a few roundings from one."""
+    """Divide every node's weights by their sum: exchanges and dust leave it a few roundings from one.
+
+    weights : (N, K) float32, read and written.
+    """
     for node in range(len(weights)):
         total = _ZERO
         for share in weights[node]:
@@ -312,7 +359,10 @@ def _normalise(weights):
 
 @compiled()
 def _certify(hessian, linear, links, turned, rows, columns, weights):
-    """The centred objective and the Frank-Wolfe gap: float64 sums of float32 slopes."""
+    """The centred objective and the Frank-Wolfe gap: float64 sums of float32 slopes.
+
+    hessian, linear, links, turned, rows, columns : as in :func:`_centre`. weights : (N, K) float32.
+    """
     nodes, k = weights.shape
     slope = np.empty(k, np.float32)
     objective, gap = 0.0, 0.0

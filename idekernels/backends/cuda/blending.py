@@ -125,6 +125,12 @@ def cut_kernel(patch: int) -> Any:
 
     @cuda.jit(device=True, inline="always")
     def seam(error, cost, path, overlap, turned, thread, threads):  # type: ignore[no-untyped-def]
+        """The cheapest path down the first columns of the errors; ties go to the lowest column.
+
+        error (P, P) float32, in shared memory like the next two. Written: cost (P, P) float32; path (P,) int32, the
+        column of every row. overlap : int64, columns. turned : bool, down the transpose. thread, threads : int32, this
+        one of the block's.
+        """
         # The cheapest path down the first ``overlap`` columns of ``error`` (of its transpose if ``turned``); ties go to
         # the lowest column. In shared memory: error (P, P) float32; cost (P, P) float32 and path (P,) int32, written.
         for row in range(patch):

@@ -134,7 +134,8 @@ def _blending_entries(patch: int) -> Iterator[Entry]:
     )  # fmt: skip
 
 
-# From the smallest to the largest of each kind; the first are the defaults. Two photos of a bank of 88.
+# The problems that the gate compiles: the defaults first, then extremes of K, planes, patch and radius. All have two
+# photos and a bank of 88 images.
 PROBLEMS = {
     name: MatchProblem(grid, radius, weights, kept, 2, 88)
     for name, grid, radius, weights, kept in (

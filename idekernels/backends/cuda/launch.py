@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from idekernels.merging import MISSING
+
 WARP = 32  # threads
-THREADS = 128  # of a block whose threads take one cell each
+THREADS = 128  # per block, of kernels that compute one element a thread
 WORD = 4  # bytes: image rows on the device are whole words, read four pixels at a time
-WORST = 0xFFFFFFFF  # distance of an empty entry; operations.match refuses settings in which a patch could be as far
+WORST = int(MISSING)  # distance of an empty entry, as a plain integer for the compiler's options
 MOST_KEPT = 64  # candidates: two registers a lane for every list of the matching, one block of threads in weigh
 MOST_CUT = 64  # pixels of a patch's side in the minimum-error cut: its two tables are 32 KiB of shared memory
 
-CHECK_SWEEPS = 8  # sweeps of weigh between two reads of whether a photo still moves; those past the end find no work
+CHECK_SWEEPS = 8  # sweeps of weigh between two reads of whether a photo still moves; needless ones return at once
 CHECK_ITERATIONS = 8  # iterations of propagate between two reads of whether messages still change
 
 STATIC_SHARED = 48 * 1024  # bytes a block may declare on every device since sm_50 without asking

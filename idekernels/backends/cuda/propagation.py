@@ -94,6 +94,10 @@ def message_kernel(k: int, lanes: int, parts: int, soft: bool) -> Any:
 
     @cuda.jit(device=True, inline="always")
     def belief(costs, messages, photo, i, node):  # type: ignore[no-untyped-def]
+        """A node's cost of one label and what it is told about it, added in the order of the constants.
+
+        costs (B, K, N) float32. messages (B, 4, K, N) float32. photo, i, node : int64, the label being i.
+        """
         total = costs[photo, i, node] + messages[photo, LEFT, i, node]
         total = total + messages[photo, ABOVE, i, node]
         total = total + messages[photo, RIGHT, i, node]

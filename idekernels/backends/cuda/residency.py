@@ -119,7 +119,7 @@ def upload(array: Any) -> Any:
 
 
 def free_memory() -> int:
-    """Bytes of the device that nobody uses."""
+    """Bytes of the device that are not allocated."""
     return devices.current().free()
 
 

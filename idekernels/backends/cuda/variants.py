@@ -115,8 +115,8 @@ class Variant:
 _SHIFTS = 4  # horizontal shifts of a lane: one word's bytes
 DIRECT_WARPS_PER_SM = 16  # that the compiler must leave registers for: 128 a thread
 _DIRECT_SHARED = 16 * 1024  # bytes: four blocks of four warps on an SM of 64 KiB (T4), more on larger ones
-_MOST_IMAGES = 12  # of a tile: more fill the lanes no better
-_BLOCKS_PER_SM = 8  # in flight or queued, so that the last wave is short
+_MOST_IMAGES = 12  # per tile: above this, lane utilisation does not improve
+_BLOCKS_PER_SM = 8  # at least, so that a partly filled last wave of blocks costs little
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,7 @@ def _least_at(sweep: int, least: float) -> np.float32:
 def _difference() -> Any:
     """Entry (i, j) of a table of products when candidate ``a`` is subtracted from its rows', ``b`` from its columns'.
 
-    table (B, E or N, K, K) float32. photo, at, i, j, a, b : integers. Exact where the entries are integers below 2^24.
+    table (B, E or N, K, K) float32. photo, at, i, j, a, b : int64. Exact where the entries are integers below 2^24.
     """
 
     @cuda.jit(device=True, inline="always")
@@ -207,7 +207,12 @@ def link_kernel(k: int) -> Any:
     def add(  # type: ignore[no-untyped-def]
         photo, node, edge, first, o, q, table, cross, alpha, hessian, linear, made
     ):
-        """One edge's part, with a loop of its own: one loop over all four would keep every table's addresses."""
+        """One edge's part, with a loop of its own: one loop over all four would keep every table's addresses.
+
+        photo, node, edge : int64. first : bool, whether the node is the edge's first end. o, q : int32, medoids of this
+        node and of the other. table (B, E, K, K) float32, own or other. cross (B, E, K, K), alpha, hessian, linear,
+        made : as in :func:`link_kernel`.
+        """
         for cell in range(cuda.threadIdx.x, cells, cuda.blockDim.x):
             i, j = np.uint32(cell) // side, np.uint32(cell) % side
             hessian[photo, node, i, j] += alpha * difference(table, photo, edge, i, j, o, o)
@@ -220,7 +225,10 @@ def link_kernel(k: int) -> Any:
 
     @cuda.jit(device=True, inline="always")
     def constant(photo, edge, o, q, own, other, cross):  # type: ignore[no-untyped-def]
-        """What the medoids o and q cost each other, and what is taken out with them."""
+        """What the medoids o and q cost each other, and what is taken out with them, float32.
+
+        photo, edge : int64. o, q : int32, medoids. own, other, cross (B, E, K, K) float32.
+        """
         near = cross[photo, edge, o, q]
         return own[photo, edge, o, o] + ((other[photo, edge, q, q] - near) - near)
 
@@ -258,8 +266,8 @@ def link_kernel(k: int) -> Any:
 def _gradient() -> Any:
     """Half the gradient at one node and candidate: b_i + (A w)_i - sum of (alpha C w_neighbour)_i.
 
-    photo, node, i, k : integers. hessian (B, N, K, K), linear (B, N, K), cross (B, E, K, K), weights (B, N, K), mine
-    (K,) in shared memory, the node's own weights: all float32. rows, columns : int64, nodes of the grid.
+    photo, node, i, k : int64. hessian (B, N, K, K), linear (B, N, K), cross (B, E, K, K), weights (B, N, K), mine (K,)
+    in shared memory, the node's own weights: all float32. rows, columns : int64, nodes of the grid.
     """
 
     @cuda.jit(device=True, inline="always")
@@ -291,9 +299,9 @@ def _gradient() -> Any:
 def _exchange() -> Any:
     """The exact step from one candidate (the giver) to another; 0 where it is not to be made.
 
-    All float32. apart : slope of the giver less that of the taker. far : their curvatures, added. between : the form's
-    entry of both. most : the giver's weight. enough : slopes up to it count for nothing. least : so does a smaller
-    step, unless it is all there is.
+    apart : float32, slope of the giver less that of the taker. far : float32, their curvatures, added. between :
+    float32, the form's entry of both. most : float32, the giver's weight. enough : float32, slopes up to it count for
+    nothing. least : float32, so does a smaller step, unless it is all there is.
     """
     two, rounding, tiny, nothing = np.float32(2), np.float32(_ROUNDING), np.float32(_TINY), np.float32(0)
 
@@ -453,7 +461,7 @@ def certify_kernel(k: int) -> Any:
     """Each node's share of the objective and of the Frank-Wolfe gap; blocks (N, B), a candidate a thread.
 
     hessian (B, N, K, K), linear (B, N, K), cross (B, E, K, K), weights (B, N, K): float32. rows, columns : int64, nodes
-    of the grid. Written: parts[1] and parts[2] of (3, B, N) float32; the constants are not in it.
+    of the grid. Written: parts (3, B, N) float32, its parts[1] and parts[2]; the constants are not in it.
     """
     gradient = _gradient()
 

@@ -133,5 +133,5 @@ def test_a_closed_bank_is_not_called_damaged(tmp_path):
     write_bank(tmp_path / "bank.h5", [("a", image, image)])
     with open_bank(tmp_path / "bank.h5") as bank:
         pass
-    with pytest.raises(BankError, match="bank.h5: the bank is closed; open it again"):
+    with pytest.raises(BankError, match=r"bank\.h5: the bank is closed; open it again"):
         bank.source(0, 1)

@@ -61,5 +61,5 @@ $(VENV)/.installed-test: $(VENV)/.installed
 .venv-cuda12/.installed .venv-cuda13/.installed: .venv-cuda%/.installed: tests/cuda_gate/requirements-cuda%.txt constraints.txt
 	$(PYTHON) -m venv --clear .venv-cuda$*
 	.venv-cuda$*/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		-r $< numpy numba scipy h5py pytest
+		-r $< numpy lazy-loader numba scipy h5py pytest
 	touch $@

@@ -17,7 +17,7 @@ from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.eye_table import read_eyes
 from idemodel.files.images import read_colour
 from idemodel.files.journal import Making, file_digest
-from idemodel.files.outputs import make_folder
+from idemodel.files.outputs import make_folder, same_file
 
 from .batch import Batch, Image, Results
 from .console import note, say
@@ -78,6 +78,8 @@ def align(
     Photos that are there already are skipped; a photo without a usable face is reported, the rest goes on, and the
     exit code is 1.
     """
+    if report and eyes and same_file(out / "report" / "eyes.csv", eyes):
+        raise InputError(f"{eyes}: would be written over by the report; give a copy of it, or another folder with -o")
     table = read_eyes(eyes) if eyes else None
     finds = any_detector() if table and detector == "auto" else open_detector(detector)
     aligner = Aligner(AlignSettings(*size, face=face, pad=pad), finds, table)
@@ -86,7 +88,9 @@ def align(
         eyes=file_digest(eyes) if eyes else "",
     )  # fmt: skip
     name = "{stem}-1.png" if face == "all" else "{stem}.png"
-    batch = Batch.find(photos, Results(out, made_by, overwrite, name, beside=("report",)), recursive)
+    batch = Batch.find(
+        photos, Results(out, made_by, overwrite, name, beside=("report",)), recursive, (eyes,) if eyes else ()
+    )
     note(f"detector {finds.name if finds else 'none'}" + (f", eyes of {len(table.rows)} photos given" if table else ""))
     if batch.todo:
         make_folder(out)

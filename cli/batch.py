@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -198,7 +199,7 @@ class Batch:
         for path in given:
             try:
                 if path.is_dir():
-                    listed = list_images(path, recursive=recursive, skip=self._own)
+                    listed = list_images(path, recursive=recursive, skip=partial(self._own, listed=True))
                     if not listed.images:
                         self.fail(InputError(f"{path}: holds no images"))
                 elif path.exists():
@@ -216,20 +217,22 @@ class Batch:
             root = path if path.is_dir() else path.parent
             yield from ((image, image.parent.relative_to(root)) for image in listed.images)
 
-    def _own(self, path: Path) -> str | None:
+    def _own(self, path: Path, listed: bool = False) -> str | None:
         """Why a path is no input: this command made it, in the folder of the results or beside its photo.
 
-        Folders of results are left out in silence. What a command made elsewhere may be its input: with a bank of the
-        other direction, say.
+        In a folder that is ``listed``, what any command made beside its photo is none. Folders of results are left out
+        in silence. What a command made elsewhere may be its input: with a bank of the other direction, say.
         """
         out = self.results.out
         if path.is_dir():
             beside = path.name in self.results.beside and same_file(path.parent, out)
             return "" if beside or same_file(path, out) else None
         entry = self._journal(path.parent).of(path.name)
-        if entry is None or entry.command != self.results.making.command:
+        if entry is None:
             return None
-        if not (entry.in_place or lies_within(path.parent, out)):
+        beside_photo = entry.in_place and listed
+        ours = entry.command == self.results.making.command and (entry.in_place or lies_within(path.parent, out))
+        if not (beside_photo or ours):
             return None
         return f"made by idesketch {entry.command}" if self._journal(path.parent).is_result(path) else None
 

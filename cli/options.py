@@ -38,7 +38,7 @@ def at_home(path: str) -> Path:
         return Path(path)
 
 
-PATH = _Path(path_type=Path)
+PATH = _Path(path_type=Path, readable=False)  # one that cannot be read costs itself, not the command
 
 
 class Size(click.ParamType):

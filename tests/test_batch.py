@@ -15,6 +15,7 @@ from PIL import Image
 
 from idecli.batch import Batch, Results
 from idecli.main import run
+from idecli.options import PATH
 from idekernels.errors import InputError
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.journal import JOURNAL, Journal, Making, Photo
@@ -378,3 +379,36 @@ def test_a_tilde_is_the_home_folder_in_every_path(tmp_path: Path, monkeypatch: p
     assert (home / "scores.json").is_file() and (home / "r" / "report.html").is_file()
     assert not (tmp_path / "~").exists()
     shutil.rmtree(home)
+
+
+def test_results_beside_their_photos_are_no_inputs_of_other_commands(tmp_path: Path) -> None:
+    picture(tmp_path / "b.jpg", kind="JPEG")
+    assert copy(tmp_path, tmp_path).made == 1
+    found = copy(tmp_path / "aligned", tmp_path, making=Making.of("align"))
+    assert (found.made, found.failed) == (1, 0)
+    assert copy(tmp_path / "named", tmp_path / "b.png", making=Making.of("align")).made == 1  # a person means it
+
+
+def test_another_photo_of_equal_size_and_date_is_another_photo(tmp_path: Path) -> None:
+    for folder, level in (("one", 90), ("two", 200)):
+        os.utime(picture(tmp_path / folder / "x.bmp", level, kind="BMP"), (1, 1))
+    assert copy(tmp_path / "out", tmp_path / "one").made == 1
+    found = copy(tmp_path / "out", tmp_path / "two")
+    assert found.skipped == 0 and len(found.otherwise) == 1
+
+
+def test_the_table_of_eyes_is_not_written_over_by_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, table = picture(tmp_path / "a.png"), tmp_path / "out" / "report" / "eyes.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("file,left_x,left_y,right_x,right_y,who\na.png,20,30,40,30,Anna\n")
+    before = table.read_bytes()
+    assert run(["align", str(photo), "--eyes", str(table), "-o", str(tmp_path / "out"), "--report"]) == 1
+    assert "would be written over by the report" in capsys.readouterr().err
+    assert table.read_bytes() == before
+
+
+def test_a_path_that_may_not_be_read_is_no_mistake_of_usage() -> None:
+    """Click's own check would end the command; root, as which tests may run, reads everything."""
+    assert PATH.readable is False

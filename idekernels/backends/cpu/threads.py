@@ -9,8 +9,8 @@ import numba
 
 from idekernels.backends.cpu import jit
 
-# ns of work for every thread. A quiet machine wakes one in 0.1 ms, but beside busy processes it can wait milliseconds for
-# its turn, and all wait for the last: work of less than this for each is done sooner by fewer.
+# ns of work for every thread. A quiet machine wakes one in 0.1 ms, but beside busy processes it can wait milliseconds
+# for its turn, and all wait for the last: work of less than this for each is done sooner by fewer.
 _ALONE, _BATCH = 0.7e6, 0.6e6
 
 

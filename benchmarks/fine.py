@@ -21,8 +21,8 @@ from benchmarks.results import AS_THEY_ARE, METRICS, PLANES, count_photos, do
 from benchmarks.script import DATA, has_pairs, parser, publish
 from benchmarks.timing import in_turns, quartiles
 from idemodel.generator.checkpoint import read_header
-from idemodel.generator.inputs import guide_channels
-from idemodel.generator.network import MLAConfig, MLANet
+from idemodel.generator.config import MLAConfig, guide_channels
+from idemodel.generator.network import MLANet
 from idemodel.training.crops import Batch
 from idemodel.training.losses import VGG19_WIDTHS, PerceptualLoss, vgg19_features
 from idemodel.training.recipe import COMPACT, PAPER, Recipe

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from idekernels.bank import PHOTO_TO_SKETCH, BankSettings
 from idekernels.errors import InputError
+from idemodel.faces.bars import mended
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.outputs import Inputs
 from idemodel.files.pairs import PairFiles, list_pairs
@@ -64,7 +65,8 @@ def build(
 ) -> None:
     """Build BANK.h5 from PAIRS (photo/NAME.png and sketch/NAME.png, all of one size).
 
-    An old bank at that path stays whole until the new one is complete.
+    Black bars along the edges, which the alignment of old data sets left, are filled with what lies beside them. An
+    old bank at that path stays whole until the new one is complete.
     """
     from idekernels import write_bank
 
@@ -148,4 +150,4 @@ def _read(pair: PairFiles, settings: BankSettings, colour: bool) -> tuple[str, N
         raise InputError(
             f"{pair.photo}: is smaller than one {settings.patch}-pixel patch; take larger images or --patch"
         )
-    return pair.name, photo, sketch
+    return pair.name, mended(photo), mended(sketch)

@@ -204,6 +204,20 @@ def recursive_option(command: Command) -> Command:
     return click.option("--recursive", is_flag=True, help=text)(command)
 
 
+def hand_options(command: Command) -> Command:
+    """--press and --paper; the command gets those that are given as one mapping ``hand``."""
+
+    @functools.wraps(command)
+    def packed(*arguments: Any, press: float | None, paper: float | None, **others: Any) -> Any:
+        given = {name: value for name, value in (("press", press), ("paper", paper)) if value is not None}
+        return command(*arguments, hand=given, **others)
+
+    press = "How hard the pencil is pressed: darkness times this, instead of the model's; 1 as it was learned."
+    paper = "Grey level, of 1, from which on the paper stays blank, instead of the model's."
+    with_paper = click.option("--paper", type=float, help=paper)(packed)
+    return cast(Command, click.option("--press", type=float, help=press)(with_paper))
+
+
 @dataclass(frozen=True)
 class PhotoOptions:
     """How photos become the bank's: ``align`` before, and ``paste_back`` of the sketch after."""

@@ -23,6 +23,7 @@ from .options import (
     Bytes,
     PhotoOptions,
     direction_check,
+    hand_options,
     kernel_changes,
     leave_one_out_option,
     normalise_option,
@@ -34,6 +35,7 @@ from .photos import PhotoIntake, bank_digest
 if TYPE_CHECKING:
     from idemodel.sketcher import Sketcher
 
+_BESIDE = ("coarse", "quilt")  # folders of stage 1's sketches
 _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one image or folder of images"
 
 
@@ -41,9 +43,10 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @click.argument("inputs", metavar="BANK.h5... MODEL PHOTO_OR_DIR...", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing.")
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
-@click.option("--save-coarse", is_flag=True, help="Write the coarse sketches to OUT/coarse as well.")
+@click.option("--save-coarse", is_flag=True, help="Write stage 1's sketches to OUT/coarse (and OUT/quilt) as well.")
 @direction_check
 @photo_options(paste_back=True)
+@hand_options
 @kernel_changes
 @normalise_option
 @leave_one_out_option
@@ -59,6 +62,7 @@ def synth(
     save_coarse: bool,
     direction: str | None,
     photo: PhotoOptions,
+    hand: dict[str, float],
     normalise: str,
     leave_one_out: bool,
     backend: str,
@@ -83,38 +87,44 @@ def synth(
         from idemodel.sketcher import Sketcher
     changes = {name: value for name, value in settings.items() if value is not None}
     with open_bank(*banks, direction=direction) as bank:
-        sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device)
+        sketcher = Sketcher(bank, model, changes, size=size, backend=backend, memory=memory, device=device, hand=hand)
         made_by = Making.of(
             "synth", bank=bank_digest(bank), model=file_digest(model), settings=sketcher.settings, size=size,
-            photo=photo, normalise=normalise, leave_one_out=leave_one_out,
+            hand=sketcher.enhancer.hand, photo=photo, normalise=normalise, leave_one_out=leave_one_out,
         )  # fmt: skip
-        batch = Batch.find(given, Results(out, made_by, overwrite, beside=("coarse",)), recursive)
+        batch = Batch.find(given, Results(out, made_by, overwrite, beside=_BESIDE), recursive)
         intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
         if batch.todo:
-            coarse = make_folder(out / "coarse") if save_coarse else None
             load_kernels(sketcher.settings, sketcher.prepared)
-            _synthesise(batch, intake, sketcher, coarse, photo.paste_back)
+            _synthesise(batch, intake, sketcher, _folders(out, sketcher) if save_coarse else [], photo.paste_back)
             intake.sum_up()
     say(batch.summary(out))
     return batch.exit_code
 
 
-def _synthesise(batch: Batch, intake: PhotoIntake, sketcher: Sketcher, coarse: Path | None, paste_back: bool) -> None:
-    """Sketch the photos; ``coarse`` is the folder for the coarse sketches, where they are wanted."""
+def _folders(out: Path, sketcher: Sketcher) -> list[Path]:
+    """Where the coarse sketches go, and the quilts where there are such; made."""
+    return [make_folder(out / name) for name in _BESIDE[: 2 if sketcher.enhancer.needs_quilt else 1]]
+
+
+def _synthesise(
+    batch: Batch, intake: PhotoIntake, sketcher: Sketcher, beside: Sequence[Path], paste_back: bool
+) -> None:
+    """Sketch the photos; ``beside`` are the folders for the coarse sketches and the quilts, where they are wanted."""
     from idekernels.coarse import photos_at_once
 
     def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image | InputError]:
         photos, left_out = [photo for photo, _ in taken], np.array([number for _, number in taken])
         made = sketcher.sketch(photos, exclude=left_out)
-        several = zip(targets, photos, made.coarse.images(), made.images(), strict=True)
+        rough = [sketches.images() for sketches in (made.coarse, made.quilt) if sketches is not None]
+        several = zip(targets, photos, made.images(), *rough, strict=True)
         return (one(*each) for each in several)
 
-    def one(target: Path, photo: PreparedPhoto, rough: Image, fine: Image) -> Image | InputError:
+    def one(target: Path, photo: PreparedPhoto, fine: Image, *rough: Image) -> Image | InputError:
         try:
-            if coarse:
-                beside = coarse / target.relative_to(batch.results.out)
-                batch.write_beside(beside, rough, target)
+            for folder, picture in zip(beside, rough, strict=False):
+                batch.write_beside(folder / target.relative_to(batch.results.out), picture, target)
             return photo.paste_back(fine) if paste_back else fine
         except InputError as error:  # its file is gone, or its coarse sketch would be written over an input
             return error

@@ -12,6 +12,7 @@ from .bank.writer import write_bank as write_bank
 from .coarse import CoarseSettings as CoarseSettings
 from .coarse import CoarseSketch as CoarseSketch
 from .coarse import coarse_sketch as coarse_sketch
+from .coarse import coarse_sketches as coarse_sketches
 from .coarse import photos_at_once as photos_at_once
 from .errors import BankError as BankError
 from .errors import InputError as InputError

@@ -14,7 +14,7 @@ from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
 from idekernels.methods import METHODS, SETTINGS, Field, Method, users_of
-from idekernels.results import ArrayResult, PreparedBank
+from idekernels.results import ArrayResult, CandidatePatches, PreparedBank
 
 # The two settings that flat settings have always held, whatever the method: files from before methods had their own.
 _ALWAYS_FLAT = ("alpha", "iterations")
@@ -95,6 +95,11 @@ class CoarseSettings:
     def blending(self) -> str:
         """How patches are joined: as told, or as suits the method."""
         return self.blend or self.method.blend
+
+    @property
+    def matching(self) -> tuple[int | None, ...]:
+        """What decides which candidates a photo has: settings that agree in it can share a match."""
+        return (self.k, self.patch, self.overlap, self.radius)
 
     def changed(self, **changes: Any) -> CoarseSettings:
         """The same with some settings replaced, by their flat names; what another method has too is kept for it."""
@@ -186,6 +191,41 @@ def coarse_sketch(
         Not even one photo's tables fit into memory. A batch that does not fit is made in two halves.
     """
     chosen = (settings or CoarseSettings()).changed(**changes)
+    return coarse_sketches(photos, bank, [chosen], exclude=exclude, backend=backend)[0]
+
+
+def coarse_sketches(
+    photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    bank: PatchBank | PreparedBank,
+    several: Sequence[CoarseSettings],
+    *,
+    exclude: Any = None,
+    backend: str | Backend = "auto",
+) -> tuple[CoarseSketch, ...]:
+    """Make several coarse sketches of every photo, by several settings; what is equal among them is done once.
+
+    Settings that match alike (k, patch, overlap, radius) share match, patches and tables, most of the work.
+
+    Parameters
+    ----------
+    photos, bank
+        As for :func:`coarse_sketch`.
+    several : sequence of CoarseSettings
+    exclude, backend
+        As for :func:`coarse_sketch`.
+
+    Returns
+    -------
+    tuple of CoarseSketch
+        One for each of the settings, of all photos.
+
+    Raises
+    ------
+    TypeError, ValueError, InputError
+        As :func:`coarse_sketch`; ValueError for no settings.
+    """
+    if not several:
+        raise ValueError("no settings were given")
     runs_on = backends.common(backend, bank=bank)
     prepared = bank if isinstance(bank, PreparedBank) else operations.prepare(bank, runs_on)
     batch = [photos] if isinstance(photos, np.ndarray) else list(photos)
@@ -193,15 +233,15 @@ def coarse_sketch(
         raise ValueError("no photos were given")
     query = np.stack([prepared.bank.query(np.asarray(photo)) for photo in batch])
     barred = arguments.excluded(None if exclude is None else np.atleast_1d(exclude), len(batch), prepared.bank.images)
-    return _fitting(query, prepared, chosen, barred)
+    return _fitting(query, prepared, several, barred)
 
 
 def _fitting(
-    query: NDArray[np.uint8], prepared: PreparedBank, settings: CoarseSettings, barred: NDArray[np.int64]
-) -> CoarseSketch:
+    query: NDArray[np.uint8], prepared: PreparedBank, several: Sequence[CoarseSettings], barred: NDArray[np.int64]
+) -> tuple[CoarseSketch, ...]:
     """The whole batch at once, or halves of it where there is no memory for that."""
     try:
-        return _made(query, prepared, settings, barred)
+        return _made(query, prepared, several, barred)
     except MemoryError as error:
         if len(query) == 1:
             free = prepared.backend.free_memory()
@@ -211,18 +251,33 @@ def _fitting(
                 "patches, or --memory to stream the bank"
             ) from None
     half = len(query) // 2
-    parts = [_fitting(query[some], prepared, settings, barred[some]) for some in (slice(half), slice(half, None))]
+    parts = [_fitting(query[some], prepared, several, barred[some]) for some in (slice(half), slice(half, None))]
+    return tuple(_joined(halves, prepared.backend) for halves in zip(*parts, strict=True))
+
+
+def _joined(parts: Sequence[CoarseSketch], backend: Backend) -> CoarseSketch:
     join = arguments.namespace(parts[0].pixels).concatenate
     joined = (join([part.pixels for part in parts]), join([part.objective for part in parts]))
-    return CoarseSketch(*joined, backend=prepared.backend)
+    return CoarseSketch(*joined, backend=backend)
 
 
 def _made(
-    photos: NDArray[np.uint8], prepared: PreparedBank, chosen: CoarseSettings, barred: NDArray[np.int64]
-) -> CoarseSketch:
+    photos: NDArray[np.uint8], prepared: PreparedBank, several: Sequence[CoarseSettings], barred: NDArray[np.int64]
+) -> tuple[CoarseSketch, ...]:
     """Sketches of photos' planes (B, L, H, W) uint8, none made of the images in ``barred`` (B, X) int64."""
+    query = prepared.backend.upload(photos)
+    matched: dict[tuple[int | None, ...], tuple[Field, CandidatePatches]] = {}
+    for chosen in several:
+        if chosen.matching not in matched:
+            matched[chosen.matching] = _matched(query, prepared, chosen, barred)
+    return tuple(_solved(*matched[chosen.matching], chosen) for chosen in several)
+
+
+def _matched(
+    query: Any, prepared: PreparedBank, chosen: CoarseSettings, barred: NDArray[np.int64]
+) -> tuple[Field, CandidatePatches]:
+    """What is to be weighed, and the candidates' patches."""
     source, backend = prepared.bank, prepared.backend
-    query = backend.upload(photos)
     grid = source.grid(chosen.patch, chosen.overlap)
     candidates = operations.match(query, prepared, grid, radius=chosen.radius, k=chosen.k, exclude=barred)
     patches = operations.gather(candidates, prepared, grid.patch)
@@ -233,11 +288,16 @@ def _made(
             :, None, None
         ]  # in place: the tables are large
     tables = operations.compatibility(patches, grid)
-    found = chosen.method.solve(Field(evidence, candidates, tables, grid, backend))
-    mixed = operations.compose(patches, found.weights, backend=backend)
-    pixels = operations.blend(mixed, grid, how=chosen.blending).pixels
+    return Field(evidence, candidates, tables, grid, backend), patches
+
+
+def _solved(field: Field, patches: CandidatePatches, chosen: CoarseSettings) -> CoarseSketch:
+    """The candidates weighed, mixed and joined to sketches."""
+    found = chosen.method.solve(field)
+    mixed = operations.compose(patches, found.weights, backend=field.backend)
+    pixels = operations.blend(mixed, field.grid, how=chosen.blending).pixels
     levels = arguments.namespace(pixels).clip(pixels / np.float32(255.0), 0.0, 1.0)
-    return CoarseSketch(levels, found.objective, backend=backend)
+    return CoarseSketch(levels, found.objective, backend=field.backend)
 
 
 def photos_at_once(prepared: PreparedBank, settings: CoarseSettings) -> int:

@@ -7,6 +7,7 @@ from .files.images import read_colour as read_colour
 from .files.images import read_grey as read_grey
 from .files.images import write_image as write_image
 from .generator.enhance import Enhancer as Enhancer
+from .generator.hand import Hand as Hand
 from .generator.weights import PHANTOM as PHANTOM
 from .phantom.pairs import PhantomPair as PhantomPair
 from .phantom.pairs import phantom_pairs as phantom_pairs

@@ -29,6 +29,7 @@ from idekernels.bank import PHOTO_TO_SKETCH, PatchBank
 from idekernels.errors import InputError
 from idemodel.faces.aligner import Aligned, Aligner, AlignSettings, given_face, may_stay
 from idemodel.faces.alignment import PADS, Eyes, Similarity, paste_back, standard_eyes, warp
+from idemodel.faces.bars import mended
 from idemodel.faces.detectors import Detector, any_detector, open_detector
 from idemodel.faces.normalise import METHODS, Normaliser, can_normalise, require_grey
 from idemodel.faces.search import Face, find_faces
@@ -105,7 +106,7 @@ class PreparedPhoto:
     face : int, optional
         Which of the photo's faces, from 1 on; None where it was not aligned, or by eyes that a person gave.
     steps : tuple of str
-        What was normalised, in order: of noise, light, levels, background.
+        What was normalised, in order: of bars, noise, light, levels, background.
     warnings : tuple of str
         What may spoil a sketch of it, and which of several faces was taken.
     size : (int, int), optional
@@ -289,8 +290,9 @@ class PhotoPreparer:
     def _normalised(self, image: Image) -> tuple[Image, tuple[str, ...]]:
         if self._measured is None:
             return image, ()
-        made = self._measured().normalise(image, self.settings.normalise)
-        return made.photo, made.steps
+        whole = mended(image) if self.settings.normalise == "auto" else image
+        made = self._measured().normalise(whole, self.settings.normalise)
+        return made.photo, (*(("bars",) if whole is not image else ()), *made.steps)
 
 
 def read_photo(photo: PhotoLike, name: str | None = None) -> Image:

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from idekernels import arguments, backends, open_bank, prepare
 from idekernels.bank import PLURALS, PatchBank
-from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketch
+from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketches
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idekernels.results import PreparedBank
 from idemodel.faces.alignment import Eyes
 from idemodel.files.tensors import as_images
 from idemodel.generator.enhance import Enhancer
+from idemodel.generator.hand import Hand
 from idemodel.generator.inputs import SIZES
 from idemodel.generator.threads import torch_threads_kept
 from idemodel.preparation import Once, PhotoLike, PhotoPreparer, PreparationSettings, PreparedPhoto
@@ -34,11 +35,13 @@ BankLike = PatchBank | PreparedBank | str | os.PathLike[str]
 class Sketches:
     """What became of B photos.
 
-    coarse : stage 1's sketches. fine : (B, C, H, W) float32 Tensor in [0, 1], on the sketcher's device.
+    coarse : stage 1's sketches. fine : (B, C, H, W) float32 Tensor in [0, 1], on the sketcher's device. quilt : stage
+    1's sketches of one candidate a patch, where the model takes them.
     """
 
     coarse: CoarseSketch
     fine: Tensor
+    quilt: CoarseSketch | None = None
 
     def images(self) -> Photo:
         """The fine sketches as uint8: (B, H, W) where grey, (B, H, W, 3) where RGB."""
@@ -71,6 +74,8 @@ class Sketcher:
         Of stage 2, see :func:`idemodel.generator.devices.torch_device`.
     preparation : PreparationSettings, optional
         Of the photos that :meth:`prepare` is given.
+    hand : Hand or mapping, optional
+        The tone of the fine sketches, where the model is a path; see :class:`idemodel.Enhancer`.
 
     Raises
     ------
@@ -92,14 +97,16 @@ class Sketcher:
         memory: int | None = None,
         device: str = "auto",
         preparation: PreparationSettings | None = None,
+        hand: Hand | Mapping[str, float] | None = None,
     ) -> None:
         arguments.choice("size", size, SIZES)
         if isinstance(bank, PreparedBank):
             backends.common(backend, bank=bank)
             if memory is not None:
                 raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
-        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device)
+        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand)
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
+        self._kinds = [self.settings, *([self._quilt()] if self.enhancer.needs_quilt else [])]
         self.size = size
         opened = bank if isinstance(bank, PatchBank | PreparedBank) else open_bank(Path(bank))
         self.prepared = opened if isinstance(opened, PreparedBank) else prepare(opened, backend, memory)
@@ -151,8 +158,9 @@ class Sketcher:
         given = [photos] if isinstance(photos, np.ndarray | Tensor | PreparedPhoto) else photos
         batch = [image for photo in given for image in _images(photo)]
         with torch_threads_kept():
-            coarse = coarse_sketch(batch, self.prepared, self.settings, exclude=exclude)
-        return Sketches(coarse, self.enhancer.enhance(coarse, self._seen(batch), self.size))
+            coarse, *quilts = coarse_sketches(batch, self.prepared, self._kinds, exclude=exclude)
+        quilt = quilts[0] if quilts else None
+        return Sketches(coarse, self.enhancer.enhance(coarse, self._seen(batch), self.size, quilt=quilt), quilt)
 
     def close(self) -> None:
         """Close the bank's file, where the sketcher opened it."""
@@ -193,6 +201,15 @@ class Sketcher:
             return replace(CoarseSettings(**recorded), **changes)
         except (TypeError, ValueError) as error:
             raise InputError(f"the settings of the coarse sketch do not fit: {error}") from None
+
+    def _quilt(self) -> CoarseSettings:
+        """The settings of the quilt that the model was trained with, of the same candidates as the coarse sketch."""
+        recorded = self.enhancer.recipe.get("quilt", {"method": "mrf"})
+        matching = {name: getattr(self.settings, name) for name in ("k", "patch", "overlap", "radius")}
+        try:
+            return replace(CoarseSettings(**recorded), **matching)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the settings of the quilt do not fit: {error}") from None
 
 
 def _images(photo: Photo | Tensor | PreparedPhoto) -> Sequence[Photo]:

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from idekernels.errors import InputError
 from idemodel.generator.checkpoint import load_generator, load_reference, read_header, save_generator
+from idemodel.generator.config import MLAConfig
 from idemodel.generator.enhance import Enhancer
-from idemodel.generator.network import MLAConfig, MLANet
+from idemodel.generator.network import MLANet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 

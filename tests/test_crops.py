@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from training_runs import TINY, own_sketches, tiny_faces
 
-from idemodel.generator.network import MLAConfig
+from idemodel.generator.config import MLAConfig
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces
 

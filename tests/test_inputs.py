@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional
 
-from idemodel.generator.inputs import fitted, generator_input, guide_channels
+from idemodel.generator.config import guide_channels
+from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.network import MLANet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")

@@ -11,7 +11,8 @@ import torch
 from torch.nn import functional
 
 from idekernels import CoarseSketch
-from idemodel.generator.network import MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
+from idemodel.generator.config import MLAConfig
+from idemodel.generator.network import MLANet, PatchDiscriminator, VGGDiscriminator
 
 SMALL = {"features": 8, "modules": 2}
 

@@ -13,7 +13,7 @@ from training_runs import TINY, changed, entries, tiny_run
 
 from idekernels.errors import InputError
 from idemodel.generator.checkpoint import load_generator, read_header
-from idemodel.generator.network import MLAConfig
+from idemodel.generator.config import MLAConfig
 from idemodel.training.loop import train
 from idemodel.training.recipe import Recipe
 from idemodel.training.run import Observer, Run

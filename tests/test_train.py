@@ -24,7 +24,7 @@ from idekernels import BankSettings, write_bank
 from idekernels.coarse import CoarseSettings
 from idekernels.errors import InputError
 from idemodel.generator.checkpoint import load_generator
-from idemodel.generator.network import MLAConfig
+from idemodel.generator.config import MLAConfig
 from idemodel.training.loop import Stopped, train
 from idemodel.training.losses import load_perceptual
 from idemodel.training.recipe import PAPER, LossWeights

@@ -8,7 +8,7 @@ import pytest
 import torch
 from training_runs import TINY, own_sketches, tiny_faces
 
-from idemodel.generator.network import MLAConfig
+from idemodel.generator.config import MLAConfig
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces
 from idemodel.training.recipe import LossWeights, Recipe

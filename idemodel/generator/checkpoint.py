@@ -17,7 +17,8 @@ from idekernels.bank import DIRECTIONS, PHOTO_TO_SKETCH
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idemodel.files.weights import filled, open_tensors, read_pickle, shapes_of, take, without_memory
-from idemodel.generator.network import MLAConfig, MLANet
+from idemodel.generator.config import MLAConfig
+from idemodel.generator.network import MLANet
 
 VERSION = 1
 WANTED = "a generator saved by idesketch (.safetensors)"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +15,9 @@ from torch import Tensor
 from idekernels.bank import PHOTO_TO_SKETCH
 from idekernels.coarse import CoarseSketch
 from idemodel.generator.checkpoint import load_generator, load_reference, read_header
+from idemodel.generator.config import holds_quilt
 from idemodel.generator.devices import torch_device
+from idemodel.generator.hand import Hand, hand_of
 from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.network import MINIMUM, MLANet
 
@@ -35,11 +38,16 @@ class Enhancer:
         See :func:`idemodel.generator.devices.torch_device`.
     direction : str
         What the generator was trained for, of :data:`idekernels.bank.DIRECTIONS`.
+    hand : Hand or mapping, optional
+        The tone of fine sketches; by default the recipe's for sketches, and none for photos. A mapping changes single
+        values of that.
 
     Raises
     ------
     InputError
-        No such device.
+        No such device, or the recipe's hand cannot be read.
+    TypeError, ValueError
+        A hand out of its range.
     """
 
     def __init__(
@@ -48,14 +56,18 @@ class Enhancer:
         recipe: Mapping[str, Any] | None = None,
         device: str = "auto",
         direction: str = PHOTO_TO_SKETCH,
+        hand: Hand | Mapping[str, float] | None = None,
     ) -> None:
         self.device = torch_device(device)
         self.network = network.fold_weight_norm().to(self.device).eval().requires_grad_(False)
         self.recipe = MappingProxyType(dict(recipe or {}))
         self.direction = direction
+        self.hand = hand if isinstance(hand, Hand) else replace(hand_of(self.recipe, direction), **(hand or {}))
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], device: str = "auto") -> Enhancer:
+    def open(
+        cls, path: str | os.PathLike[str], device: str = "auto", hand: Hand | Mapping[str, float] | None = None
+    ) -> Enhancer:
         """Read a model file: one of idesketch (.safetensors) or the authors' checkpoint (.pth).
 
         Raises
@@ -65,16 +77,28 @@ class Enhancer:
         """
         file = Path(path)
         if file.suffix.lower() in REFERENCE_SUFFIXES:
-            return cls(load_reference(file), device=device)
+            return cls(load_reference(file), device=device, hand=hand)
         header = read_header(file)
-        return cls(load_generator(file), header.recipe, device, header.direction)
+        return cls(load_generator(file), header.recipe, device, header.direction, hand)
 
     @property
     def needs_photo(self) -> bool:
         """Whether :meth:`enhance` needs the photo (for sketch-to-photo the sketch) beside the coarse sketch."""
         return self.network.config.guide > 0
 
-    def enhance(self, coarse: CoarseSketch | Tensor, photo: Tensor | None = None, size: str = "source") -> Tensor:
+    @property
+    def needs_quilt(self) -> bool:
+        """Whether :meth:`enhance` needs the quilt beside coarse sketch and photo."""
+        return holds_quilt(self.network.config.channels, self.network.config.guide)
+
+    def enhance(
+        self,
+        coarse: CoarseSketch | Tensor,
+        photo: Tensor | None = None,
+        size: str = "source",
+        *,
+        quilt: CoarseSketch | Tensor | None = None,
+    ) -> Tensor:
         """Make fine sketches.
 
         Parameters
@@ -86,6 +110,9 @@ class Enhancer:
             :attr:`needs_photo`, ignored elsewhere.
         size : {"source", "double"}
             The fine sketch has the coarse one's rows and columns, or twice as many.
+        quilt : CoarseSketch or (B, C, H, W) Tensor in [0, 1], optional
+            The photo's sketch of one candidate a patch, see the recipe's ``quilt``; needed where :attr:`needs_quilt`,
+            ignored elsewhere.
 
         Returns
         -------
@@ -94,17 +121,19 @@ class Enhancer:
         Raises
         ------
         ValueError
-            Shapes that do not fit, a missing photo, an unknown size, or sketches that are too small: the generator
-            needs 16 x 16, which is 31 x 31 of the source size.
+            Shapes that do not fit, a missing photo or quilt, an unknown size, or sketches that are too small: the
+            generator needs 16 x 16, which is 31 x 31 of the source size.
         """
-        images = coarse if isinstance(coarse, Tensor) else self._shared(coarse)
+        images = self._tensor(coarse)
         if images.ndim != 4:
             raise ValueError(f"coarse sketches must be (B, C, H, W), not {tuple(images.shape)}")
         height, width = images.shape[2:]
         self.check_size(height, width, size)
         at_once = max(1, _PIXELS_AT_ONCE // (height * width))
-        photos = (None,) * len(images.split(at_once)) if photo is None else photo.split(at_once)
-        made = [self._enhanced(some, seen, size) for some, seen in zip(images.split(at_once), photos, strict=True)]
+        parts = images.split(at_once)
+        photos = _split(photo if self.needs_photo else None, at_once, len(parts))
+        quilts = _split(self._tensor(quilt) if self.needs_quilt else None, at_once, len(parts))
+        made = [self._enhanced(*some, size) for some in zip(parts, photos, quilts, strict=True)]
         return made[0] if len(made) == 1 else torch.cat(made)
 
     def check_size(self, height: int, width: int, size: str = "source") -> None:
@@ -113,18 +142,21 @@ class Enhancer:
         if min(height, width) < least:
             raise ValueError(f"a coarse sketch of {height} x {width} is too small: {least} x {least} at least")
 
-    def _shared(self, coarse: CoarseSketch) -> Tensor:
+    def _tensor(self, sketch: Any) -> Any:
         """Stage 1's sketches as a tensor on their own memory; copied to the host where torch knows the host alone."""
-        return torch.from_dlpack(coarse if torch.cuda.is_available() else coarse.host())
+        if sketch is None or isinstance(sketch, Tensor):
+            return sketch
+        return torch.from_dlpack(sketch if torch.cuda.is_available() else sketch.host())
 
     @torch.no_grad()
-    def _enhanced(self, coarse: Tensor, photo: Tensor | None, size: str) -> Tensor:
+    def _enhanced(self, coarse: Tensor, photo: Tensor | None, quilt: Tensor | None, size: str) -> Tensor:
         config, height, width = self.network.config, *coarse.shape[2:]
+        seen, pieced = (None if one is None else one.to(self.device) for one in (photo, quilt))
         inputs = generator_input(
-            coarse.to(self.device),
-            photo.to(self.device) if photo is not None and self.needs_photo else None,
-            channels=config.channels,
-            guide=config.guide,
-            size=size,
+            coarse.to(self.device), seen, pieced, channels=config.channels, guide=config.guide, size=size
         )
-        return fitted(self.network(inputs), height, width, size)
+        return self.hand.drawn(fitted(self.network(inputs), height, width, size))
+
+
+def _split(planes: Tensor | None, at_once: int, parts: int) -> Sequence[Tensor | None]:
+    return (None,) * parts if planes is None else planes.split(at_once)

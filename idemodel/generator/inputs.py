@@ -1,34 +1,34 @@
-"""The generator's input made of coarse sketch and photo, and its output cut to size; knows no networks."""
+"""The generator's input made of coarse sketch, photo and quilt, and its output cut to size; knows no networks."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from idekernels import arguments
+from idemodel.generator.config import holds_quilt
 
 SIZES = ("source", "double")
-_PHASES = 4  # pixels of the doubled image, 2 x 2, that one pixel of the generator's input covers
-
-
-def guide_channels(inputs: str, channels: int) -> int:
-    """Input channels behind the coarse sketch's ``channels``, for a recipe's ``inputs``.
-
-    ``coarse``: none. ``coarse+photo``: coarse sketch and grey photo of the doubled size, four channels for each plane.
-    """
-    return {"coarse": 0, "coarse+photo": _PHASES * (channels + 1)}[inputs]
 
 
 def generator_input(
-    coarse: Tensor, photo: Tensor | None = None, *, channels: int, guide: int = 0, size: str = "source"
+    coarse: Tensor,
+    photo: Tensor | None = None,
+    quilt: Tensor | None = None,
+    *,
+    channels: int,
+    guide: int = 0,
+    size: str = "source",
 ) -> Tensor:
     """Make the generator's input, whose doubling has the wanted size.
 
     ``source``: the coarse sketch is halved by an antialiased bicubic filter (a = -0.5, as Pillow's and MATLAB's), so
     that the fine sketch has the coarse one's size; odd sides first repeat their last row or column, which
-    :func:`fitted` takes off again. ``double``: the coarse sketch goes in whole. With a guide, coarse sketch and photo
-    of the fine sketch's size follow with nothing lost: every 2 x 2 pixels become four channels.
+    :func:`fitted` takes off again. ``double``: the coarse sketch goes in whole. With a guide, coarse sketch, quilt and
+    photo of the fine sketch's size follow with nothing lost: every 2 x 2 pixels become four channels.
 
     Parameters
     ----------
@@ -36,8 +36,10 @@ def generator_input(
     photo : (B, 1, H, W), optional
         What the coarse sketch was made from (for sketch-to-photo a sketch), grey, in [0, 1]; needed where there is a
         guide.
+    quilt : (B, 1 or channels, H, W), optional
+        The sketch that one candidate a patch gives, by the same match; needed where the guide holds it.
     channels, guide : int
-        Of :class:`idemodel.generator.network.MLAConfig`.
+        Of :class:`idemodel.generator.config.MLAConfig`.
     size : {"source", "double"}
 
     Returns
@@ -49,15 +51,16 @@ def generator_input(
     Raises
     ------
     ValueError
-        Shapes that do not fit, a missing photo, or an unknown size.
+        Shapes that do not fit, a missing photo or quilt, or an unknown size.
     """
     arguments.choice("size", size, SIZES)
-    if coarse.ndim != 4 or coarse.shape[1] not in (1, channels):
-        raise ValueError(f"the coarse sketch must be (B, {channels}, H, W), not {tuple(coarse.shape)}")
-    whole = coarse.expand(-1, channels, -1, -1)
+    whole = _expanded("coarse sketch", coarse, channels)
     if not guide:
         return _halved(even_sided(whole)) if size == "source" else whole
-    return _with_guide(whole, _checked_photo(photo, coarse), size)
+    planes = [whole, _checked_photo(photo, coarse)]
+    if holds_quilt(channels, guide):
+        planes.insert(1, _checked_quilt(quilt, coarse, channels))
+    return _with_guide(planes, size)
 
 
 def fitted(fine: Tensor, height: int, width: int, size: str = "source") -> Tensor:
@@ -78,13 +81,21 @@ def even_sided(images: Tensor) -> Tensor:
     return functional.pad(images, (0, width % 2, 0, height % 2), mode="replicate")
 
 
-def _with_guide(whole: Tensor, photo: Tensor, size: str) -> Tensor:
+def _with_guide(planes: Sequence[Tensor], size: str) -> Tensor:
+    """Coarse sketch, quilt if there is one, and photo, (B, C, H, W) each, as one input; the coarse one leads it."""
     if size == "source":
-        whole, photo = even_sided(whole), even_sided(photo)
-        base = _halved(whole)
+        planes = [even_sided(plane) for plane in planes]
+        base = _halved(planes[0])
     else:
-        base, whole, photo = whole, _doubled(whole), _doubled(photo)
-    return torch.cat((base, functional.pixel_unshuffle(whole, 2), functional.pixel_unshuffle(photo, 2)), dim=1)
+        base, planes = planes[0], [_doubled(plane) for plane in planes]
+    return torch.cat((base, *(functional.pixel_unshuffle(plane, 2) for plane in planes)), dim=1)
+
+
+def _expanded(what: str, images: Tensor, channels: int) -> Tensor:
+    """(B, 1 or channels, H, W) as (B, channels, H, W); ValueError for another shape."""
+    if images.ndim != 4 or images.shape[1] not in (1, channels):
+        raise ValueError(f"the {what} must be (B, {channels}, H, W), not {tuple(images.shape)}")
+    return images.expand(-1, channels, -1, -1)
 
 
 def _checked_photo(photo: Tensor | None, coarse: Tensor) -> Tensor:
@@ -93,6 +104,15 @@ def _checked_photo(photo: Tensor | None, coarse: Tensor) -> Tensor:
     if photo.shape != (coarse.shape[0], 1, *coarse.shape[2:]):
         raise ValueError(f"the photo must be {(coarse.shape[0], 1, *coarse.shape[2:])}, not {tuple(photo.shape)}")
     return photo
+
+
+def _checked_quilt(quilt: Tensor | None, coarse: Tensor, channels: int) -> Tensor:
+    if quilt is None:
+        raise ValueError("this generator was trained on coarse sketch, photo and quilt: give it the quilt as well")
+    whole = _expanded("quilt", quilt, channels)
+    if (whole.shape[0], *whole.shape[2:]) != (coarse.shape[0], *coarse.shape[2:]):
+        raise ValueError(f"the quilt must be {tuple(coarse.shape)}, as the coarse sketch, not {tuple(quilt.shape)}")
+    return whole
 
 
 def _halved(images: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ Systems 2022. Modules carry the names of the authors' released weights.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -14,65 +15,37 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from idekernels import arguments
+from idemodel.generator.config import PHASES, TAILS, MLAConfig
 
 MINIMUM = 16  # rows and columns: the pooling of an attention block needs 7 of the halved size
 SLOPE = 0.05  # of the generator's leaky ReLUs
 _INITIAL_SCALE = 0.1
-
-
-@dataclass(frozen=True)
-class MLAConfig:
-    """The size of a generator; the defaults are the paper's.
-
-    Parameters
-    ----------
-    channels : int
-        Of the coarse sketch and of the fine one; 3 is RGB.
-    features : int
-        Channels inside; a multiple of 4.
-    modules : int
-        Feature aggregation modules in sequence.
-    upscale : int
-        The fine sketch has ``upscale`` times the rows and columns of the coarse one.
-    guide : int
-        Further input channels behind the coarse sketch's (a photo, say); the paper has none.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Not an integer, or out of range.
-    """
-
-    channels: int = 3
-    features: int = 64
-    modules: int = 8
-    upscale: int = 2
-    guide: int = 0
-
-    def __post_init__(self) -> None:
-        arguments.whole("channels", self.channels, 1, 64)
-        arguments.whole("features", self.features, 4, 1024)
-        arguments.whole("modules", self.modules, 1, 64)
-        arguments.whole("upscale", self.upscale, 1, 8)
-        arguments.whole("guide", self.guide, 0, 256)
-        if self.features % 4:
-            raise ValueError(f"features must be a multiple of 4, not {self.features}")
+_REFINED = 16  # channels of the refining tail at full resolution
 
 
 class MLANet(nn.Module):
     """The generator: coarse sketch to fine sketch by multi-layer feature aggregation, twice the size.
 
-    A 3x3 convolution, ``modules`` feature aggregation modules, and a tail whose output is added to the bicubic
-    upsampling of the coarse sketch. Parameters: see :class:`MLAConfig`, kept as ``config``. Initialised with Kaiming
-    normal weights times 0.1, so that it starts near bicubic upsampling. 3,068,290 parameters at the defaults.
+    A 3x3 convolution, ``modules`` feature aggregation modules, and a tail whose output is added to the coarse sketch:
+    to its bicubic upsampling, or with the tail ``refine`` to the one of full resolution in the guide. Parameters: see
+    :class:`MLAConfig`, kept as ``config``. Initialised with Kaiming normal weights times 0.1, so that it starts near
+    the coarse sketch. 3,068,290 parameters at the defaults.
     """
 
-    def __init__(self, channels: int = 3, features: int = 64, modules: int = 8, upscale: int = 2, guide: int = 0):
+    def __init__(
+        self,
+        channels: int = 3,
+        features: int = 64,
+        modules: int = 8,
+        upscale: int = 2,
+        guide: int = 0,
+        tail: str = "shuffle",
+    ):
         super().__init__()
-        self.config = MLAConfig(channels, features, modules, upscale, guide)
+        self.config = MLAConfig(channels, features, modules, upscale, guide, tail)
         self.head = nn.Sequential(_WeightNormConv2d(channels + guide, features, 3))
         self.body = nn.Sequential(*(_FeatureAggregation(features) for _ in range(modules)))
-        self.tail = _Tail(features, channels, upscale)
+        self.tail = _TAILS[tail](self.config)
         _initialise(self, _INITIAL_SCALE)
 
     def forward(self, coarse: Tensor) -> Tensor:
@@ -94,10 +67,8 @@ class MLANet(nn.Module):
             Another dtype, number of dimensions or channels, or an image that is too small.
         """
         images = self._checked(coarse)
-        fine = self.tail(self.body(self.head(images)))
-        base = images[:, : self.config.channels]
-        scale = float(self.config.upscale)
-        return fine + functional.interpolate(base, scale_factor=scale, mode="bicubic", align_corners=False)
+        fine: Tensor = self.tail(self.body(self.head(images)), images)
+        return fine
 
     @property
     def folded(self) -> bool:
@@ -175,18 +146,56 @@ class _Attention(nn.Module):
         return a * y * b
 
 
-class _Tail(nn.Module):
-    """3x3 and 5x5 convolutions, each times a learned scalar, pixel-shuffled and summed."""
+class _ShuffleTail(nn.Module):
+    """The paper's: 3x3 and 5x5 convolutions, each times a learned scalar, pixel-shuffled and summed.
 
-    def __init__(self, features: int, channels: int, upscale: int) -> None:
+    The sum is added to the bicubic upsampling of the coarse sketch.
+    """
+
+    def __init__(self, config: MLAConfig) -> None:
         super().__init__()
-        self.tail_k3 = _WeightNormConv2d(features, upscale**2 * channels, 3)
-        self.tail_k5 = _WeightNormConv2d(features, upscale**2 * channels, 5)
+        self.channels, phases = config.channels, config.upscale**2
+        self.tail_k3 = _WeightNormConv2d(config.features, phases * config.channels, 3)
+        self.tail_k5 = _WeightNormConv2d(config.features, phases * config.channels, 5)
         self.scale_k3, self.scale_k5 = _Scale(0.5), _Scale(0.5)
-        self.shuffle = nn.PixelShuffle(upscale)
+        self.shuffle = nn.PixelShuffle(config.upscale)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.shuffle(self.scale_k3(self.tail_k3(x)) + self.scale_k5(self.tail_k5(x)))
+    def forward(self, x: Tensor, images: Tensor) -> Tensor:
+        """The fine sketch of features ``x`` and the network's input ``images``."""
+        fine = self.shuffle(self.scale_k3(self.tail_k3(x)) + self.scale_k5(self.tail_k5(x)))
+        base, scale = images[:, : self.channels], float(self.shuffle.upscale_factor)
+        return fine + functional.interpolate(base, scale_factor=scale, mode="bicubic", align_corners=False)
+
+
+class _RefiningTail(nn.Module):
+    """Ours: features of half the resolution lead three convolutions over the guide's planes at full resolution.
+
+    Strokes are a pixel or two wide: here they reach the sketch as they are, without a way through fewer pixels and
+    back. As every pixel of the sketch is made by the same convolutions, no phase of the pixel shuffle shows as dots.
+    """
+
+    def __init__(self, config: MLAConfig) -> None:
+        super().__init__()
+        self.channels, planes = config.channels, config.guide // PHASES
+        self.widen = nn.Conv2d(config.features, PHASES * _REFINED, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(config.upscale)
+        self.join = nn.Conv2d(_REFINED + planes, _REFINED, 3, padding=1)
+        self.refine = nn.Conv2d(_REFINED, _REFINED, 3, padding=1)
+        self.last = nn.Conv2d(_REFINED, config.channels, 3, padding=1)
+
+    def forward(self, x: Tensor, images: Tensor) -> Tensor:
+        """The fine sketch of features ``x`` and the network's input ``images``, whose guide begins with the coarse."""
+        planes = self.shuffle(images[:, self.channels :])
+        x = torch.cat((self.shuffle(self.widen(x)), planes), dim=1)
+        x = functional.leaky_relu(self.join(x), SLOPE)
+        x = functional.leaky_relu(self.refine(x), SLOPE)
+        fine: Tensor = self.last(x) + planes[:, : self.channels]
+        return fine
+
+
+_TAILS: Mapping[str, type[_ShuffleTail | _RefiningTail]] = MappingProxyType(
+    dict(zip(TAILS, (_ShuffleTail, _RefiningTail), strict=True))
+)
 
 
 class _Scale(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idemodel.files.tensors import as_planes
+from idemodel.generator.config import MLAConfig
 from idemodel.generator.inputs import even_sided, generator_input
-from idemodel.generator.network import MLAConfig
 from idemodel.training.data import Faces
 from idemodel.training.recipe import Recipe
 
@@ -48,6 +48,8 @@ class TrainingPairs:
         Says size and stride of the crops, and how they are turned.
     network : MLAConfig
         Says how many channels the generator takes and makes.
+    quilts : sequence of N (C, H, W) float32 Tensors in [0, 1], optional
+        Needed where the generator takes them; not copied.
 
     Raises
     ------
@@ -55,9 +57,16 @@ class TrainingPairs:
         A crop is larger than the images.
     """
 
-    def __init__(self, faces: Faces, coarse: Sequence[Tensor], recipe: Recipe, network: MLAConfig) -> None:
+    def __init__(
+        self,
+        faces: Faces,
+        coarse: Sequence[Tensor],
+        recipe: Recipe,
+        network: MLAConfig,
+        quilts: Sequence[Tensor] | None = None,
+    ) -> None:
         self.recipe, self.network = recipe, network
-        self._coarse = list(coarse)
+        self._coarse, self._quilts = list(coarse), quilts
         self._guides = np.stack([intensity(image) for image in faces.source]) if network.guide else None
         self._targets = faces.target
         self._size = height, width = faces.source.shape[1:3]
@@ -95,6 +104,8 @@ class TrainingPairs:
         planes = [self._coarse[draw.image], as_planes(self._targets[draw.image])]
         if self._guides is not None:
             planes.append(as_planes(self._guides[draw.image]))
+        if self._quilts is not None:
+            planes.append(self._quilts[draw.image])
         coarse, truth, *guide = (draw.turned(plane)[None] for plane in planes)
         inputs = generator_input(coarse, *guide, channels=self.network.channels, guide=self.network.guide)
         truth = even_sided(truth).expand(-1, self.network.channels, -1, -1)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
+from idemodel.faces.bars import mended
 from idemodel.files.images import read_colour, read_grey, require_size
 from idemodel.files.pairs import list_pairs
 from idemodel.training.digests import digest_of
@@ -47,6 +48,8 @@ class Faces:
 def read_faces(folder: Path, bank: PatchBank) -> Faces:
     """Read a pairs folder in the bank's direction: the source in colour, the target grey where the bank's targets are.
 
+    Black bars at the edges are mended, as in a bank.
+
     Raises
     ------
     InputError
@@ -71,7 +74,7 @@ def split_pairs(count: int, aside: int, seed: int) -> tuple[list[int], list[int]
 
 
 def _read(files: Iterable[Path], read: Callable[[Path], NDArray[np.uint8]], bank: PatchBank) -> NDArray[np.uint8]:
-    return np.stack([_sized(read(file), file, bank) for file in files])
+    return np.stack([mended(_sized(read(file), file, bank)) for file in files])
 
 
 def _sized(image: NDArray[np.uint8], file: Path, bank: PatchBank) -> NDArray[np.uint8]:

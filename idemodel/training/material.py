@@ -9,10 +9,10 @@ from torch import Tensor
 
 from idekernels import open_bank, prepare
 from idekernels.bank import PatchBank
+from idekernels.coarse import CoarseSettings
 from idekernels.errors import InputError
 from idekernels.warm import warm_up
-from idemodel.generator.inputs import guide_channels
-from idemodel.generator.network import MLAConfig
+from idemodel.generator.config import MLAConfig, guide_channels, holds_quilt
 from idemodel.training.coarse_cache import cached_coarse_sketches, coarse_cache_key
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces, read_faces, split_pairs
@@ -71,11 +71,13 @@ def prepared_material(run: Run, folder: RunFolder, group: Group, perceptual: Per
         if perceptual is not None:
             hashes["vgg19"] = perceptual.digest
         folder.claim(_described(run, group, hashes), resume=run.execution.resume, writes=group.first)
-        cache = folder.path / "coarse" / coarse_cache_key(faces, bank_hash, recipe.coarse)[:16]
-        coarse = _coarse_sketches(run, faces, bank, cache, group)
+        made = _Made(run, faces, bank, bank_hash, folder.path / "coarse", group)
+        coarse = made.sketches(recipe.coarse)
+        quilts = made.sketches(recipe.quilt) if holds_quilt(network.channels, network.guide) else None
     aside, learned = split_pairs(len(faces.names), recipe.validation, run.execution.seed)
-    pairs = TrainingPairs(faces.some(learned), [coarse[i] for i in learned], recipe, network)
-    kept = tuple(kept_aside(faces, coarse, number, network) for number in aside)
+    some = None if quilts is None else [quilts[i] for i in learned]
+    pairs = TrainingPairs(faces.some(learned), [coarse[i] for i in learned], recipe, network, some)
+    kept = tuple(kept_aside(faces, coarse, number, network, quilts) for number in aside)
     return Material(pairs, kept, network, bank.direction)
 
 
@@ -84,7 +86,8 @@ def _network(run: Run, bank: PatchBank) -> MLAConfig:
     channels = recipe.channels or bank.channels
     if bank.channels not in (1, channels):
         raise InputError(f"{run.data.banks[0]}: has {bank.channels} target channels, the recipe {channels}")
-    return MLAConfig(channels, recipe.features, recipe.modules, 2, guide_channels(recipe.inputs, channels))
+    guide = guide_channels(recipe.inputs, channels)
+    return MLAConfig(channels, recipe.features, recipe.modules, 2, guide, recipe.tail)
 
 
 def _described(run: Run, group: Group, hashes: dict[str, str]) -> dict[str, object]:
@@ -99,12 +102,24 @@ def _described(run: Run, group: Group, hashes: dict[str, str]) -> dict[str, obje
     }
 
 
-def _coarse_sketches(run: Run, faces: Faces, bank: PatchBank, cache: Path, group: Group) -> list[Tensor]:
-    """The coarse sketches of all faces, (C, H, W) each: the first process makes them, then all read its files."""
-    settings, backend = run.recipe.coarse, run.execution.backend
-    if group.first:
-        warm_up(settings, backend, bank)
-        prepared = prepare(bank, backend, run.execution.memory)
-        cached_coarse_sketches(faces, prepared, settings, cache, run.observer.coarse)
-    group.wait()
-    return cached_coarse_sketches(faces, prepare(bank, backend, 0), settings, cache)
+@dataclass(frozen=True)
+class _Made:
+    """Leave-one-out sketches of stage 1 for all faces of a run, kept in a folder of ``caches`` for every settings."""
+
+    run: Run
+    faces: Faces
+    bank: PatchBank
+    bank_hash: str
+    caches: Path
+    group: Group
+
+    def sketches(self, settings: CoarseSettings) -> list[Tensor]:
+        """By these settings, (C, H, W) each: the first process makes them, then all read its files."""
+        cache = self.caches / coarse_cache_key(self.faces, self.bank_hash, settings)[:16]
+        execution = self.run.execution
+        if self.group.first:
+            warm_up(settings, execution.backend, self.bank)
+            prepared = prepare(self.bank, execution.backend, execution.memory)
+            cached_coarse_sketches(self.faces, prepared, settings, cache, self.run.observer.coarse)
+        self.group.wait()
+        return cached_coarse_sketches(self.faces, prepare(self.bank, execution.backend, 0), settings, cache)

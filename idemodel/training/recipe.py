@@ -14,13 +14,14 @@ from idekernels import arguments
 from idekernels.coarse import SETTING_NAMES, CoarseSettings
 from idekernels.errors import InputError, in_short
 from idekernels.files.regular import regular_file
+from idemodel.generator.config import INPUTS, TAILS
+from idemodel.generator.hand import Hand
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-INPUTS = ("coarse", "coarse+photo")
 DISCRIMINATORS = ("vgg", "patch")
 _MOST = MappingProxyType(  # upper bounds, so that a mistyped number is refused before it fills the memory
     {
@@ -42,7 +43,7 @@ class LossWeights:
 
     See :mod:`idemodel.training.losses` for the terms: ``pixel`` L1, ``perceptual`` VGG19, ``adversarial`` the vanilla
     GAN's, ``gradient`` differences of neighbours, ``ssim`` 1 - SSIM, ``features`` the matching of the discriminator's
-    activations.
+    activations, ``texture`` the co-occurrence of grey levels.
     """
 
     pixel: float = 0.01
@@ -51,6 +52,7 @@ class LossWeights:
     gradient: float = 0.0
     ssim: float = 0.0
     features: float = 0.0
+    texture: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -72,12 +74,14 @@ class Recipe:
     ----------
     name : str
         For messages and files alone.
-    inputs : {"coarse", "coarse+photo"}
-        What the generator sees; with the photo, both also at full resolution (see :mod:`idemodel.generator.inputs`).
+    inputs : {"coarse", "coarse+photo", "coarse+photo+quilt"}
+        What the generator sees; with the photo, all also at full resolution (see :mod:`idemodel.generator.inputs`).
     channels : {0, 1, 3}
         Of the coarse and fine sketch; 0 takes the bank's, 3 expands grey.
     features, modules : int
-        The generator's size, see :class:`idemodel.generator.network.MLAConfig`; it always doubles.
+        The generator's size, see :class:`idemodel.generator.config.MLAConfig`; it always doubles.
+    tail : {"shuffle", "refine"}
+        How the fine sketch leaves the generator; ``refine`` needs the photo among the inputs.
     discriminator : {"vgg", "patch"}
         ``vgg`` judges crops of 128 only.
     discriminator_features : int
@@ -104,8 +108,10 @@ class Recipe:
         Pairs kept out of training to choose the best generator by; 0 for none.
     validate_every, save_every : int
         Steps.
-    coarse : CoarseSettings
-        How stage 1 makes the generator's input.
+    coarse, quilt : CoarseSettings
+        How stage 1 makes the generator's input, and the quilt where ``inputs`` has one.
+    hand : Hand
+        The fine sketch's tone, after the generator; of sketches alone.
     """
 
     name: str = "paper"
@@ -113,6 +119,7 @@ class Recipe:
     channels: int = 3
     features: int = 64
     modules: int = 8
+    tail: str = "shuffle"
     discriminator: str = "vgg"
     discriminator_features: int = 64
     losses: LossWeights = field(default_factory=LossWeights)
@@ -130,12 +137,16 @@ class Recipe:
     validate_every: int = 5_000
     save_every: int = 1_000
     coarse: CoarseSettings = field(default_factory=CoarseSettings)
+    quilt: CoarseSettings = field(default_factory=lambda: CoarseSettings("mrf"))
+    hand: Hand = field(default_factory=Hand)
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str):
             raise TypeError(f"name must be text, not {self.name!r}")
         arguments.choice("inputs", self.inputs, INPUTS)
         arguments.choice("discriminator", self.discriminator, DISCRIMINATORS)
+        if arguments.choice("tail", self.tail, TAILS) == "refine" and self.inputs == "coarse":
+            raise ValueError("the tail 'refine' needs inputs of full resolution: 'coarse+photo' or with the quilt")
         if arguments.whole("channels", self.channels, 0) not in (0, 1, 3):
             raise ValueError(f"channels must be 0 (the bank's), 1 or 3, not {self.channels}")
         for name, most in _MOST.items():
@@ -162,7 +173,8 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON and TOML hold them."""
-        plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), "coarse": self.coarse.as_dict()}))
+        stage1 = {"coarse": self.coarse.as_dict(), "quilt": self.quilt.as_dict()}
+        plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), **stage1}))
         return plain
 
     @classmethod

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from idekernels.errors import InputError
 from idemodel.files.images import write_image
 from idemodel.generator.checkpoint import save_generator
+from idemodel.generator.hand import hand_of
 from idemodel.training import validation
 from idemodel.training.events import Events
 from idemodel.training.material import Material
@@ -111,7 +112,8 @@ class Recorder:
     def _validate(self, step: int) -> None:
         """Score the pairs kept aside; the generator is kept where it is the best so far."""
         generator, aside = self.trainer.best_generator, self.material.aside
-        fine = [validation.sketched(generator, one, self.trainer.device) for one in aside]
+        hand = hand_of(self.recipe.as_dict(), self.material.direction)
+        fine = [validation.sketched(generator, one, self.trainer.device, hand) for one in aside]
         scores = validation.scores(fine, aside)
         if not math.isfinite(scores["mean"]):
             raise InputError(f"{self.folder.path}: scores are no longer numbers at step {step}; {self._remedy()}")

@@ -126,7 +126,7 @@ class RunFolder:
         for name in ("recipe", "seed", "processes", "data"):
             theirs, ours = described.get(name), content[name]
             if name == "recipe":
-                theirs, ours = ({**value, "steps": 0} if isinstance(value, dict) else value for value in (theirs, ours))
+                theirs, ours = _in_full(theirs), _in_full(ours)
             if theirs != ours:
                 raise InputError(f"{self.path}: its run had another {name}; resume with the same or use another folder")
 
@@ -213,6 +213,14 @@ class RunFolder:
             while line := old.readline(_LARGEST):
                 if _until(line, step):
                     new.write(line.rstrip() + b"\n")
+
+
+def _in_full(recipe: Any) -> Any:
+    """A recipe as this version writes it, but for its number of steps; as it is where it is none."""
+    try:
+        return {**Recipe.from_dict(recipe).as_dict(), "steps": 0}
+    except (TypeError, ValueError):
+        return recipe
 
 
 def _standing(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Standing:

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from idemodel.generator.network import Judgement, MLAConfig, MLANet, PatchDiscriminator, VGGDiscriminator
+from idemodel.generator.config import MLAConfig
+from idemodel.generator.network import Judgement, MLANet, PatchDiscriminator, VGGDiscriminator
 from idemodel.training import losses
 from idemodel.training.crops import Batch
 from idemodel.training.recipe import Recipe
@@ -129,6 +130,7 @@ class Trainer:
             "pixel": lambda: losses.pixel_loss(fine, truth),
             "gradient": lambda: losses.gradient_loss(fine, truth),
             "ssim": lambda: losses.ssim_loss(fine, truth),
+            "texture": lambda: losses.texture_loss(fine, truth),
         }
         if self.perceptual:
             perceptual = self.perceptual

@@ -13,8 +13,10 @@ from torch import Tensor
 from idekernels.representations import intensity
 from idemodel.files.contact_sheet import contact_sheet
 from idemodel.files.tensors import as_images, as_planes
+from idemodel.generator.config import MLAConfig
+from idemodel.generator.hand import Hand
 from idemodel.generator.inputs import fitted, generator_input
-from idemodel.generator.network import MLAConfig, MLANet
+from idemodel.generator.network import MLANet
 from idemodel.metrics import METRICS
 from idemodel.training.data import Faces
 
@@ -43,19 +45,26 @@ class Aside:
     truth: Image
 
 
-def kept_aside(faces: Faces, coarse: Sequence[Tensor], number: int, network: MLAConfig) -> Aside:
-    """The pair of that number as a generator of this size sees it; ``coarse`` are all N sketches, (C, H, W) each."""
+def kept_aside(
+    faces: Faces,
+    coarse: Sequence[Tensor],
+    number: int,
+    network: MLAConfig,
+    quilts: Sequence[Tensor] | None = None,
+) -> Aside:
+    """The pair of that number as a generator of this size sees it; ``coarse`` and ``quilts`` are all N, (C, H, W)."""
     guide = as_planes(intensity(faces.source[number]))[None]
-    inputs = generator_input(coarse[number][None], guide, channels=network.channels, guide=network.guide)
+    quilt = None if quilts is None else quilts[number][None]
+    inputs = generator_input(coarse[number][None], guide, quilt, channels=network.channels, guide=network.guide)
     return Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.target[number])
 
 
 @torch.no_grad()
-def sketched(generator: MLANet, one: Aside, device: torch.device) -> Image:
+def sketched(generator: MLANet, one: Aside, device: torch.device, hand: Hand) -> Image:
     """The fine sketch, (H, W) or (H, W, 3) uint8, that a generator in training makes of a pair kept aside."""
     fine = fitted(generator.eval()(one.inputs.to(device)), *one.truth.shape[:2])
     generator.train()
-    return as_images(fine)[0]
+    return as_images(hand.drawn(fine))[0]
 
 
 def scores(made: Sequence[Image], aside: Sequence[Aside]) -> dict[str, float]:

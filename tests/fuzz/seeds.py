@@ -293,7 +293,7 @@ def logs() -> list[bytes]:
 @cache
 def trainer() -> Any:
     """A trainer of the tiny recipe."""
-    from idemodel.generator.network import MLAConfig
+    from idemodel.generator.config import MLAConfig
     from idemodel.training.trainer import Trainer
 
     return Trainer(tiny_recipe(), MLAConfig(1, 4, 1), 0)

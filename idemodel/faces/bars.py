@@ -1,0 +1,65 @@
+"""Black bars at an image's edges, which the alignment of old data sets left there: found, and mended by mirroring."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.stats import theilslopes
+
+Image = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+
+_BLACK = 10  # grey levels: nothing that a camera or a pencil leaves in whole rows
+_OFF = 1.5  # pixels that a bar's inner edge may be off the straight line
+_STRAIGHT = 0.85  # share of the columns that must be at the line, bars at the other edges are among the rest
+_DEEPEST = 0.25  # of the image's side
+_STEEPEST = 0.25  # rows a column: a head is not tilted further
+_MIRRORED = 8  # pixels: wide enough for texture, too narrow for a second head
+_BLURRED = 1.5  # pixels beside a bar that resampling and JPEG have darkened
+
+
+def bars(image: Image) -> Mask:
+    """Where an image (H, W) or (H, W, 3) uint8 has bars, (H, W) bool.
+
+    A bar is black, lies along an edge and ends in a straight line, level or tilted; dark clothes and hair do not.
+    """
+    black = (image if image.ndim == 2 else image.max(axis=2)) <= _BLACK
+    found = np.zeros(black.shape, np.bool_)
+    for turns in range(4):
+        found |= np.rot90(_lower_bar(np.rot90(black, turns)), -turns)
+    return found
+
+
+def mended(image: Image) -> Image:
+    """The image with the few pixels beside its bars mirrored into them; the very array where there are none."""
+    hidden = bars(image)
+    if not hidden.any() or hidden.all():
+        return image
+    distance, nearest = ndimage.distance_transform_edt(hidden, return_indices=True)
+    places = np.indices(hidden.shape)
+    share = (np.maximum(distance - 1, 0) % _MIRRORED) / np.maximum(distance, 1)  # to and fro within a narrow strip
+    mirrored = np.rint(nearest + (nearest - places) * share).astype(np.int64)
+    mirrored = np.clip(mirrored, 0, np.array(hidden.shape)[:, None, None] - 1)
+    inside = hidden[tuple(mirrored)]  # a corner's mirror image may lie in a bar
+    rows, columns = np.where(hidden & ~inside, mirrored, nearest)
+    filled: Image = image[rows, columns]
+    return filled
+
+
+def _lower_bar(black: Mask) -> Mask:
+    """The bar along the last row, if there is one."""
+    height, width = black.shape
+    nothing = np.zeros_like(black)
+    upwards = black[::-1]
+    depth = np.where(upwards.all(axis=0), height, np.argmin(upwards, axis=0))  # black pixels in a row from the edge
+    at = np.flatnonzero(depth)
+    if len(at) < max(2, width // 25):
+        return nothing
+    slope, start = theilslopes(depth[at], at)[:2]
+    line = np.maximum(slope * np.arange(width) + start, 0.0)
+    straight = np.mean(np.abs(depth - line) <= _OFF) >= _STRAIGHT
+    if not straight or abs(slope) > _STEEPEST or not 1 <= line.max() <= _DEEPEST * height:
+        return nothing
+    reach = np.where(line > 0, np.ceil(line + _BLURRED), 0)
+    return np.asarray(np.arange(height)[:, None] >= height - reach, np.bool_)

@@ -1,0 +1,81 @@
+"""What a generator is given and how large it is, as plain values; loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from idekernels import arguments
+
+TAILS = ("shuffle", "refine")
+PHASES = 4  # pixels of the doubled image, 2 x 2, that one pixel of the generator's input covers
+
+_GUIDES: Mapping[str, Callable[[int], int]] = MappingProxyType(  # planes of full resolution behind the coarse sketch
+    {"coarse": lambda channels: 0, "coarse+photo": lambda channels: channels + 1,
+     "coarse+photo+quilt": lambda channels: 2 * channels + 1}
+)  # fmt: skip
+INPUTS = tuple(_GUIDES)
+
+
+def guide_channels(inputs: str, channels: int) -> int:
+    """Input channels behind the coarse sketch's ``channels``, for one of ``INPUTS``; four for each plane.
+
+    ``coarse``: none. ``coarse+photo``: coarse sketch and grey photo of the doubled size. ``coarse+photo+quilt``: the
+    quilt between them as well, of as many channels as the coarse sketch.
+    """
+    return PHASES * _GUIDES[inputs](channels)
+
+
+def holds_quilt(channels: int, guide: int) -> bool:
+    """Whether a guide of so many channels holds a quilt, see :func:`guide_channels`."""
+    return guide == guide_channels("coarse+photo+quilt", channels)
+
+
+@dataclass(frozen=True)
+class MLAConfig:
+    """The size of a generator; the defaults are the paper's.
+
+    Parameters
+    ----------
+    channels : int
+        Of the coarse sketch and of the fine one; 3 is RGB.
+    features : int
+        Channels inside; a multiple of 4.
+    modules : int
+        Feature aggregation modules in sequence.
+    upscale : int
+        The fine sketch has ``upscale`` times the rows and columns of the coarse one.
+    guide : int
+        Further input channels behind the coarse sketch's (a photo, say); the paper has none.
+    tail : {"shuffle", "refine"}
+        How the fine sketch leaves the network: the paper's pixel shuffle, or convolutions at full resolution. The
+        latter doubles, and needs a guide whose first planes are the coarse sketch in full.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Not an integer, out of range, or values that do not go together.
+    """
+
+    channels: int = 3
+    features: int = 64
+    modules: int = 8
+    upscale: int = 2
+    guide: int = 0
+    tail: str = "shuffle"
+
+    def __post_init__(self) -> None:
+        arguments.whole("channels", self.channels, 1, 64)
+        arguments.whole("features", self.features, 4, 1024)
+        arguments.whole("modules", self.modules, 1, 64)
+        arguments.whole("upscale", self.upscale, 1, 8)
+        arguments.whole("guide", self.guide, 0, 256)
+        if self.features % 4:
+            raise ValueError(f"features must be a multiple of 4, not {self.features}")
+        full = self.upscale == 2 and self.guide % PHASES == 0 and self.guide >= PHASES * self.channels
+        if arguments.choice("tail", self.tail, TAILS) == "refine" and not full:
+            raise ValueError(
+                "the tail 'refine' doubles and needs a guide of whole planes, the coarse sketch first, not upscale "
+                f"{self.upscale} and guide {self.guide}"
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from idemodel.files.pairs import images_by_stem
 
 from .batch import Batch, Image, Results
 from .console import err, note, say
-from .options import PATH, recursive_option
+from .options import PATH, hand_options, recursive_option
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     type=PATH,
     help="Folder of the photos, same names, for a model that sees them (sketch-to-photo: of the sketches).",
 )
+@click.option(
+    "--quilts", type=PATH, help="Folder of the quilts, same names, for a model that takes them: synth --save-coarse."
+)
+@hand_options
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @recursive_option
@@ -42,6 +46,8 @@ def enhance(
     coarse: tuple[Path, ...],
     out: Path,
     photos: Path | None,
+    quilts: Path | None,
+    hand: dict[str, float],
     size: str,
     device: str,
     recursive: bool,
@@ -54,16 +60,25 @@ def enhance(
     with err.status("Loading the model"):
         from idemodel.generator.enhance import Enhancer
 
-        enhancer = Enhancer.open(model, device)
+        enhancer = Enhancer.open(model, device, hand)
+    source, target = kinds(enhancer.direction)
     if enhancer.needs_photo and photos is None:
-        source, target = kinds(enhancer.direction)
         raise InputError(
             f"{model}: was trained on coarse {target} and {source}; give the {PLURALS[source]} with --photos FOLDER"
         )
-    seen = images_by_stem(photos, note) if enhancer.needs_photo and photos else {}
-    work = _Work(enhancer, size, photos, seen)
-    made_by = Making.of("enhance", model=file_digest(model), size=size, photos=photos if seen else None)
-    batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, [model, *seen.values()])
+    if enhancer.needs_quilt and quilts is None:
+        raise InputError(
+            f"{model}: was trained on quilts as well; idesketch synth makes them (--save-coarse), give them with "
+            "--quilts FOLDER"
+        )
+    seen = _Beside.of(photos if enhancer.needs_photo else None)
+    pieced = _Beside.of(quilts if enhancer.needs_quilt else None)
+    work = _Work(enhancer, size, seen, pieced)
+    made_by = Making.of(
+        "enhance", model=file_digest(model), size=size, hand=enhancer.hand, photos=seen.folder, quilts=pieced.folder
+    )
+    others = [model, *seen.files.values(), *pieced.files.values()]
+    batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, others)
     note(f"device {enhancer.device}")
     if batch.todo:
         batch.run("Fine sketches", 1, work.read, work.make)
@@ -72,34 +87,51 @@ def enhance(
 
 
 @dataclass(frozen=True)
+class _Beside:
+    """A folder of images that go with coarse sketches, by stem; nothing where there is no folder."""
+
+    folder: Path | None
+    files: Mapping[str, Path]
+
+    @classmethod
+    def of(cls, folder: Path | None) -> _Beside:
+        return cls(folder, images_by_stem(folder, note) if folder else {})
+
+    def partner(self, file: Path, image: Image, read: Callable[[Path], Image]) -> Image | None:
+        """The image of a coarse sketch's name and size; InputError where there is none."""
+        if self.folder is None:
+            return None
+        partner = self.files.get(stem_of(file))
+        if partner is None:
+            raise InputError(f"{file}: no image of that name in {self.folder}")
+        found = read(partner)
+        require_size(found, partner, image.shape[:2], whose="its coarse sketch")
+        return found
+
+
+@dataclass(frozen=True)
 class _Work:
-    """What is done to every coarse sketch; ``seen`` are the files in ``folder`` that the generator sees, by stem."""
+    """What is done to every coarse sketch; the generator takes ``photos`` and ``quilts`` where they have a folder."""
 
     enhancer: Enhancer
     size: str
-    folder: Path | None
-    seen: Mapping[str, Path]
+    photos: _Beside
+    quilts: _Beside
 
-    def read(self, file: Path) -> tuple[Image, Image | None]:
-        """A coarse sketch, and the photo of its name where the generator sees it."""
-        image = (read_grey if self.enhancer.network.config.channels == 1 else read_colour)(file)
+    def read(self, file: Path) -> tuple[Image, Image | None, Image | None]:
+        """A coarse sketch, and the photo and the quilt of its name where the generator takes them."""
+        read = read_grey if self.enhancer.network.config.channels == 1 else read_colour
+        image = read(file)
         try:
             self.enhancer.check_size(image.shape[0], image.shape[1], self.size)
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
-        if not self.enhancer.needs_photo:
-            return image, None
-        partner = self.seen.get(stem_of(file))
-        if partner is None:
-            raise InputError(f"{file}: no image of that name in {self.folder}")
-        photo = read_grey(partner)
-        require_size(photo, partner, image.shape[:2], whose="its coarse sketch")
-        return image, photo
+        return image, self.photos.partner(file, image, read_grey), self.quilts.partner(file, image, read)
 
-    def make(self, _: Sequence[Path], images: Sequence[tuple[Image, Image | None]]) -> Iterable[Image]:
+    def make(self, _: Sequence[Path], images: Sequence[tuple[Image, Image | None, Image | None]]) -> Iterable[Image]:
         """Fine sketches, one by one."""
         from idemodel.files.tensors import as_images, as_planes
 
-        for image, photo in images:
-            seen = None if photo is None else as_planes(photo)[None]
-            yield as_images(self.enhancer.enhance(as_planes(image)[None], seen, self.size))[0]
+        for coarse, photo, quilt in images:
+            seen, pieced = (None if one is None else as_planes(one)[None] for one in (photo, quilt))
+            yield as_images(self.enhancer.enhance(as_planes(coarse)[None], seen, self.size, quilt=pieced))[0]

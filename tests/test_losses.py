@@ -255,3 +255,55 @@ def test_another_file_is_an_error_that_says_which_is_wanted(tmp_path, narrow_fil
     refused(cut, "not a readable")
     cut.write_bytes(narrow_file.read_bytes())
     refused(cut, "not a readable")
+
+
+def naive_textures(image, size):
+    """Deviation and root of the energy of every window and direction, written out; ``image`` is (H, W)."""
+    levels = torch.arange(8.0, dtype=torch.float64)
+    edges = [(k / 8, (k + 1) / 8) for k in range(8)]
+    above = lambda x, edge: 1 / (1 + math.exp(-(x - edge) / 0.02))  # noqa: E731 - one soft step
+    height, width = image.shape
+    found = []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        for top in range(0, (height - 1) // size * size, size):
+            for left in range(1, (width - 2) // size * size + 1, size):
+                matrix = torch.zeros(8, 8, dtype=torch.float64)
+                for row in range(top, top + size):
+                    for column in range(left, left + size):
+                        pair = [image[row, column].item(), image[row + down, column + right].item()]
+                        steps = [
+                            torch.tensor(
+                                [(above(x, a) if a else 1.0) - (above(x, b) if b < 1 else 0.0) for a, b in edges]
+                            )
+                            for x in pair
+                        ]
+                        matrix += torch.outer(*(step.double() for step in steps)) / size**2
+                contrast = (matrix * (levels[:, None] - levels) ** 2).sum()
+                found.append([(contrast + 1e-6).sqrt(), matrix.square().sum().sqrt()])
+    return torch.tensor(found)
+
+
+def test_texture_is_the_formula():
+    fine, truth = (image[..., :27] for image in pair(1, 1, 26, 30))
+    expected = (naive_textures(fine[0, 0], 24) - naive_textures(truth[0, 0], 24)).abs().mean()
+    torch.testing.assert_close(losses.texture_loss(fine, truth), expected, rtol=1e-6, atol=1e-8)
+
+
+def test_texture_asks_for_strokes_wherever_they_lie():
+    """Stripes half a period off cost next to nothing; their mean, which the other terms prefer, costs most."""
+    truth = (torch.arange(50) % 4 < 2).float().expand(1, 1, 50, 50).contiguous()
+    moved, grey = truth.roll(2, dims=3), torch.full_like(truth, 0.5)
+    assert losses.texture_loss(truth, truth) == 0
+    assert losses.texture_loss(moved, truth) < 0.05 < 0.3 < losses.texture_loss(grey, truth)
+    assert losses.pixel_loss(grey, truth) < losses.pixel_loss(moved, truth)
+
+
+def test_texture_has_a_slope_on_blank_paper_too():
+    fine = torch.ones(1, 1, 30, 30, requires_grad=True)
+    losses.texture_loss(fine, pair(1, 1, 30, 30, dtype=torch.float32)[0]).backward()
+    assert bool(torch.isfinite(fine.grad).all())
+
+
+def test_texture_needs_a_window():
+    with pytest.raises(ValueError, match="at least 25 x 25"):
+        losses.texture_loss(*pair(1, 1, 24, 40))

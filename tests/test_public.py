@@ -62,9 +62,9 @@ def test_public_names_are_these():
         "CoarseSketch", "Compatibility", "ComposedPatches", "Evidence", "FileBank", "InputError", "JoinedBank",
         "Labelling", "Lle", "METHODS", "Mean", "MemoryBank", "Method", "Mrf", "Multi", "MultiWeights", "Mwf",
         "PatchBank", "PatchGrid", "Picture", "PreparedBank", "REPRESENTATIONS", "Top1", "WEIGHINGS", "WORKLOADS",
-        "Weights", "Workload", "blend", "coarse_sketch", "coarse_sketches", "compatibility", "compose", "evidence", "gather", "match",
-        "merge", "open_bank", "photos_at_once", "planes_of", "prepare", "propagate", "verify", "warm_up", "weigh",
-        "weigh_multi", "write_bank",
+        "Weights", "Workload", "blend", "coarse_sketch", "coarse_sketches", "compatibility", "compose",
+        "evidence", "gather", "match", "merge", "open_bank", "photos_at_once", "planes_of", "prepare", "propagate",
+        "verify", "warm_up", "weigh", "weigh_multi", "write_bank",
     ]  # fmt: skip
     assert sorted(idemodel.__all__) == [
         "Enhancer", "Evaluation", "EvaluationSettings", "Eyes", "Hand", "PHANTOM", "PhantomPair", "PhotoPreparer",

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
 
     Input ``inputs``: (B, channels + guide, H, W) float32, of :func:`idemodel.generator.inputs.generator_input`; output
     ``fine``: (B, channels, 2 H, 2 W), about [0, 1], not clipped. B, H, W are free, H and W from 16 up. The file's
-    metadata ``idesketch`` holds the network's size, the direction and the recipe as JSON.
+    metadata ``idesketch`` holds the network's size, the direction, the recipe and the hand, which is left to the reader
+    (``1 - press (paper - fine)``, clipped), as JSON.
 
     Raises
     ------
@@ -36,7 +38,7 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
     config = enhancer.network.config
     model = onnx.load_model_from_string(_traced(enhancer))
     about: dict[str, Any] = {"channels": config.channels, "guide": config.guide, "upscale": config.upscale}
-    about |= {"direction": enhancer.direction, "recipe": dict(enhancer.recipe)}
+    about |= {"direction": enhancer.direction, "recipe": dict(enhancer.recipe), "hand": asdict(enhancer.hand)}
     onnx.helper.set_model_props(model, {"idesketch": json.dumps(about, sort_keys=True)})
     onnx.checker.check_model(model)
     with replace_when_done(Path(path)) as partial:

@@ -104,7 +104,7 @@ class Sketcher:
             backends.common(backend, bank=bank)
             if memory is not None:
                 raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
-        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand)
+        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand, backend)
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
         self._kinds = [self.settings, *([self._quilt()] if self.enhancer.needs_quilt else [])]
         self.size = size
@@ -160,7 +160,9 @@ class Sketcher:
         with torch_threads_kept():
             coarse, *quilts = coarse_sketches(batch, self.prepared, self._kinds, exclude=exclude)
         quilt = quilts[0] if quilts else None
-        return Sketches(coarse, self.enhancer.enhance(coarse, self._seen(batch), self.size, quilt=quilt), quilt)
+        left_out = self._names(exclude, len(batch))
+        fine = self.enhancer.enhance(coarse, self._seen(batch), self.size, quilt=quilt, leave_out=left_out)
+        return Sketches(coarse, fine, quilt)
 
     def close(self) -> None:
         """Close the bank's file, where the sketcher opened it."""
@@ -194,6 +196,14 @@ class Sketcher:
         grey = torch.from_numpy(np.stack([intensity(photo) for photo in batch]))
         return grey[:, None].to(self.enhancer.device, torch.float32) / 255.0
 
+    def _names(self, exclude: Any, count: int) -> list[list[str]] | None:
+        """The names of the bank's images that each photo must not use."""
+        if exclude is None:
+            return None
+        names = self.prepared.bank.names
+        barred = arguments.excluded(np.atleast_1d(exclude), count, len(names))
+        return [[names[number] for number in row if number >= 0] for row in barred]
+
     def _trained(self, changes: Mapping[str, Any]) -> CoarseSettings:
         """The settings that the model was trained with, changed; the usual ones where it does not say."""
         recorded = self.enhancer.recipe.get("coarse", {})
@@ -204,7 +214,7 @@ class Sketcher:
 
     def _quilt(self) -> CoarseSettings:
         """The settings of the quilt that the model was trained with, of the same candidates as the coarse sketch."""
-        recorded = self.enhancer.recipe.get("quilt", {"method": "mrf"})
+        recorded = self.enhancer.recipe.get("quilt", {"method": "top1"})
         matching = {name: getattr(self.settings, name) for name in ("k", "patch", "overlap", "radius")}
         try:
             return replace(CoarseSettings(**recorded), **matching)

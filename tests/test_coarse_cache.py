@@ -12,9 +12,9 @@ from training_runs import TINY, drawn_faces, tiny_run
 
 from idekernels import BankSettings, PatchBank, coarse_sketch, open_bank, prepare
 from idekernels.coarse import CoarseSettings
+from idemodel.files.digests import bank_digest
 from idemodel.training.coarse_cache import cached_coarse_sketches, coarse_cache_key
 from idemodel.training.data import Faces, read_faces
-from idemodel.training.digests import bank_digest
 from idemodel.training.run import Run
 
 

@@ -45,12 +45,15 @@ class Header:
         What it was trained by, see :meth:`idemodel.training.recipe.Recipe.as_dict`; empty where that is not known.
     direction : str
         Of :data:`idekernels.bank.DIRECTIONS`, what it was trained for.
+    intra : str
+        Digest of the intra-domain bank beside the file, see :mod:`idemodel.generator.intra`; empty where it needs none.
     """
 
     config: MLAConfig
     folded: bool = False
     recipe: Mapping[str, Any] = field(default_factory=dict)
     direction: str = PHOTO_TO_SKETCH
+    intra: str = ""
 
 
 def save_generator(
@@ -59,6 +62,7 @@ def save_generator(
     *,
     recipe: Mapping[str, Any] | None = None,
     direction: str = PHOTO_TO_SKETCH,
+    intra: str = "",
 ) -> None:
     """Write a generator, weight norm folded or not, with its configuration; the file appears whole or not at all.
 
@@ -74,6 +78,8 @@ def save_generator(
         Whatever JSON can hold.
     direction
         Of :data:`idekernels.bank.DIRECTIONS`, of the bank that the generator was trained with.
+    intra
+        Digest of its intra-domain bank, if it needs one.
 
     Raises
     ------
@@ -82,7 +88,7 @@ def save_generator(
     OSError
         The folder is missing or read-only, or the disk is full; an old file is untouched.
     """
-    text = _header_text(Header(network.config, network.folded, dict(recipe or {}), direction))
+    text = _header_text(Header(network.config, network.folded, dict(recipe or {}), direction, intra))
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     content = save(tensors, metadata={_KEY: text})  # not save_file, whose error on a full disk is no OSError
     with replace_when_done(path) as partial:
@@ -145,6 +151,7 @@ def _header_text(header: Header) -> str:
         "folded": header.folded,
         "recipe": header.recipe,
         "direction": header.direction,
+        **({"intra": header.intra} if header.intra else {}),
     }
     return json.dumps(content, sort_keys=True, allow_nan=False)
 
@@ -166,11 +173,12 @@ def _header(metadata: Mapping[str, str] | None, path: Path) -> Header:
         )
     network, folded, recipe = (content.get(name) for name in ("network", "folded", "recipe"))
     direction = content.get("direction", PHOTO_TO_SKETCH)  # older files, without the entry, are all photo to sketch
-    known = direction in DIRECTIONS
+    intra = content.get("intra", "")
+    known = direction in DIRECTIONS and isinstance(intra, str)
     if not (isinstance(network, dict) and isinstance(folded, bool) and isinstance(recipe, dict) and known):
         raise InputError(f"{path}: its header is damaged; wanted is {WANTED}")
     try:
-        return Header(MLAConfig(**network), folded, recipe, direction)
+        return Header(MLAConfig(**network), folded, recipe, direction, intra)
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: its network cannot be built ({in_short(error)}); wanted is {WANTED}") from None
 

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from idekernels import arguments
 
 TAILS = ("shuffle", "refine")
 PHASES = 4  # pixels of the doubled image, 2 x 2, that one pixel of the generator's input covers
 
-_GUIDES: Mapping[str, Callable[[int], int]] = MappingProxyType(  # planes of full resolution behind the coarse sketch
-    {"coarse": lambda channels: 0, "coarse+photo": lambda channels: channels + 1,
-     "coarse+photo+quilt": lambda channels: 2 * channels + 1}
-)  # fmt: skip
-INPUTS = tuple(_GUIDES)
+INPUTS = ("coarse", "coarse+photo", "coarse+photo+quilt", "coarse+photo+quilt+intra")
 
 
 def guide_channels(inputs: str, channels: int) -> int:
     """Input channels behind the coarse sketch's ``channels``, for one of ``INPUTS``; four for each plane.
 
-    ``coarse``: none. ``coarse+photo``: coarse sketch and grey photo of the doubled size. ``coarse+photo+quilt``: the
-    quilt between them as well, of as many channels as the coarse sketch.
+    ``coarse``: none. ``coarse+photo``: coarse sketch and grey photo of the doubled size, and between them, of as many
+    channels as the coarse sketch, whatever else ``inputs`` names: quilt, intra-domain sketch.
     """
-    return PHASES * _GUIDES[inputs](channels)
+    names = inputs.split("+")
+    return PHASES * ((len(names) - 1) * channels + 1) if "photo" in names else 0
 
 
-def holds_quilt(channels: int, guide: int) -> bool:
-    """Whether a guide of so many channels holds a quilt, see :func:`guide_channels`."""
-    return guide == guide_channels("coarse+photo+quilt", channels)
+def inputs_of(channels: int, guide: int) -> frozenset[str]:
+    """What a generator of so many channels takes: of coarse, photo, quilt and intra; the inverse of the above.
+
+    A guide that fits none of ``INPUTS`` holds coarse sketch and photo.
+    """
+    fitting = [inputs for inputs in INPUTS if guide_channels(inputs, channels) == guide]
+    return frozenset((fitting[0] if fitting else "coarse+photo").split("+"))
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from idekernels.bank import PHOTO_TO_SKETCH
-from idekernels.coarse import CoarseSketch
-from idemodel.generator.checkpoint import load_generator, load_reference, read_header
-from idemodel.generator.config import holds_quilt
+from idekernels.coarse import CoarseSettings, CoarseSketch
+from idekernels.errors import InputError, in_short
+from idemodel.generator.checkpoint import Header, load_generator, load_reference, read_header
+from idemodel.generator.config import inputs_of
 from idemodel.generator.devices import torch_device
 from idemodel.generator.hand import Hand, hand_of
 from idemodel.generator.inputs import fitted, generator_input
+from idemodel.generator.intra import IntraDomain
 from idemodel.generator.network import MINIMUM, MLANet
 
 REFERENCE_SUFFIXES = (".pth", ".pt")
@@ -38,6 +40,8 @@ class Enhancer:
         See :func:`idemodel.generator.devices.torch_device`.
     direction : str
         What the generator was trained for, of :data:`idekernels.bank.DIRECTIONS`.
+    domain : IntraDomain, optional
+        Of a generator that takes the coarse sketch carried over within its domain.
     hand : Hand or mapping, optional
         The tone of fine sketches; by default the recipe's for sketches, and none for photos. A mapping changes single
         values of that.
@@ -45,7 +49,7 @@ class Enhancer:
     Raises
     ------
     InputError
-        No such device, or the recipe's hand cannot be read.
+        No such device, the recipe's hand cannot be read, or the generator needs a ``domain`` and none is given.
     TypeError, ValueError
         A hand out of its range.
     """
@@ -57,18 +61,28 @@ class Enhancer:
         device: str = "auto",
         direction: str = PHOTO_TO_SKETCH,
         hand: Hand | Mapping[str, float] | None = None,
+        domain: IntraDomain | None = None,
     ) -> None:
         self.device = torch_device(device)
         self.network = network.fold_weight_norm().to(self.device).eval().requires_grad_(False)
         self.recipe = MappingProxyType(dict(recipe or {}))
-        self.direction = direction
+        self.direction, self.domain = direction, domain
+        if "intra" in self._takes and domain is None:
+            raise InputError("this generator needs its intra-domain bank, which lies beside its file: open that")
         self.hand = hand if isinstance(hand, Hand) else replace(hand_of(self.recipe, direction), **(hand or {}))
 
     @classmethod
     def open(
-        cls, path: str | os.PathLike[str], device: str = "auto", hand: Hand | Mapping[str, float] | None = None
+        cls,
+        path: str | os.PathLike[str],
+        device: str = "auto",
+        hand: Hand | Mapping[str, float] | None = None,
+        backend: str = "auto",
     ) -> Enhancer:
         """Read a model file: one of idesketch (.safetensors) or the authors' checkpoint (.pth).
+
+        An intra-domain bank beside it is read where the model needs it; ``backend`` is what matches in it, see
+        :func:`idekernels.prepare`.
 
         Raises
         ------
@@ -79,7 +93,8 @@ class Enhancer:
         if file.suffix.lower() in REFERENCE_SUFFIXES:
             return cls(load_reference(file), device=device, hand=hand)
         header = read_header(file)
-        return cls(load_generator(file), header.recipe, device, header.direction, hand)
+        domain = _domain(file, header, backend) if header.intra else None
+        return cls(load_generator(file), header.recipe, device, header.direction, hand, domain)
 
     @property
     def needs_photo(self) -> bool:
@@ -89,7 +104,11 @@ class Enhancer:
     @property
     def needs_quilt(self) -> bool:
         """Whether :meth:`enhance` needs the quilt beside coarse sketch and photo."""
-        return holds_quilt(self.network.config.channels, self.network.config.guide)
+        return "quilt" in self._takes
+
+    @property
+    def _takes(self) -> frozenset[str]:
+        return inputs_of(self.network.config.channels, self.network.config.guide)
 
     def enhance(
         self,
@@ -98,6 +117,7 @@ class Enhancer:
         size: str = "source",
         *,
         quilt: CoarseSketch | Tensor | None = None,
+        leave_out: Sequence[Sequence[str]] | None = None,
     ) -> Tensor:
         """Make fine sketches.
 
@@ -113,6 +133,8 @@ class Enhancer:
         quilt : CoarseSketch or (B, C, H, W) Tensor in [0, 1], optional
             The photo's sketch of one candidate a patch, see the recipe's ``quilt``; needed where :attr:`needs_quilt`,
             ignored elsewhere.
+        leave_out : sequence of B sequences of str, optional
+            Names of training pairs that the sketch must not use, where the generator has an intra-domain bank.
 
         Returns
         -------
@@ -133,7 +155,8 @@ class Enhancer:
         parts = images.split(at_once)
         photos = _split(photo if self.needs_photo else None, at_once, len(parts))
         quilts = _split(self._tensor(quilt) if self.needs_quilt else None, at_once, len(parts))
-        made = [self._enhanced(*some, size) for some in zip(parts, photos, quilts, strict=True)]
+        intras = _split(self.domain.sketches(images, leave_out) if self.domain else None, at_once, len(parts))
+        made = [self._enhanced(*some, size=size) for some in zip(parts, photos, quilts, intras, strict=True)]
         return made[0] if len(made) == 1 else torch.cat(made)
 
     def check_size(self, height: int, width: int, size: str = "source") -> None:
@@ -149,13 +172,21 @@ class Enhancer:
         return torch.from_dlpack(sketch if torch.cuda.is_available() else sketch.host())
 
     @torch.no_grad()
-    def _enhanced(self, coarse: Tensor, photo: Tensor | None, quilt: Tensor | None, size: str) -> Tensor:
+    def _enhanced(self, coarse: Tensor, *beside: Tensor | None, size: str) -> Tensor:
+        """Fine sketches of coarse ones and what goes with them: photo, quilt, intra-domain sketch."""
         config, height, width = self.network.config, *coarse.shape[2:]
-        seen, pieced = (None if one is None else one.to(self.device) for one in (photo, quilt))
-        inputs = generator_input(
-            coarse.to(self.device), seen, pieced, channels=config.channels, guide=config.guide, size=size
-        )
+        here = (None if one is None else one.to(self.device) for one in beside)
+        inputs = generator_input(coarse.to(self.device), *here, channels=config.channels, guide=config.guide, size=size)
         return self.hand.drawn(fitted(self.network(inputs), height, width, size))
+
+
+def _domain(file: Path, header: Header, backend: str) -> IntraDomain:
+    """The intra-domain bank beside a model's file, used as its recipe says."""
+    try:
+        settings = CoarseSettings(**header.recipe.get("intra", {}))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{file}: its intra-domain settings cannot be read ({in_short(error)}); train anew") from None
+    return IntraDomain.beside(file, header.intra, settings, backend)
 
 
 def _split(planes: Tensor | None, at_once: int, parts: int) -> Sequence[Tensor | None]:

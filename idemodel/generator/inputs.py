@@ -1,4 +1,4 @@
-"""The generator's input made of coarse sketch, photo and quilt, and its output cut to size; knows no networks."""
+"""The generator's input made of coarse sketch and what goes with it, and its output cut to size; no networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from idekernels import arguments
-from idemodel.generator.config import holds_quilt
+from idemodel.generator.config import inputs_of
 
 SIZES = ("source", "double")
 
@@ -18,6 +18,7 @@ def generator_input(
     coarse: Tensor,
     photo: Tensor | None = None,
     quilt: Tensor | None = None,
+    intra: Tensor | None = None,
     *,
     channels: int,
     guide: int = 0,
@@ -27,7 +28,7 @@ def generator_input(
 
     ``source``: the coarse sketch is halved by an antialiased bicubic filter (a = -0.5, as Pillow's and MATLAB's), so
     that the fine sketch has the coarse one's size; odd sides first repeat their last row or column, which
-    :func:`fitted` takes off again. ``double``: the coarse sketch goes in whole. With a guide, coarse sketch, quilt and
+    :func:`fitted` takes off again. ``double``: the coarse sketch goes in whole. With a guide, coarse, quilt, intra and
     photo of the fine sketch's size follow with nothing lost: every 2 x 2 pixels become four channels.
 
     Parameters
@@ -38,6 +39,8 @@ def generator_input(
         guide.
     quilt : (B, 1 or channels, H, W), optional
         The sketch that one candidate a patch gives, by the same match; needed where the guide holds it.
+    intra : (B, 1 or channels, H, W), optional
+        The coarse sketch carried over within its domain (:mod:`idemodel.generator.intra`); needed likewise.
     channels, guide : int
         Of :class:`idemodel.generator.config.MLAConfig`.
     size : {"source", "double"}
@@ -51,16 +54,17 @@ def generator_input(
     Raises
     ------
     ValueError
-        Shapes that do not fit, a missing photo or quilt, or an unknown size.
+        Shapes that do not fit, something missing, or an unknown size.
     """
     arguments.choice("size", size, SIZES)
     whole = _expanded("coarse sketch", coarse, channels)
     if not guide:
         return _halved(even_sided(whole)) if size == "source" else whole
-    planes = [whole, _checked_photo(photo, coarse)]
-    if holds_quilt(channels, guide):
-        planes.insert(1, _checked_quilt(quilt, coarse, channels))
-    return _with_guide(planes, size)
+    taken = inputs_of(channels, guide)
+    between = [
+        _beside(name, given, coarse, channels) for name, given in (("quilt", quilt), ("intra", intra)) if name in taken
+    ]
+    return _with_guide([whole, *between, _checked_photo(photo, coarse)], size)
 
 
 def fitted(fine: Tensor, height: int, width: int, size: str = "source") -> Tensor:
@@ -82,7 +86,7 @@ def even_sided(images: Tensor) -> Tensor:
 
 
 def _with_guide(planes: Sequence[Tensor], size: str) -> Tensor:
-    """Coarse sketch, quilt if there is one, and photo, (B, C, H, W) each, as one input; the coarse one leads it."""
+    """Coarse sketch, what goes with it, and photo, (B, C, H, W) each, as one input; the coarse one leads it."""
     if size == "source":
         planes = [even_sided(plane) for plane in planes]
         base = _halved(planes[0])
@@ -106,12 +110,13 @@ def _checked_photo(photo: Tensor | None, coarse: Tensor) -> Tensor:
     return photo
 
 
-def _checked_quilt(quilt: Tensor | None, coarse: Tensor, channels: int) -> Tensor:
-    if quilt is None:
-        raise ValueError("this generator was trained on coarse sketch, photo and quilt: give it the quilt as well")
-    whole = _expanded("quilt", quilt, channels)
+def _beside(name: str, images: Tensor | None, coarse: Tensor, channels: int) -> Tensor:
+    """A sketch that goes with the coarse one, (B, channels, H, W), checked."""
+    if images is None:
+        raise ValueError(f"this generator was trained on coarse sketch, photo and {name}: give it the {name} as well")
+    whole = _expanded(name, images, channels)
     if (whole.shape[0], *whole.shape[2:]) != (coarse.shape[0], *coarse.shape[2:]):
-        raise ValueError(f"the quilt must be {tuple(coarse.shape)}, as the coarse sketch, not {tuple(quilt.shape)}")
+        raise ValueError(f"the {name} must be {tuple(coarse.shape)}, as the coarse sketch, not {tuple(images.shape)}")
     return whole
 
 

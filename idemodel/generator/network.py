@@ -171,13 +171,14 @@ class _RefiningTail(nn.Module):
     """Ours: features of half the resolution lead three convolutions over the guide's planes at full resolution.
 
     Strokes are a pixel or two wide: here they reach the sketch as they are, without a way through fewer pixels and
-    back. As every pixel of the sketch is made by the same convolutions, no phase of the pixel shuffle shows as dots.
+    back. Features are doubled by repeating them, not by a pixel shuffle: an even input gives an even sketch, without
+    the dots of phases that were trained unequally.
     """
 
     def __init__(self, config: MLAConfig) -> None:
         super().__init__()
         self.channels, planes = config.channels, config.guide // PHASES
-        self.widen = nn.Conv2d(config.features, PHASES * _REFINED, 3, padding=1)
+        self.lead = nn.Conv2d(config.features, _REFINED, 3, padding=1)
         self.shuffle = nn.PixelShuffle(config.upscale)
         self.join = nn.Conv2d(_REFINED + planes, _REFINED, 3, padding=1)
         self.refine = nn.Conv2d(_REFINED, _REFINED, 3, padding=1)
@@ -186,7 +187,8 @@ class _RefiningTail(nn.Module):
     def forward(self, x: Tensor, images: Tensor) -> Tensor:
         """The fine sketch of features ``x`` and the network's input ``images``, whose guide begins with the coarse."""
         planes = self.shuffle(images[:, self.channels :])
-        x = torch.cat((self.shuffle(self.widen(x)), planes), dim=1)
+        doubled = functional.interpolate(self.lead(x), scale_factor=2.0, mode="nearest")
+        x = torch.cat((doubled, planes), dim=1)
         x = functional.leaky_relu(self.join(x), SLOPE)
         x = functional.leaky_relu(self.refine(x), SLOPE)
         fine: Tensor = self.last(x) + planes[:, : self.channels]

@@ -19,8 +19,8 @@ from torch import Tensor
 from idekernels.coarse import CoarseSettings, coarse_sketch, photos_at_once
 from idekernels.files.atomic import replace_when_done
 from idekernels.results import PreparedBank
+from idemodel.files.digests import digest_of
 from idemodel.training.data import Faces
-from idemodel.training.digests import digest_of
 
 Advance = Callable[[int, int], None]
 
@@ -31,7 +31,7 @@ _CACHE = "coarse sketches 2"  # raise the number when equal settings give other 
 def coarse_cache_key(faces: Faces, bank_hash: str, settings: CoarseSettings) -> str:
     """Name of a set of cached coarse sketches, 64 hexadecimal digits.
 
-    Any change of the bank (its :func:`idemodel.training.digests.bank_digest`), of the sources, names or settings
+    Any change of the bank (its :func:`idemodel.files.digests.bank_digest`), of the sources, names or settings
     changes it.
     """
     head = json.dumps([_CACHE, bank_hash, settings.as_dict(), faces.names], sort_keys=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,8 +48,8 @@ class TrainingPairs:
         Says size and stride of the crops, and how they are turned.
     network : MLAConfig
         Says how many channels the generator takes and makes.
-    quilts : sequence of N (C, H, W) float32 Tensors in [0, 1], optional
-        Needed where the generator takes them; not copied.
+    beside : mapping of str to sequence of N (C, H, W) float32 Tensors in [0, 1], optional
+        What goes with the coarse sketches where the generator takes it, ``quilt`` and ``intra``; not copied.
 
     Raises
     ------
@@ -63,10 +63,10 @@ class TrainingPairs:
         coarse: Sequence[Tensor],
         recipe: Recipe,
         network: MLAConfig,
-        quilts: Sequence[Tensor] | None = None,
+        beside: Mapping[str, Sequence[Tensor]] | None = None,
     ) -> None:
         self.recipe, self.network = recipe, network
-        self._coarse, self._quilts = list(coarse), quilts
+        self._coarse, self._beside = list(coarse), dict(beside or {})
         self._guides = np.stack([intensity(image) for image in faces.source]) if network.guide else None
         self._targets = faces.target
         self._size = height, width = faces.source.shape[1:3]
@@ -101,13 +101,18 @@ class TrainingPairs:
 
     def _crop(self, draw: _Draw) -> tuple[Tensor, Tensor]:
         """Input and truth of one crop, as in :class:`Batch` without the leading axis."""
-        planes = [self._coarse[draw.image], as_planes(self._targets[draw.image])]
+        coarse, truth = self._coarse[draw.image], as_planes(self._targets[draw.image])
+        planes = {"coarse": coarse, **{name: made[draw.image] for name, made in self._beside.items()}}
         if self._guides is not None:
-            planes.append(as_planes(self._guides[draw.image]))
-        if self._quilts is not None:
-            planes.append(self._quilts[draw.image])
-        coarse, truth, *guide = (draw.turned(plane)[None] for plane in planes)
-        inputs = generator_input(coarse, *guide, channels=self.network.channels, guide=self.network.guide)
+            planes["photo"] = as_planes(self._guides[draw.image])
+        turned = {name: draw.turned(plane)[None] for name, plane in planes.items()}
+        inputs = generator_input(
+            turned["coarse"],
+            *(turned.get(name) for name in ("photo", "quilt", "intra")),
+            channels=self.network.channels,
+            guide=self.network.guide,
+        )
+        truth = draw.turned(truth)[None]
         truth = even_sided(truth).expand(-1, self.network.channels, -1, -1)
         crop, row, column = self.recipe.crop, draw.row, draw.column
         half = inputs[0, :, row // 2 : (row + crop) // 2, column // 2 : (column + crop) // 2]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
 from idemodel.faces.bars import mended
+from idemodel.files.digests import digest_of
 from idemodel.files.images import read_colour, read_grey, require_size
 from idemodel.files.pairs import list_pairs
-from idemodel.training.digests import digest_of
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from idekernels import open_bank, prepare
@@ -12,11 +14,13 @@ from idekernels.bank import PatchBank
 from idekernels.coarse import CoarseSettings
 from idekernels.errors import InputError
 from idekernels.warm import warm_up
-from idemodel.generator.config import MLAConfig, guide_channels, holds_quilt
+from idemodel.files.digests import bank_digest
+from idemodel.files.tensors import as_images
+from idemodel.generator.config import MLAConfig, guide_channels, inputs_of
+from idemodel.generator.intra import write_intra_bank
 from idemodel.training.coarse_cache import cached_coarse_sketches, coarse_cache_key
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces, read_faces, split_pairs
-from idemodel.training.digests import bank_digest
 from idemodel.training.losses import WANTED as VGG19_WANTED
 from idemodel.training.losses import PerceptualLoss, load_perceptual
 from idemodel.training.parallel import Group
@@ -27,12 +31,16 @@ from idemodel.training.validation import Aside, kept_aside
 
 @dataclass(frozen=True)
 class Material:
-    """Pairs to learn from and pairs to validate on, the size of the generator that fits them, the bank's direction."""
+    """Pairs to learn from and pairs to validate on, the size of the generator that fits them, the bank's direction.
+
+    ``intra`` is the digest of the intra-domain bank that was written into the run's folder; empty without one.
+    """
 
     learned: TrainingPairs
     aside: tuple[Aside, ...]
     network: MLAConfig
     direction: str
+    intra: str = ""
 
 
 def needed_perceptual(run: Run) -> PerceptualLoss | None:
@@ -71,14 +79,18 @@ def prepared_material(run: Run, folder: RunFolder, group: Group, perceptual: Per
         if perceptual is not None:
             hashes["vgg19"] = perceptual.digest
         folder.claim(_described(run, group, hashes), resume=run.execution.resume, writes=group.first)
+        taken, beside, intra = inputs_of(network.channels, network.guide), {}, ""
         made = _Made(run, faces, bank, bank_hash, folder.path / "coarse", group)
         coarse = made.sketches(recipe.coarse)
-        quilts = made.sketches(recipe.quilt) if holds_quilt(network.channels, network.guide) else None
+        if "quilt" in taken:
+            beside["quilt"] = made.sketches(recipe.quilt)
+        if "intra" in taken:
+            beside["intra"], intra = made.intra_sketches(coarse, folder.intra)
     aside, learned = split_pairs(len(faces.names), recipe.validation, run.execution.seed)
-    some = None if quilts is None else [quilts[i] for i in learned]
+    some = {name: [sketches[i] for i in learned] for name, sketches in beside.items()}
     pairs = TrainingPairs(faces.some(learned), [coarse[i] for i in learned], recipe, network, some)
-    kept = tuple(kept_aside(faces, coarse, number, network, quilts) for number in aside)
-    return Material(pairs, kept, network, bank.direction)
+    kept = tuple(kept_aside(faces, coarse, number, network, beside) for number in aside)
+    return Material(pairs, kept, network, bank.direction, intra)
 
 
 def _network(run: Run, bank: PatchBank) -> MLAConfig:
@@ -123,3 +135,17 @@ class _Made:
             cached_coarse_sketches(self.faces, prepared, settings, cache, self.run.observer.coarse)
         self.group.wait()
         return cached_coarse_sketches(self.faces, prepare(self.bank, execution.backend, 0), settings, cache)
+
+    def intra_sketches(self, coarse: Sequence[Tensor], file: Path) -> tuple[list[Tensor], str]:
+        """The coarse sketches carried over within their domain, each without its own pair, and the bank's digest.
+
+        The bank is written to ``file`` by the first process, for the model to be used with.
+        """
+        faces = replace(self.faces, source=as_images(torch.stack(list(coarse))))
+        if self.group.first:
+            write_intra_bank(file, faces.names, coarse, faces.target, self.bank.settings)
+        self.group.wait()
+        with open_bank(file) as bank:
+            digest = bank_digest(bank)
+            made = replace(self, faces=faces, bank=bank, bank_hash=digest)
+            return made.sketches(self.run.recipe.intra), digest

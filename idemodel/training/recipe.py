@@ -74,7 +74,7 @@ class Recipe:
     ----------
     name : str
         For messages and files alone.
-    inputs : {"coarse", "coarse+photo", "coarse+photo+quilt"}
+    inputs : {"coarse", "coarse+photo", "coarse+photo+quilt", "coarse+photo+quilt+intra"}
         What the generator sees; with the photo, all also at full resolution (see :mod:`idemodel.generator.inputs`).
     channels : {0, 1, 3}
         Of the coarse and fine sketch; 0 takes the bank's, 3 expands grey.
@@ -108,8 +108,9 @@ class Recipe:
         Pairs kept out of training to choose the best generator by; 0 for none.
     validate_every, save_every : int
         Steps.
-    coarse, quilt : CoarseSettings
-        How stage 1 makes the generator's input, and the quilt where ``inputs`` has one.
+    coarse, quilt, intra : CoarseSettings
+        How stage 1 makes the generator's input, the quilt where ``inputs`` has one, and of the coarse sketch the
+        intra-domain sketch where it has that.
     hand : Hand
         The fine sketch's tone, after the generator; of sketches alone.
     """
@@ -137,7 +138,8 @@ class Recipe:
     validate_every: int = 5_000
     save_every: int = 1_000
     coarse: CoarseSettings = field(default_factory=CoarseSettings)
-    quilt: CoarseSettings = field(default_factory=lambda: CoarseSettings("mrf"))
+    quilt: CoarseSettings = field(default_factory=lambda: CoarseSettings("top1"))
+    intra: CoarseSettings = field(default_factory=CoarseSettings)
     hand: Hand = field(default_factory=Hand)
 
     def __post_init__(self) -> None:
@@ -173,7 +175,7 @@ class Recipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as JSON and TOML hold them."""
-        stage1 = {"coarse": self.coarse.as_dict(), "quilt": self.quilt.as_dict()}
+        stage1 = {name: getattr(self, name).as_dict() for name in ("coarse", "quilt", "intra")}
         plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), **stage1}))
         return plain
 

@@ -106,7 +106,8 @@ class Recorder:
         if not self.trainer.finite():
             raise InputError(f"{self.folder.path}: weights are no longer numbers after step {step}; {self._remedy()}")
         standing = Standing(step, self._best, self._best_step, self.trainer.state())
-        self.folder.save(standing, self.trainer.best_generator, self.recipe.as_dict(), self.material.direction)
+        direction, intra = self.material.direction, self.material.intra
+        self.folder.save(standing, self.trainer.best_generator, self.recipe.as_dict(), direction, intra)
         self._saved = step
 
     def _validate(self, step: int) -> None:
@@ -118,8 +119,8 @@ class Recorder:
         if not math.isfinite(scores["mean"]):
             raise InputError(f"{self.folder.path}: scores are no longer numbers at step {step}; {self._remedy()}")
         if self._best is None or scores["mean"] > self._best:
-            recipe, direction = self.recipe.as_dict(), self.material.direction
-            save_generator(self.folder.best, generator, recipe=recipe, direction=direction)
+            recipe, direction, intra = self.recipe.as_dict(), self.material.direction, self.material.intra
+            save_generator(self.folder.best, generator, recipe=recipe, direction=direction, intra=intra)
             self._best, self._best_step = scores["mean"], step
         self.folder.append({"step": step, "scores": scores})
         self._show(step, fine, scores)

@@ -23,6 +23,7 @@ from idekernels.files.atomic import replace_when_done
 from idekernels.files.regular import regular_file
 from idemodel.files.weights import open_tensors
 from idemodel.generator.checkpoint import save_generator
+from idemodel.generator.intra import FILE as INTRA_FILE
 from idemodel.generator.network import MLANet
 from idemodel.training.recipe import Recipe
 from idemodel.training.trainer import Trainer
@@ -59,7 +60,8 @@ class RunFolder:
     """The files of one run.
 
     ``run.json`` recipe, seed, versions, hashes; ``state.safetensors`` what a resumed run needs; ``last.safetensors``
-    and ``best.safetensors`` generators; ``log.jsonl`` losses and scores; ``samples/``, ``coarse/``, ``tensorboard/``.
+    and ``best.safetensors`` generators; ``intra.h5`` the intra-domain bank that some need beside them; ``log.jsonl``
+    losses and scores; ``samples/``, ``coarse/``, ``tensorboard/``.
     """
 
     path: Path
@@ -78,6 +80,11 @@ class RunFolder:
     def best(self) -> Path:
         """The generator that scored best on the pairs kept aside; the latest where none are."""
         return self.path / "best.safetensors"
+
+    @property
+    def intra(self) -> Path:
+        """The intra-domain bank, which the generators need beside them if their recipe takes its sketches."""
+        return self.path / INTRA_FILE
 
     @property
     def description(self) -> Path:
@@ -163,11 +170,13 @@ class RunFolder:
                 f"{self.description}: recipe or seed cannot be read ({in_short(error)}); start anew in another folder"
             ) from None
 
-    def save(self, standing: Standing, generator: MLANet, recipe: Mapping[str, Any], direction: str) -> None:
+    def save(
+        self, standing: Standing, generator: MLANet, recipe: Mapping[str, Any], direction: str, intra: str = ""
+    ) -> None:
         """Write the latest generator and the state; whole files or the old ones. OSError on a full disk."""
         header = {"version": VERSION, "step": standing.step, "best": standing.best, "best_step": standing.best_step}
         content = save(dict(standing.tensors), metadata={_KEY: json.dumps(header)})
-        save_generator(self.last, generator, recipe=recipe, direction=direction)
+        save_generator(self.last, generator, recipe=recipe, direction=direction, intra=intra)
         with replace_when_done(self.state) as partial:
             partial.write_bytes(content)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,12 +50,13 @@ def kept_aside(
     coarse: Sequence[Tensor],
     number: int,
     network: MLAConfig,
-    quilts: Sequence[Tensor] | None = None,
+    beside: Mapping[str, Sequence[Tensor]] | None = None,
 ) -> Aside:
-    """The pair of that number as a generator of this size sees it; ``coarse`` and ``quilts`` are all N, (C, H, W)."""
+    """The pair of that number as a generator of this size sees it; ``coarse`` and ``beside`` are of all N."""
     guide = as_planes(intensity(faces.source[number]))[None]
-    quilt = None if quilts is None else quilts[number][None]
-    inputs = generator_input(coarse[number][None], guide, quilt, channels=network.channels, guide=network.guide)
+    quilt, intra = (beside[name][number][None] if beside and name in beside else None for name in ("quilt", "intra"))
+    planes = (coarse[number][None], guide, quilt, intra)
+    inputs = generator_input(*planes, channels=network.channels, guide=network.guide)
     return Aside(faces.names[number], inputs, as_images(coarse[number][None])[0], faces.target[number])
 
 

@@ -1,4 +1,4 @@
-"""SHA-256 of pixels and of banks, by which a run knows its data and its cached coarse sketches again."""
+"""SHA-256 of pixels and of banks, by which a run knows its data again, and a model its intra-domain bank."""
 
 from __future__ import annotations
 

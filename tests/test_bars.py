@@ -50,7 +50,7 @@ def test_an_image_without_bars_is_the_very_array() -> None:
         assert mended(pair.sketch) is pair.sketch
 
 
-@pytest.mark.parametrize("dark", ["shirt", "hair", "all", "half"])
+@pytest.mark.parametrize("dark", ["shirt", "hair", "all", "half", "specks", "streak"])
 def test_what_is_black_but_no_bar(dark: str) -> None:
     rows, columns = np.indices((100, 80))
     shapes = {
@@ -58,6 +58,8 @@ def test_what_is_black_but_no_bar(dark: str) -> None:
         "hair": (abs(columns - 40) > 25) & (abs(columns - 40) < 35) & (rows > 20),
         "all": rows >= 0,
         "half": rows > 50,
+        "specks": (rows > 98) & (columns % 4 == 0),
+        "streak": (rows > 97) & (columns > 20) & (columns < 45),
     }
     image = np.where(shapes[dark], 3, PAPER).astype(np.uint8)
     assert mended(image) is image

@@ -331,3 +331,56 @@ def test_patch_discriminator_errors():
 def test_importing_idemodel_loads_no_torch():
     code = "import idemodel, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def refining(guide=16, seed=0):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MLANet(1, 4, 1, 2, guide, "refine")
+
+
+def full_size(network, planes):
+    """The network's input of planes of full resolution, the coarse sketch first, as the generator's input has them."""
+    half = functional.interpolate(planes[:, :1], scale_factor=0.5, mode="area")
+    return torch.cat([half, functional.pixel_unshuffle(planes, 2)], dim=1)
+
+
+def test_the_refining_tail_starts_near_the_coarse_sketch_in_full():
+    network, planes = refining(), images(2, 4, 40, 36)
+    fine = network(full_size(network, planes))
+    assert fine.shape == (2, 1, 40, 36)
+    torch.testing.assert_close(fine, planes[:, :1], atol=0.02, rtol=0)
+    with torch.no_grad():
+        network.tail.last.weight.zero_()
+    assert torch.equal(network(full_size(network, planes)), planes[:, :1])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_even_input_gives_no_pattern_through_the_refining_tail(seed):
+    """Whatever its weights, an even sketch has nothing at the corners of its spectrum; one by pixel shuffle has."""
+    levels = torch.tensor([0.9, 0.3, 0.5, 0.7]).view(1, 4, 1, 1).expand(1, 4, 96, 96)
+    for network, even in ((refining(seed=seed), True), (MLANet(1, 4, 1, 2, 16), False)):
+        with torch.no_grad():
+            for value in network.parameters():
+                value.add_(0.2 * torch.randn_like(value))
+            inner = network(full_size(network, levels))[0, 0, 32:64, 32:64]
+        assert (period_two(inner) < 1e-4) == even
+
+
+def period_two(image):
+    """The largest of the three amplitudes of period two, along rows, columns and both."""
+    spectrum = torch.fft.fft2(image - image.mean()).abs() / image.numel()
+    rows, columns = (side // 2 for side in image.shape)
+    return max(spectrum[rows, 0], spectrum[0, columns], spectrum[rows, columns])
+
+
+def test_gradient_flows_to_every_parameter_of_the_refining_tail():
+    network = refining()
+    network(full_size(network, images(1, 4, 40, 36))).square().mean().backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in network.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"guide": 0}, {"guide": 18}, {"upscale": 4, "guide": 16}, {"guide": 4}])
+def test_the_refining_tail_needs_planes_of_full_resolution(changes):
+    with pytest.raises(ValueError, match="'refine' doubles and needs a guide"):
+        MLANet(**{"channels": 3, "guide": 16, "tail": "refine", **changes})

@@ -58,8 +58,9 @@ def _lower_bar(black: Mask) -> Mask:
         return nothing
     slope, start = theilslopes(depth[at], at)[:2]
     line = np.maximum(slope * np.arange(width) + start, 0.0)
-    straight = np.mean(np.abs(depth - line) <= _OFF) >= _STRAIGHT
-    if not straight or abs(slope) > _STEEPEST or not 1 <= line.max() <= _DEEPEST * height:
+    within, there = np.abs(depth - line) <= _OFF, line >= 1
+    straight = there.any() and min(within.mean(), (depth[there] > 0).mean()) >= _STRAIGHT
+    if not straight or abs(slope) > _STEEPEST or line.max() > _DEEPEST * height:
         return nothing
     reach = np.where(line > 0, np.ceil(line + _BLURRED), 0)
     return np.asarray(np.arange(height)[:, None] >= height - reach, np.bool_)

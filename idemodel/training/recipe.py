@@ -37,6 +37,9 @@ _MOST = MappingProxyType(  # upper bounds, so that a mistyped number is refused 
 LARGEST = 2**13  # bytes of a recipe file; larger crafted ones can make the TOML reader take gigabytes
 
 
+COMPARING = ("pixel", "perceptual", "gradient", "ssim")  # terms that compare pixels, or what is seen at them
+
+
 @dataclass(frozen=True)
 class LossWeights:
     """Weights of the terms of the generator's loss, from 0, which leaves a term out; the defaults are the paper's.
@@ -59,6 +62,11 @@ class LossWeights:
             arguments.real(f"losses.{name}", value, 0.0)
         if not any(asdict(self).values()):
             raise ValueError("losses: every weight is 0, nothing would be learned")
+
+    @property
+    def compares(self) -> bool:
+        """Whether some term compares pixels of sketch and truth at their places."""
+        return any(getattr(self, name) for name in COMPARING)
 
     @property
     def judged(self) -> bool:
@@ -89,6 +97,9 @@ class Recipe:
     losses : LossWeights
     steps : int
         In all, those before a resumed run stopped included.
+    structure_first : int
+        So many of the first steps learn by the terms that compare pixels alone (pixel, perceptual, gradient, ssim),
+        before discriminator and texture join, after Wang et al., "ESRGAN", ECCV workshops 2018.
     batch : int
         Crops a step, of one process.
     crop, stride : int
@@ -125,6 +136,7 @@ class Recipe:
     discriminator_features: int = 64
     losses: LossWeights = field(default_factory=LossWeights)
     steps: int = 300_000
+    structure_first: int = 0
     batch: int = 20
     crop: int = 128
     stride: int = 64
@@ -156,6 +168,8 @@ class Recipe:
         if self.features % 4:
             raise ValueError(f"features must be a multiple of 4, not {self.features}")
         arguments.whole("validation", self.validation, 0)
+        if arguments.whole("structure_first", self.structure_first, 0) and not self.losses.compares:
+            raise ValueError("structure_first: no term that compares pixels has a weight, nothing would be learned")
         for name, least in (("crop", 32), ("stride", 2)):
             if arguments.whole(name, getattr(self, name), least, 2**15) % 2:
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")

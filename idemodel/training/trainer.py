@@ -15,7 +15,7 @@ from idemodel.generator.config import MLAConfig
 from idemodel.generator.network import Judgement, MLANet, PatchDiscriminator, VGGDiscriminator
 from idemodel.training import losses
 from idemodel.training.crops import Batch
-from idemodel.training.recipe import Recipe
+from idemodel.training.recipe import COMPARING, Recipe
 
 _JUDGES: Mapping[str, Callable[[int, int], PatchDiscriminator | VGGDiscriminator]] = MappingProxyType(
     {"vgg": VGGDiscriminator, "patch": PatchDiscriminator}
@@ -77,12 +77,13 @@ class Trainer:
         """
         inputs, truth = batch.inputs.to(self.device), batch.truth.to(self.device)
         fine = self.generator(inputs)
-        found = self._generator_losses(fine, truth)
+        judging = number >= self.recipe.structure_first
+        found = self._generator_losses(fine, truth, judging)
         weights = asdict(self.recipe.losses)
         total = torch.stack([weights[name] * value for name, value in found.items()]).sum()
         self._take(self._generator_adam, total, self.generator, number, synchronise)
         found["generator"] = total
-        if self.discriminator and self._discriminator_adam:
+        if judging and self.discriminator and self._discriminator_adam:
             real, fake = self.discriminator(truth), self.discriminator(fine.detach())
             found["discriminator"] = losses.discriminator_loss(real, fake)
             self._take(self._discriminator_adam, found["discriminator"], self.discriminator, number, synchronise)
@@ -123,8 +124,8 @@ class Trainer:
         values = (value for network in self._networks().values() for value in network.state_dict().values())
         return all(bool(torch.isfinite(value).all()) for value in values)
 
-    def _generator_losses(self, fine: Tensor, truth: Tensor) -> dict[str, Tensor]:
-        """The terms of a weight above 0, by name."""
+    def _generator_losses(self, fine: Tensor, truth: Tensor, judging: bool = True) -> dict[str, Tensor]:
+        """The terms of a weight above 0, by name; without ``judging`` those alone that compare pixels."""
         weights = self.recipe.losses
         terms: dict[str, Callable[[], Tensor]] = {
             "pixel": lambda: losses.pixel_loss(fine, truth),
@@ -135,11 +136,12 @@ class Trainer:
         if self.perceptual:
             perceptual = self.perceptual
             terms["perceptual"] = lambda: perceptual(fine, truth)
-        if self.discriminator:
+        if self.discriminator and judging:
             judged, expected = self._judgements(self.discriminator, fine, truth)
             terms["adversarial"] = lambda: losses.generator_loss(judged.logits)
             terms["features"] = lambda: losses.feature_matching(judged.layers, expected.layers)
-        return {name: term() for name, term in terms.items() if getattr(weights, name)}
+        wanted = [name for name in terms if getattr(weights, name) and (judging or name in COMPARING)]
+        return {name: terms[name]() for name in wanted}
 
     def _judgements(
         self, discriminator: PatchDiscriminator | VGGDiscriminator, fine: Tensor, truth: Tensor

@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
-.PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 bench results results-fine results-direction \
-	robustness lint clean
+.PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 bench results results-fine results-levers \
+	results-direction robustness lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -31,7 +31,10 @@ results: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.results --write docs/RESULTS.md
 
 results-fine: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.fine --write docs/RESULTS.md
+	$(BIN)/python -m benchmarks.fine --jobs 2 --write docs/RESULTS.md
+
+results-levers: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.levers --jobs 2 --write docs/RESULTS.md
 
 results-direction: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.direction --write docs/RESULTS.md

@@ -1,15 +1,22 @@
-"""``make results-fine``: compact trained on the CUHK pairs, its sketches scored; the sections "fine" and "costs".
+"""``make results-fine``: the recipe drawn trained on the CUHK pairs, twice; sections "fine", "hand", "costs".
 
-    python -m benchmarks.fine [--data DIR] [--out DIR] [--write docs/RESULTS.md]
+    python -m benchmarks.fine [--data DIR] [--published DIR] [--out DIR] [--jobs N] [--write docs/RESULTS.md]
 
-Trains on ``train`` (about 45 minutes on two cores; stopped and started again it goes on), sketches the photos of
-``test`` and scores them beside their coarse sketches. Then times the networks. Says so and ends with 0 without data.
+Trains on ``train`` with two seeds (``--jobs 2``: at once, a thread each; stopped and started again it goes on),
+sketches the photos of ``test`` and scores them beside their coarse sketches, with several hands too. Makes contact
+sheets of them, and of the faces in ``--published`` beside the sketches that the method's authors published, which are
+scored as well. Then times the networks. Says so and ends with 0 without data.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,68 +24,166 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe, one_line
-from benchmarks.results import AS_THEY_ARE, METRICS, PLANES, count_photos, do
+from benchmarks.results import METRICS, PLANES, Summary, count_photos, do
 from benchmarks.script import DATA, has_pairs, parser, publish
 from benchmarks.timing import in_turns, quartiles
+from idemodel.files.contact_sheet import contact_sheet
+from idemodel.files.images import read_colour, write_image
 from idemodel.generator.checkpoint import read_header
 from idemodel.generator.config import MLAConfig, guide_channels
 from idemodel.generator.network import MLANet
 from idemodel.training.crops import Batch
 from idemodel.training.losses import VGG19_WIDTHS, PerceptualLoss, vgg19_features
-from idemodel.training.recipe import COMPACT, PAPER, Recipe
+from idemodel.training.recipe import COMPACT, DRAWN, PAPER, Recipe
 from idemodel.training.trainer import Trainer
 
 PACKAGES = ("idesketch", "torch", "numpy", "numba")
+SEEDS = (0, 1)
+HANDS = (0.9, 1.0, 1.1, 1.2, 1.3)  # of --press
+SHOWN = 10  # test faces a contact sheet
 
 
 def main() -> None:
-    """Train, sketch, score, time, and write both sections."""
-    arguments = parser(__doc__, data=DATA, out="results-output").parse_args()
-    if not has_pairs(arguments.data, "train"):
+    """Train, sketch, score, time, and write the sections."""
+    making = parser(__doc__, data=DATA, out="results-output")
+    making.add_argument(
+        "--published", type=Path, default=DATA.parent / "cuhk_published", help="photo, sketch, published"
+    )
+    making.add_argument("--jobs", type=int, default=1, help="seeds trained at a time, one thread each")
+    arguments = making.parse_args()
+    data, out = arguments.data, arguments.out
+    if not has_pairs(data, "train"):
         return
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    publish({"fine": _scored(arguments.data, arguments.out), "costs": _costs()}, arguments.write)
+    out.mkdir(parents=True, exist_ok=True)
+    bank = build_planes(data, out)
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        runs = list(pool.map(lambda seed: trained(data / "train", bank, out / f"drawn-{seed}", seed), SEEDS))
+    sections = {"fine": _scored(data, bank, runs, out), "hand": _hands(data, bank, runs[0], out)}
+    if (arguments.published / "published").is_dir():
+        sections["published"] = _beside_published(arguments.published, bank, runs, out)
+    publish({**sections, "costs": _costs()}, arguments.write)
 
 
-def _scored(data: Path, out: Path) -> str:
-    bank, run = out / "planes.h5", out / "compact-run"
-    planes = [part for plane in PLANES for part in ("--plane", plane)]
+def build_planes(data: Path, out: Path) -> Path:
+    """The bank of four planes of the training pairs, made where it is not there."""
+    bank = out / "planes-mended.h5"
     if not bank.exists():
-        do("bank", "build", str(data / "train"), str(bank), *planes)
-    resume = ["--resume"] if (run / "state.safetensors").exists() else []
-    do("train", str(data / "train"), str(bank), "-o", str(run), "--device", "cpu", *resume)
-    model, photos, fine = run / "best.safetensors", data / "test" / "photo", out / "compact"
-    synth = ("synth", str(bank), str(model), str(photos), "-o", str(fine), "--save-coarse", *AS_THEY_ARE)
-    do(*synth, "--device", "cpu")
+        do("bank", "build", str(data / "train"), str(bank), *(part for plane in PLANES for part in ("--plane", plane)))
+    return bank
+
+
+def trained(train: Path, bank: Path, run: Path, seed: int, *recipe: str) -> Path:
+    """A run's folder, trained in a process of its own as far as it is not; one thread, so that several can."""
+    resume = ["--resume"] if (run / "state.safetensors").exists() else ["--seed", str(seed), *recipe]
+    command = [
+        sys.executable,
+        "-m",
+        "idecli",
+        "train",
+        str(train),
+        str(bank),
+        "-o",
+        str(run),
+        "--device",
+        "cpu",
+        *resume,
+    ]
+    subprocess.run(command, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return run
+
+
+def _synthesised(bank: Path, run: Path, photos: Path, out: Path, *options: str) -> Path:
+    model = str(run / "best.safetensors")
+    do("synth", str(bank), model, str(photos), "-o", str(out), "--overwrite", "--device", "cpu", *options)
+    return out
+
+
+def _scored(data: Path, bank: Path, runs: Sequence[Path], out: Path) -> str:
+    photos, truth = data / "test" / "photo", data / "test" / "sketch"
+    made = [_synthesised(bank, run, photos, out / "fine" / run.name, "--save-coarse") for run in runs]
     start = time.perf_counter()
-    do(*synth, "--device", "cpu")
+    _synthesised(bank, runs[0], photos, out / "again")
     seconds = (time.perf_counter() - start) / count_photos(data)
-    coarse = ("--against", f"coarse={fine / 'coarse'}", "--photos", str(photos))
-    do("evaluate", str(fine), str(data / "test" / "sketch"), "-o", str(out / "report-fine"), *coarse)
-    report = json.loads((out / "report-fine" / "scores.json").read_text())
+    coarse = made[0] / "coarse"
+    rows = [row("coarse (`mwf`, four planes)", scores(coarse, truth, out / "report-coarse"))]
+    for seed, sketches in zip(SEEDS, made, strict=True):
+        report = out / f"report-{sketches.name}"
+        summary = scores(sketches, truth, report, "--against", f"coarse={coarse}", "--photos", str(photos))
+        rows.append(row(f"fine (`drawn`, seed {seed})", summary))
+    names = sorted(file.name for file in truth.glob("*.png"))
+    for first in range(0, len(names), SHOWN):
+        columns = {"photo": photos, "coarse": coarse, "fine": made[0], "fine, other seed": made[1], "artist": truth}
+        _sheet(columns, names[first : first + SHOWN], out / "sheets" / f"test-{first:02d}.png")
     return "\n".join(
         [
-            f"{one_line(describe(PACKAGES))} {count_photos(data)} test photos; means. {_trained(run)}; "
+            f"{one_line(describe(PACKAGES))} {count_photos(data)} test photos; means. {_how_trained(runs[0])}; "
             f"the whole command `synth` takes {1e3 * seconds:.0f} ms a photo.",
             "",
-            f"| sketch | {' | '.join(METRICS.values())} |",
-            f"|---|{'---|' * len(METRICS)}",
-            row("coarse (`mwf`, four planes)", report["methods"]["coarse"]["summary"]),
-            row("fine (`compact`)", report["summary"]),
+            *_head("sketch"),
+            *rows,
         ]
     )
 
 
-def _trained(run: Path) -> str:
+def _hands(data: Path, bank: Path, run: Path, out: Path) -> str:
+    """The trade-off that ``--press`` moves along."""
+    rows = []
+    for press in HANDS:
+        made = _synthesised(bank, run, data / "test" / "photo", out / "hands" / f"{press}", "--press", f"{press}")
+        rows.append(row(f"`--press {press}`", scores(made, data / "test" / "sketch", out / "report-hand")))
+    usual = f"The recipe's own is {DRAWN.hand.press}, with `--paper {DRAWN.hand.paper}` throughout; seed {SEEDS[0]}."
+    return "\n".join([usual, "", *_head("hand"), *rows])
+
+
+def _beside_published(folder: Path, bank: Path, runs: Sequence[Path], out: Path) -> str:
+    """The published faces: theirs and ours against the artist, as a table and as a sheet."""
+    made = [_synthesised(bank, run, folder / "photo", out / "published" / run.name, "--save-coarse") for run in runs]
+    rows = [row("published", scores(folder / "published", folder / "sketch", out / "report-published"))]
+    for seed, sketches in zip(SEEDS, made, strict=True):
+        rows.append(row(f"ours, seed {seed}", scores(sketches, folder / "sketch", out / "report-published")))
+    columns = {
+        "photo": folder / "photo",
+        "coarse": made[0] / "coarse",
+        "ours": made[0],
+        "published": folder / "published",
+    }
+    names = sorted(file.name for file in (folder / "photo").glob("*.png"))
+    _sheet({**columns, "artist": folder / "sketch"}, names, out / "sheets" / "published.png")
+    return "\n".join(
+        [f"The {len(names)} faces whose published sketches are at hand; means.", "", *_head("sketch"), *rows]
+    )
+
+
+def _sheet(columns: Mapping[str, Path], names: Sequence[str], file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_image(
+        file, contact_sheet([(title, [read_colour(at / name) for name in names]) for title, at in columns.items()])
+    )
+
+
+def scores(made: Path, truth: Path, report: Path, *options: str) -> Summary:
+    """Mean scores of a folder, by ``idesketch evaluate``."""
+    do("evaluate", str(made), str(truth), "-o", str(report), *options)
+    summary: Summary = json.loads((report / "scores.json").read_text())["summary"]
+    return summary
+
+
+def _head(first: str) -> list[str]:
+    return [f"| {first} | {' | '.join(METRICS.values())} |", f"|---|{'---|' * len(METRICS)}"]
+
+
+def _how_trained(run: Path) -> str:
     """Steps and minutes of a run, as its log has them."""
     entries = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     seconds = [entry["seconds"] for entry in entries if "seconds" in entry]
     steps, recipe = entries[-1]["step"], read_header(run / "best.safetensors").recipe
     mean = sum(seconds) / len(seconds)
-    return f"Recipe `{recipe['name']}`, {steps} steps of {mean:.2f} s, {steps * mean / 60:.0f} minutes in all"
+    minutes = f"{steps * mean / 60:.0f} minutes in all"
+    return f"Recipe `{recipe['name']}`, {steps} steps of {mean:.2f} s on one thread, {minutes}"
 
 
-def row(name: str, summary: dict[str, dict[str, float]]) -> str:
+def row(name: str, summary: Summary) -> str:
+    """A line of a table of scores."""
     figures = " | ".join(f"{summary[metric]['mean']:.4f}" for metric in METRICS)
     return f"| {name} | {figures} |"
 
@@ -86,7 +191,7 @@ def row(name: str, summary: dict[str, dict[str, float]]) -> str:
 def _costs() -> str:
     """Seconds of a forward pass to 200 x 250 and of a training step at batch 4, both recipes in turns."""
     runs: dict[str, Any] = {}
-    for recipe in (PAPER, COMPACT):
+    for recipe in (PAPER, COMPACT, DRAWN):
         network = _network(recipe)
         runs[f"{recipe.name} forward"] = _forward(network)
         runs[f"{recipe.name} step"] = _step(recipe, network)
@@ -99,7 +204,7 @@ def _costs() -> str:
         "| recipe | parameters | one face, 100 x 125 to 200 x 250 | one training step, batch 4 |",
         "|---|---|---|---|",
     ]
-    for recipe in (PAPER, COMPACT):
+    for recipe in (PAPER, COMPACT, DRAWN):
         size = sum(value.numel() for value in MLANet(**asdict(_network(recipe))).parameters())
         forward, step = times[f"{recipe.name} forward"], times[f"{recipe.name} step"]
         lines.append(f"| `{recipe.name}` | {size:,} | {forward:.3f} s | {step:.2f} s |")
@@ -108,7 +213,8 @@ def _costs() -> str:
 
 def _network(recipe: Recipe) -> MLAConfig:
     channels = recipe.channels or 1
-    return MLAConfig(channels, recipe.features, recipe.modules, 2, guide_channels(recipe.inputs, channels))
+    guide = guide_channels(recipe.inputs, channels)
+    return MLAConfig(channels, recipe.features, recipe.modules, 2, guide, recipe.tail)
 
 
 def _forward(config: MLAConfig) -> Any:
@@ -129,7 +235,7 @@ def _step(recipe: Recipe, config: MLAConfig) -> Any:
         torch.rand(4, config.channels + config.guide, half, half),
         torch.rand(4, config.channels, recipe.crop, recipe.crop),
     )
-    return lambda: trainer.step(batch, 0)
+    return lambda: trainer.step(batch, recipe.structure_first)
 
 
 def _untrained_vgg19() -> PerceptualLoss:

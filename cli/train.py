@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("pairs", type=PATH)
 @click.argument("banks", metavar="BANK.h5...", type=PATH, nargs=-1, required=True)
 @click.option("-o", "--out", type=PATH, required=True, help="Run folder: checkpoints, log, samples, everything.")
-@click.option("--recipe", help="paper, compact or FILE.toml; compact if not given.")
+@click.option("--recipe", help="drawn, compact, paper or FILE.toml; drawn if not given.")
 @click.option("--steps", type=click.IntRange(1), help="Steps in all, instead of the recipe's.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Decides first weights and crops; 0 if not given.")
 @click.option("--resume", is_flag=True, help="Go on with the run in that folder, its recipe and seed.")
@@ -72,11 +72,11 @@ def train_command(
 
 
 def _chosen(out: Path, recipe: str | None, seed: int | None, resume: bool) -> tuple[Recipe, int]:
-    """Recipe and seed: those given, those of the run that goes on, or compact and 0."""
+    """Recipe and seed: those given, those of the run that goes on, or drawn and 0."""
     from idemodel.training.recipe import RECIPES, read_recipe
     from idemodel.training.run_folder import RunFolder
 
-    old, old_seed = RunFolder(out).recipe_and_seed() if resume else (RECIPES["compact"], 0)
+    old, old_seed = RunFolder(out).recipe_and_seed() if resume else (RECIPES["drawn"], 0)
     chosen = old if recipe is None else RECIPES.get(recipe) or read_recipe(recipe)
     return chosen, old_seed if seed is None else seed
 

@@ -226,7 +226,19 @@ COMPACT = Recipe(
     validate_every=500,
     save_every=250,
 )
-RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (PAPER, COMPACT)})
+DRAWN = replace(
+    COMPACT,
+    name="drawn",
+    inputs="coarse+photo+quilt+intra",
+    tail="refine",
+    losses=LossWeights(pixel=1.0, perceptual=0.0, adversarial=0.03, gradient=0.5, ssim=0.3, features=1.5, texture=1.0),
+    steps=6_000,
+    structure_first=2_500,
+    halvings=(4_500, 5_200, 5_700),
+    validate_every=500,
+    hand=Hand(press=1.15, paper=0.99),
+)
+RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (PAPER, COMPACT, DRAWN)})
 
 
 def read_recipe(path: str | Path) -> Recipe:

@@ -55,8 +55,8 @@ def _coarse(one: Row, data: Path, out: Path) -> str:
 def _fine(data: Path, out: Path, steps: int) -> tuple[str, str]:
     """Train, and make the photos of both stages; the names of their folders."""
     bank, run, sketches = str(out / "planes.h5"), out / "compact-run", str(data / "test" / "sketch")
-    resume = ["--resume"] if (run / "state.safetensors").exists() else []
-    do("train", str(data / "train"), bank, "-o", str(run), *SAME, "--steps", str(steps), "--device", "cpu", *resume)
+    which = ["--resume"] if (run / "state.safetensors").exists() else ["--recipe", COMPACT.name]
+    do("train", str(data / "train"), bank, "-o", str(run), *SAME, "--steps", str(steps), "--device", "cpu", *which)
     model, fine = str(run / "best.safetensors"), str(out / "compact")
     do("synth", bank, model, sketches, "-o", fine, *SAME, "--save-coarse", "--overwrite", "--device", "cpu")
     return "compact/coarse", "compact"

@@ -66,7 +66,7 @@ def main() -> None:
 
 def build_planes(data: Path, out: Path) -> Path:
     """The bank of four planes of the training pairs, made where it is not there."""
-    bank = out / "planes-mended.h5"
+    bank = out / "planes.h5"
     if not bank.exists():
         do("bank", "build", str(data / "train"), str(bank), *(part for plane in PLANES for part in ("--plane", plane)))
     return bank

@@ -78,3 +78,17 @@ def test_without_transposing_faces_stay_upright(faces: Faces) -> None:
     data = TrainingPairs(faces, coarse, TINY, MLAConfig(1, 4, 1, 2, 8))
     seen = {data._draw(np.random.default_rng([0, step])) for step in range(50)}
     assert {(draw.flip, draw.upend, draw.transpose) for draw in seen} == {(False, False, False), (True, False, False)}
+
+
+def test_what_goes_with_the_coarse_sketches_is_cut_at_the_same_place(faces: Faces) -> None:
+    coarse = own_sketches(faces)
+    beside = {"quilt": [1 - sketch for sketch in coarse], "intra": [sketch / 2 for sketch in coarse]}
+    recipe = replace(TINY, transposes=True, flips=True)
+    network = MLAConfig(1, 4, 1, 2, 16)
+    batch = TrainingPairs(faces, coarse, recipe, network, beside).batch(1, 2, 3)
+    planes = functional.pixel_shuffle(batch.inputs[:, 1:], 2)
+    torch.testing.assert_close(planes[:, 0:1], batch.truth)
+    torch.testing.assert_close(planes[:, 1:2], 1 - batch.truth)
+    torch.testing.assert_close(planes[:, 2:3], batch.truth / 2)
+    without = TrainingPairs(faces, coarse, recipe, MLAConfig(1, 4, 1, 2, 8)).batch(1, 2, 3)
+    assert torch.equal(without.truth, batch.truth)  # the same places, whatever the generator sees

@@ -78,3 +78,18 @@ def test_weights_of_losses_are_what_is_minimised(faces: Faces) -> None:
     assert set(found) == {*weights, "generator", "discriminator"}
     expected = sum(value * found[name].item() for name, value in weights.items())
     assert found["generator"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_structure_first_leaves_the_discriminator_for_later(faces: Faces) -> None:
+    recipe = replace(TINY, structure_first=2, losses=replace(TINY.losses, texture=1.0))
+    network = MLAConfig(1, 4, 1, 2, 8)
+    data = TrainingPairs(faces, own_sketches(faces), recipe, network)
+    trainer = Trainer(recipe, network, 0)
+    assert trainer.discriminator is not None
+    before = [value.clone() for value in trainer.discriminator.parameters()]
+    for number in (0, 1):
+        assert set(trainer.step(data.batch(0, number, 2), number)) == {"pixel", "gradient", "ssim", "generator"}
+    assert all(torch.equal(old, new) for old, new in zip(before, trainer.discriminator.parameters(), strict=True))
+    names = {"pixel", "gradient", "ssim", "generator", "texture", "adversarial", "features", "discriminator"}
+    assert set(trainer.step(data.batch(0, 2, 2), 2)) == names
+    assert not all(torch.equal(old, new) for old, new in zip(before, trainer.discriminator.parameters(), strict=True))

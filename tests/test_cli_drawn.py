@@ -1,0 +1,107 @@
+"""The recipe drawn on the command line: train, synth, enhance with quilts, the hand, what is missing in one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from idecli.main import run
+from idemodel.files.images import read_grey
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+RECIPE = """base = "drawn"
+features = 4
+modules = 1
+discriminator_features = 4
+batch = 1
+crop = 32
+structure_first = 1
+validation = 2
+validate_every = 2
+hand = {press = 1.3, paper = 0.95}
+"""
+
+
+def call(*arguments: object) -> int:
+    return run([str(a) for a in arguments])
+
+
+def told_once(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must end with 1 and exactly one error line; return that line."""
+    assert call(*arguments) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
+    assert len(told) == 1, told
+    return told[0]
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six phantom pairs of 64 x 48 pixels, their bank, and a run of two steps."""
+    root = tmp_path_factory.mktemp("drawn")
+    assert call("data", "phantom", root / "pairs", "--pairs", 6, "--size", "64x48", "--seed", 3) == 0
+    assert call("bank", "build", root / "pairs", root / "bank.h5", "--patch", 8, "--overlap", 4, "--radius", 2) == 0
+    (root / "tiny.toml").write_text(RECIPE)
+    arguments = ("--recipe", root / "tiny.toml", "--steps", 2, "--device", "cpu")
+    assert call("train", root / "pairs", root / "bank.h5", "-o", root / "run", *arguments) == 0
+    return root
+
+
+def test_synth_needs_bank_and_model_and_enhance_is_its_second_half(workshop: Path, tmp_path: Path) -> None:
+    bank, model, photos = workshop / "bank.h5", workshop / "run" / "best.safetensors", workshop / "pairs" / "photo"
+    assert call("synth", bank, model, photos, "-o", tmp_path / "whole", "--save-coarse") == 0
+    coarse, quilts = tmp_path / "whole" / "coarse", tmp_path / "whole" / "quilt"
+    assert {file.name for file in quilts.glob("*.png")} == {file.name for file in photos.iterdir()}
+    beside = ("--photos", photos, "--quilts", quilts)
+    assert call("enhance", model, coarse, "-o", tmp_path / "fine", *beside) == 0
+    for file in photos.iterdir():  # but for the rounding of stage 1's sketches to eight bits
+        whole, half = (read_grey(tmp_path / name / file.name).astype(int) for name in ("whole", "fine"))
+        assert np.abs(whole - half).max() <= 4
+    assert call("synth", bank, model, photos, "-o", tmp_path / "left-out", "--leave-one-out", "--size", "double") == 0
+    assert read_grey(tmp_path / "left-out" / "0000.png").shape == (128, 96)
+
+
+def test_the_hand_is_the_recipes_and_can_be_changed(workshop: Path, tmp_path: Path) -> None:
+    bank, model = workshop / "bank.h5", workshop / "run" / "best.safetensors"
+    photo = workshop / "pairs" / "photo" / "0000.png"
+    for name, hand in (("usual", ()), ("plain", ("--press", 1, "--paper", 1)), ("soft", ("--press", 0.5))):
+        assert call("synth", bank, model, photo, "-o", tmp_path / name, *hand) == 0
+    usual, plain, soft = (read_grey(tmp_path / name / "0000.png") / 255.0 for name in ("usual", "plain", "soft"))
+    for drawn, press in ((usual, 1.3), (soft, 0.5)):  # the recipe's paper, 0.95, in both
+        np.testing.assert_allclose(drawn, np.clip(1 - press * (0.95 - plain), 0, 1), atol=1.5 / 255)
+
+
+def test_what_is_missing_is_one_line(workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank, photos, coarse = workshop / "bank.h5", workshop / "pairs" / "photo", workshop / "pairs" / "sketch"
+    model = Path(shutil.copy(workshop / "run" / "best.safetensors", tmp_path / "model.safetensors"))
+    assert "needs intra.h5, which train wrote beside it" in told_once(
+        capsys, "synth", bank, model, photos, "-o", tmp_path / "out"
+    )
+    shutil.copy(bank, tmp_path / "intra.h5")
+    assert "is not the bank that model.safetensors" in told_once(
+        capsys, "synth", bank, model, photos, "-o", tmp_path / "out"
+    )
+    shutil.copy(workshop / "run" / "intra.h5", tmp_path / "intra.h5")
+    command = ("enhance", model, coarse, "-o", tmp_path / "fine", "--photos", photos)
+    assert "--quilts FOLDER" in told_once(capsys, *command)
+    for bad in (("--press", 0), ("--paper", 2), ("--press", "nan")):
+        assert "must be finite and in" in told_once(capsys, "synth", bank, model, photos, "-o", tmp_path / "x", *bad)
+
+
+def test_a_run_of_before_these_settings_goes_on(workshop: Path, tmp_path: Path) -> None:
+    """Its run.json does not know quilt, hand and the like; their defaults are what it did."""
+    known = [line for line in RECIPE.splitlines() if not line.startswith(("structure_first", "hand"))]
+    (tmp_path / "old.toml").write_text("\n".join(known).replace("drawn", "compact"))
+    folder = tmp_path / "run"
+    command = ("train", workshop / "pairs", workshop / "bank.h5", "-o", folder, "--device", "cpu")
+    assert call(*command, "--recipe", tmp_path / "old.toml", "--steps", 1) == 0
+    about = json.loads((folder / "run.json").read_text())
+    for name in ("tail", "structure_first", "quilt", "intra", "hand"):
+        del about["recipe"][name]
+    del about["recipe"]["losses"]["texture"]
+    (folder / "run.json").write_text(json.dumps(about))
+    assert call(*command, "--resume", "--steps", 2) == 0

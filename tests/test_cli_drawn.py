@@ -89,7 +89,7 @@ def test_what_is_missing_is_one_line(workshop: Path, tmp_path: Path, capsys: pyt
     command = ("enhance", model, coarse, "-o", tmp_path / "fine", "--photos", photos)
     assert "--quilts FOLDER" in told_once(capsys, *command)
     for bad in (("--press", 0), ("--paper", 2), ("--press", "nan")):
-        assert "must be finite and in" in told_once(capsys, "synth", bank, model, photos, "-o", tmp_path / "x", *bad)
+        assert "must be finite and in" in told_once(capsys, *synth, *bad)
 
 
 def test_a_run_of_before_these_settings_goes_on(workshop: Path, tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ class Sketcher:
             backends.common(backend, bank=bank)
             if memory is not None:
                 raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
-        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand, backend)
+        runs_on = bank.backend.name if isinstance(bank, PreparedBank) else backend
+        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand, runs_on)
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
         self._kinds = [self.settings, *([self._quilt()] if self.enhancer.needs_quilt else [])]
         self.size = size
@@ -181,6 +182,12 @@ class Sketcher:
             raise InputError(
                 f"{model}: was trained for {trained}, the bank is for {bank.direction}; "
                 f"give a model trained on this bank, or build one with: idesketch bank build --direction {trained}"
+            )
+        intra = self.enhancer.domain.prepared.bank if self.enhancer.domain else bank
+        if (intra.height, intra.width) != (bank.height, bank.width):
+            raise InputError(
+                f"{model}: was trained on {intra.height} x {intra.width}, the bank is of {bank.height} x {bank.width}; "
+                "use its own bank"
             )
         channels = self.enhancer.network.config.channels
         if bank.channels not in (1, channels):

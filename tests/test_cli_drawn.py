@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from idecli.main import run
 from idemodel.files.images import read_grey
@@ -78,16 +79,17 @@ def test_the_hand_is_the_recipes_and_can_be_changed(workshop: Path, tmp_path: Pa
 def test_what_is_missing_is_one_line(workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank, photos, coarse = workshop / "bank.h5", workshop / "pairs" / "photo", workshop / "pairs" / "sketch"
     model = Path(shutil.copy(workshop / "run" / "best.safetensors", tmp_path / "model.safetensors"))
-    assert "needs intra.h5, which train wrote beside it" in told_once(
-        capsys, "synth", bank, model, photos, "-o", tmp_path / "out"
-    )
+    synth = ("synth", bank, model, photos, "-o", tmp_path / "out")
+    assert "needs intra.h5, which train wrote beside it" in told_once(capsys, *synth)
     shutil.copy(bank, tmp_path / "intra.h5")
-    assert "is not the bank that model.safetensors" in told_once(
-        capsys, "synth", bank, model, photos, "-o", tmp_path / "out"
-    )
+    assert "is not the bank that model.safetensors" in told_once(capsys, *synth)
     shutil.copy(workshop / "run" / "intra.h5", tmp_path / "intra.h5")
     command = ("enhance", model, coarse, "-o", tmp_path / "fine", "--photos", photos)
     assert "--quilts FOLDER" in told_once(capsys, *command)
+    Image.new("L", (60, 70), 200).save(tmp_path / "other.png")
+    beside = ("--photos", tmp_path, "--quilts", tmp_path)
+    told = told_once(capsys, "enhance", model, tmp_path / "other.png", "-o", tmp_path / "fine", *beside)
+    assert "other.png" in told and "64 x 48" in told
     for bad in (("--press", 0), ("--paper", 2), ("--press", "nan")):
         assert "must be finite and in" in told_once(capsys, *synth, *bad)
 

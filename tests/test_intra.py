@@ -157,6 +157,13 @@ def test_a_network_that_needs_a_bank_is_refused_without(made: tuple[Run, Trained
         Enhancer(MLANet(1, 4, 1, 2, guide_channels(RECIPE.inputs, 1), "refine"), device="cpu")
 
 
+def test_a_bank_of_another_size_is_refused(made: tuple[Run, Trained], tmp_path: Path) -> None:
+    pairs = phantom_pairs(4, height=64, width=64, seed=4)
+    write_bank(tmp_path / "bank.h5", [(p.name, p.photo, p.sketch) for p in pairs], BankSettings(radius=2))
+    with pytest.raises(InputError, match="was trained on 40 x 38, the bank is of 64 x 64"):
+        Sketcher(tmp_path / "bank.h5", made[1].best_file, device="cpu")
+
+
 def test_photos_of_sketches_too_in_colour(tmp_path: Path) -> None:
     pairs = list(phantom_pairs(6, height=64, width=48, seed=4))
     from idemodel.files.images import write_image

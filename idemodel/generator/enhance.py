@@ -160,10 +160,16 @@ class Enhancer:
         return made[0] if len(made) == 1 else torch.cat(made)
 
     def check_size(self, height: int, width: int, size: str = "source") -> None:
-        """ValueError where a coarse sketch is too small for the generator."""
+        """ValueError where a coarse sketch is too small for the generator, or not of its intra-domain bank's size."""
         least = MINIMUM if size == "double" else 2 * MINIMUM - 1
         if min(height, width) < least:
             raise ValueError(f"a coarse sketch of {height} x {width} is too small: {least} x {least} at least")
+        known = self.domain.prepared.bank if self.domain else None
+        if known and (height, width) != (known.height, known.width):
+            raise ValueError(
+                f"a coarse sketch of {height} x {width} does not fit the model, whose intra-domain bank is of "
+                f"{known.height} x {known.width}"
+            )
 
     def _tensor(self, sketch: Any) -> Any:
         """Stage 1's sketches as a tensor on their own memory; copied to the host where torch knows the host alone."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from idecli.main import run
+from idekernels import open_bank
+from idekernels.representations import intensity
 from idemodel.faces.bars import bars, mended
+from idemodel.files.images import write_image
 from idemodel.phantom import phantom_pairs
+from idemodel.preparation import PhotoPreparer, PreparationSettings
 
 RNG = np.random.default_rng(3)
 PAPER = RNG.integers(150, 250, (100, 80), dtype=np.uint8)
@@ -72,3 +79,29 @@ def test_colour_is_mended_as_grey_is() -> None:
     blue = colour.copy()
     blue[bar] = (0, 0, 200)  # a deep blue backdrop is none
     assert mended(blue) is blue
+
+
+def test_photos_are_mended_where_they_are_normalised_and_pairs_where_a_bank_is_built(tmp_path: Path) -> None:
+    pairs = list(phantom_pairs(4, height=80, width=64, seed=8))
+    for pair in pairs:
+        for side in ("photo", "sketch"):
+            (tmp_path / "pairs" / side).mkdir(parents=True, exist_ok=True)
+            write_image(tmp_path / "pairs" / side / f"{pair.name}.png", with_bar(getattr(pair, side)))
+    assert run(["bank", "build", str(tmp_path / "pairs"), str(tmp_path / "bank.h5"), "--patch", "8"]) == 0
+    with open_bank(tmp_path / "bank.h5") as bank:
+        for number, pair in enumerate(pairs):
+            for side, plane in (("photo", bank.source), ("sketch", bank.target)):
+                expected = intensity(mended(with_bar(getattr(pair, side))))
+                assert np.array_equal(plane(number, number + 1)[0, 0], expected)
+        for normalise, steps in (("auto", ("bars",)), ("none", ())):
+            preparer = PhotoPreparer(bank, PreparationSettings(align="never", normalise=normalise))
+            made = preparer.prepare(with_bar(pairs[0].photo))
+            assert made.steps[:1] == steps
+            assert np.array_equal(made.image[-1], with_bar(pairs[0].photo)[-1]) == (normalise == "none")
+
+
+def with_bar(image: np.ndarray) -> np.ndarray:
+    """With a tilted bar along the last rows."""
+    barred = image.copy()
+    barred[np.arange(80)[:, None] >= 74 + 0.05 * np.arange(64)] = 0
+    return barred

@@ -16,6 +16,7 @@ from idekernels import (
     MemoryBank,
     PatchBank,
     coarse_sketch,
+    coarse_sketches,
     match,
     operations,
     prepare,
@@ -346,3 +347,28 @@ def test_a_batch_without_memory_is_halved_and_a_photo_without_it_is_told(bank, p
 def test_torch_is_not_needed(bank, photo, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     assert coarse_sketch(photo, bank, k=2).pixels.shape == (1, 1, 80, 64)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_several_sketches_of_one_match_are_those_made_alone(pairs, backend):
+    images = [(pair.photo[20:50, 16:44], pair.sketch[20:50, 16:44]) for pair in pairs]  # small: the reference is slow
+    small = PatchBank.from_images(*zip(*images[:5], strict=True), settings=SETTINGS)
+    photos, usual = [photo for photo, _ in images[4:6]], CoarseSettings(k=4)
+    changes = ({}, {"method": "top1"}, {"method": "mrf"}, {"k": 2}, {"blend": "cut"})
+    several = [usual.changed(**change) for change in changes]
+    together = coarse_sketches(photos, small, several, exclude=[4, -1], backend=backend)
+    for settings, made in zip(several, together, strict=True):
+        alone = coarse_sketch(photos, small, settings, exclude=[4, -1], backend=backend)
+        np.testing.assert_array_equal(made.pixels, alone.pixels)
+        np.testing.assert_array_equal(made.objective, alone.objective)
+
+
+def test_what_matches_alike_is_matched_once(bank, photo, monkeypatch):
+    calls = []
+    real = operations.match
+    monkeypatch.setattr(operations, "match", lambda *given, **named: calls.append(named) or real(*given, **named))
+    usual = CoarseSettings(k=3)
+    coarse_sketches(photo, bank, [usual, usual.changed(method="mrf"), usual.changed(k=2)])
+    assert [named["k"] for named in calls] == [3, 2]
+    with pytest.raises(ValueError, match="no settings"):
+        coarse_sketches(photo, bank, [])

@@ -47,12 +47,10 @@ class Lever:
         return replace(self.base, **{**short, "losses": losses, **others})
 
 
-_NO_JUDGE = {"adversarial": 0.0, "features": 0.0}
 LEVERS = (
     Lever("`drawn`, all of it", {}),
     Lever("no texture loss", {"losses": {"texture": 0.0}}),
-    Lever("no discriminator", {"losses": _NO_JUDGE}),
-    Lever("neither", {"losses": {"texture": 0.0, **_NO_JUDGE}}),
+    Lever("no discriminator", {"losses": {"adversarial": 0.0, "features": 0.0}}),
     Lever("not structure first", {"structure_first": 0}),
     Lever("the paper's tail", {"tail": "shuffle"}),
     Lever("no intra-domain sketch", {"inputs": "coarse+photo+quilt"}),

@@ -19,6 +19,8 @@ from idemodel.files.pairs import PairFiles, list_pairs
 from .console import complain, counted, note, say
 from .options import DIRECTION, PATH, Plane
 
+_SHOWN = 5  # names of pairs whose bars were mended
+
 
 @click.group()
 def bank() -> None:
@@ -76,14 +78,21 @@ def build(
     if bank_file in Inputs(path for pair in files for path in (pair.photo, pair.sketch)):
         raise InputError(f"{bank_file}: is one of the pairs and would be written over; choose another name")
     colour = target == "colour" if target else _has_colour(files, settings)
+    barred: list[str] = []
     with counted("Reading pairs", len(files)) as told:
 
         def images() -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
             for number, pair in enumerate(files, 1):
-                yield _read(pair, settings, colour)
+                name, *given = _read(pair, settings, colour)
+                photo, sketch = (mended(image) for image in given)
+                barred.extend([name] if photo is not given[0] or sketch is not given[1] else [])
+                yield name, photo, sketch
                 told(number, len(files))
 
         write_bank(bank_file, images(), settings, compress=compress)
+    if barred:
+        more = f" and {len(barred) - _SHOWN} more" if len(barred) > _SHOWN else ""
+        note(f"black bars at the edges were mended: {', '.join(barred[:_SHOWN])}{more}")
     say(f"{bank_file}: {len(files)} pairs, {bank_file.stat().st_size / 2**20:.1f} MiB")
 
 
@@ -150,4 +159,4 @@ def _read(pair: PairFiles, settings: BankSettings, colour: bool) -> tuple[str, N
         raise InputError(
             f"{pair.photo}: is smaller than one {settings.patch}-pixel patch; take larger images or --patch"
         )
-    return pair.name, mended(photo), mended(sketch)
+    return pair.name, photo, sketch

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.progress import Progress, TaskID, TextColumn
 
+from idekernels.errors import InputError
+
 from .console import err, note, progress, say
 from .options import PATH, Bytes, direction_check
 
@@ -57,7 +59,10 @@ def train_command(
 
     recipe_, seed_ = _chosen(out, recipe, seed, resume)
     if steps:
-        recipe_ = replace(recipe_, steps=steps)
+        try:
+            recipe_ = replace(recipe_, steps=steps)
+        except ValueError as error:
+            raise InputError(f"--steps {steps}: {error}") from None
     with progress(TextColumn("{task.fields[losses]}")) as bar:
         execution = Execution(backend, memory, torch_device(device), seed_, resume)
         data = TrainingData(pairs, banks, direction, vgg19)

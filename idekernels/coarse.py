@@ -19,6 +19,7 @@ from idekernels.results import ArrayResult, CandidatePatches, PreparedBank
 # The two settings that flat settings have always held, whatever the method: files from before methods had their own.
 _ALWAYS_FLAT = ("alpha", "iterations")
 
+_MATCHING = ("k", "patch", "overlap", "radius")
 _BANKS_OWN = "the bank's own if not given"
 
 
@@ -99,7 +100,12 @@ class CoarseSettings:
     @property
     def matching(self) -> tuple[int | None, ...]:
         """What decides which candidates a photo has: settings that agree in it can share a match."""
-        return (self.k, self.patch, self.overlap, self.radius)
+        return tuple(getattr(self, name) for name in _MATCHING)
+
+    def matched_as(self, other: CoarseSettings) -> CoarseSettings:
+        """The same of the other's candidates: with its k, patch, overlap and radius."""
+        same: dict[str, Any] = dict(zip(_MATCHING, other.matching, strict=True))
+        return replace(self, **same)
 
     def changed(self, **changes: Any) -> CoarseSettings:
         """The same with some settings replaced, by their flat names; what another method has too is kept for it."""

@@ -222,9 +222,8 @@ class Sketcher:
     def _quilt(self) -> CoarseSettings:
         """The settings of the quilt that the model was trained with, of the same candidates as the coarse sketch."""
         recorded = self.enhancer.recipe.get("quilt", {"method": "top1"})
-        matching = {name: getattr(self.settings, name) for name in ("k", "patch", "overlap", "radius")}
         try:
-            return replace(CoarseSettings(**recorded), **matching)
+            return CoarseSettings(**recorded).matched_as(self.settings)
         except (TypeError, ValueError) as error:
             raise InputError(f"the settings of the quilt do not fit: {error}") from None
 

@@ -80,10 +80,12 @@ def test_what_is_missing_is_one_line(workshop: Path, tmp_path: Path, capsys: pyt
     bank, photos, coarse = workshop / "bank.h5", workshop / "pairs" / "photo", workshop / "pairs" / "sketch"
     model = Path(shutil.copy(workshop / "run" / "best.safetensors", tmp_path / "model.safetensors"))
     synth = ("synth", bank, model, photos, "-o", tmp_path / "out")
-    assert "needs intra.h5, which train wrote beside it" in told_once(capsys, *synth)
-    shutil.copy(bank, tmp_path / "intra.h5")
-    assert "is not the bank that model.safetensors" in told_once(capsys, *synth)
-    shutil.copy(workshop / "run" / "intra.h5", tmp_path / "intra.h5")
+    assert "which train wrote beside it" in told_once(capsys, *synth)
+    (intra,) = (workshop / "run").glob("intra-*.h5")
+    for damage in (bank.read_bytes(), b"", intra.read_bytes()[:20_000]):
+        (tmp_path / intra.name).write_bytes(damage)
+        assert f"{intra.name}: is damaged; copy it from the folder" in told_once(capsys, *synth)
+    shutil.copy(intra, tmp_path / intra.name)
     command = ("enhance", model, coarse, "-o", tmp_path / "fine", "--photos", photos)
     assert "--quilts FOLDER" in told_once(capsys, *command)
     Image.new("L", (60, 70), 200).save(tmp_path / "other.png")
@@ -107,3 +109,25 @@ def test_a_run_of_before_these_settings_goes_on(workshop: Path, tmp_path: Path) 
     del about["recipe"]["losses"]["texture"]
     (folder / "run.json").write_text(json.dumps(about))
     assert call(*command, "--resume", "--steps", 2) == 0
+
+
+def test_fewer_steps_than_structure_alone_are_refused(
+    workshop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ("train", workshop / "pairs", workshop / "bank.h5", "-o", tmp_path / "run", "--steps", 9)
+    assert "--steps 9: structure_first is 2500 of 9 steps" in told_once(capsys, *command)
+
+
+def test_the_quilt_of_training_is_the_quilt_of_synth(workshop: Path, tmp_path: Path) -> None:
+    """Whatever a recipe says of the quilt, its candidates are the coarse sketch's."""
+    (tmp_path / "own.toml").write_text(RECIPE + "[coarse]\nradius = 1\nk = 5\n[quilt]\nk = 3\n")
+    train = ("train", workshop / "pairs", workshop / "bank.h5", "-o", tmp_path / "run", "--device", "cpu")
+    assert call(*train, "--recipe", tmp_path / "own.toml", "--steps", 2) == 0
+    made, seen = (
+        [np.load(file) for file in sorted((tmp_path / "run" / "coarse").glob("*/*.npy"))],
+        tmp_path / "sketches",
+    )
+    photos = ("--leave-one-out", workshop / "pairs" / "photo", "--save-coarse", "-o", seen)
+    assert call("synth", workshop / "bank.h5", tmp_path / "run" / "last.safetensors", *photos) == 0
+    quilts = np.stack([read_grey(file) for file in sorted((seen / "quilt").glob("*.png"))])
+    assert min(np.abs(each[:, 0] * 255 - quilts).max() for each in made) <= 0.51

@@ -49,13 +49,19 @@ def moved(made: tuple[Run, Trained], tmp_path: Path) -> Path:
     return Path(shutil.copy(made[1].best_file, tmp_path / "model.safetensors"))
 
 
+def beside(model: Path) -> Path:
+    """The one intra-domain bank in a model's folder."""
+    (file,) = model.parent.glob("intra-*.h5")
+    return file
+
+
 def photo_of(run: Run, name: str) -> np.ndarray:
     return read_colour(run.data.pairs / "photo" / f"{name}.png")
 
 
 def test_the_bank_holds_leave_one_out_coarse_sketches_and_the_true_ones(made: tuple[Run, Trained]) -> None:
     run, done = made
-    with open_bank(done.best_file.with_name("intra.h5")) as intra, open_bank(*run.data.banks) as bank:
+    with open_bank(beside(done.best_file)) as intra, open_bank(*run.data.banks) as bank:
         assert intra.names == bank.names and intra.settings == bank.settings
         for number, name in enumerate(intra.names):
             coarse = coarse_sketch(photo_of(run, name), bank, RECIPE.coarse, exclude=bank.names.index(name))
@@ -128,28 +134,43 @@ def test_stopped_and_resumed_is_never_stopped(made: tuple[Run, Trained], tmp_pat
 
     with pytest.raises(Stopped):
         train(replace(other, observer=Observer(stepped=stop)))
-    (other.folder / "intra.h5").unlink()  # lost between the two: it is made again
+    beside(other.folder / "state.safetensors").unlink()  # lost between the two: it is made again
     resumed = train(changed(other, resume=True))
     assert same_files(done, resumed)
-    assert (other.folder / "intra.h5").exists()
+    assert beside(other.folder / "best.safetensors").exists()
 
 
 def test_without_its_bank_a_model_says_what_is_missing(moved: Path) -> None:
-    with pytest.raises(InputError, match=r"model\.safetensors: needs intra\.h5"):
+    with pytest.raises(InputError, match=r"model\.safetensors: needs intra-[0-9a-f]{16}\.h5"):
         Enhancer.open(moved, "cpu")
 
 
 @pytest.mark.parametrize("other", ["a bank", "rubbish", "a folder"])
 def test_another_bank_is_refused(made: tuple[Run, Trained], moved: Path, other: str) -> None:
-    file = moved.with_name("intra.h5")
+    file = moved.with_name(beside(made[1].best_file).name)
     puts: dict[str, Callable[[], object]] = {
         "a bank": lambda: shutil.copy(made[0].data.banks[0], file),
         "rubbish": lambda: file.write_bytes(b"rubbish"),
         "a folder": file.mkdir,
     }
     puts[other]()
-    with pytest.raises(InputError, match=r"intra\.h5"):
+    with pytest.raises(InputError, match=r"intra-[0-9a-f]{16}\.h5: is damaged; copy it"):
         Enhancer.open(moved, "cpu")
+
+
+def test_a_bank_that_comes_out_otherwise_leaves_the_old_one_to_its_models(
+    made: tuple[Run, Trained], tmp_path: Path
+) -> None:
+    """Resumed where coarse sketches differ (another backend, say): the best model of before keeps its bank."""
+    run, done = made
+    folder = Path(shutil.copytree(done.best_file.parent, tmp_path / "run"))
+    for file in folder.glob("coarse/*/*.npy"):
+        cached = np.load(file)
+        np.save(file, np.clip(cached + np.float32(3 / 255), 0, 1))
+    train(changed(replace(run, folder=folder), resume=True, recipe=replace(RECIPE, steps=RECIPE.steps + 2)))
+    assert len(list(folder.glob("intra-*.h5"))) == 2
+    for name in ("best.safetensors", "last.safetensors"):
+        Enhancer.open(folder / name, "cpu")
 
 
 def test_a_network_that_needs_a_bank_is_refused_without(made: tuple[Run, Trained]) -> None:

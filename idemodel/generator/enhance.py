@@ -40,11 +40,11 @@ class Enhancer:
         See :func:`idemodel.generator.devices.torch_device`.
     direction : str
         What the generator was trained for, of :data:`idekernels.bank.DIRECTIONS`.
-    domain : IntraDomain, optional
-        Of a generator that takes the coarse sketch carried over within its domain.
     hand : Hand or mapping, optional
         The tone of fine sketches; by default the recipe's for sketches, and none for photos. A mapping changes single
         values of that.
+    domain : IntraDomain, optional
+        Of a generator that takes the coarse sketch carried over within its domain.
 
     Raises
     ------
@@ -93,8 +93,12 @@ class Enhancer:
         if file.suffix.lower() in REFERENCE_SUFFIXES:
             return cls(load_reference(file), device=device, hand=hand)
         header = read_header(file)
-        domain = _domain(file, header, backend) if header.intra else None
-        return cls(load_generator(file), header.recipe, device, header.direction, hand, domain)
+        domain, runs_on = _domain(file, header, backend) if header.intra else None, torch_device(device)
+        try:
+            return cls(load_generator(file), header.recipe, runs_on, header.direction, hand, domain)
+        except InputError as error:
+            told = str(error)
+            raise InputError(told if told.startswith(str(file)) else f"{file}: {told}") from None
 
     @property
     def needs_photo(self) -> bool:
@@ -167,8 +171,8 @@ class Enhancer:
         known = self.domain.prepared.bank if self.domain else None
         if known and (height, width) != (known.height, known.width):
             raise ValueError(
-                f"a coarse sketch of {height} x {width} does not fit the model, whose intra-domain bank is of "
-                f"{known.height} x {known.width}"
+                f"a coarse sketch of {height} x {width} does not fit the model, which was trained on "
+                f"{known.height} x {known.width}; make it with the model's own bank"
             )
 
     def _tensor(self, sketch: Any) -> Any:

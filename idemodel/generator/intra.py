@@ -3,7 +3,8 @@
 A coarse sketch is of another domain than an artist's: blurred at contours, doubled where neighbours disagree. Stage 1's
 kernels carry it over, as they carry photos to sketches, by a bank whose sources are leave-one-out coarse sketches and
 whose targets are the artist's: the paper's enhancement within the domain of sketches (Peng et al., KBS 2022), by
-patches. ``train`` writes that bank beside the model, which holds its hash.
+patches. ``train`` writes that bank beside the model, which holds its hash; the file is named by it, so that no bank is
+ever written over another model's.
 """
 
 from __future__ import annotations
@@ -25,8 +26,6 @@ from idekernels.results import PreparedBank
 from idemodel.files.digests import bank_digest
 from idemodel.files.tensors import as_images
 from idemodel.generator.threads import torch_threads_kept
-
-FILE = "intra.h5"  # beside the model
 
 Images = NDArray[np.uint8]
 
@@ -54,12 +53,12 @@ class IntraDomain:
         InputError
             There is none, it cannot be read, or it is not the one of this ``digest``.
         """
-        file = model.with_name(FILE)
+        file = model.with_name(file_name(digest))
         if not file.exists():
-            raise InputError(f"{model}: needs {FILE}, which train wrote beside it; copy it from the run's folder")
+            raise InputError(f"{model}: needs {file.name}, which train wrote beside it; copy it from the run's folder")
+        if not holds(file, digest):
+            raise InputError(f"{file}: is damaged; copy it from the folder where {model.name} was trained")
         with open_bank(file) as bank:
-            if bank_digest(bank) != digest:
-                raise InputError(f"{file}: is not the bank that {model.name} was trained with; copy it from its run")
             return cls(prepare(_in_memory(bank), backend), settings)
 
     def sketches(self, coarse: Tensor, leave_out: Sequence[Sequence[str]] | None = None) -> Tensor:
@@ -83,33 +82,39 @@ class IntraDomain:
         return np.array(rows, np.int64).reshape(len(rows), most) if most else None
 
 
+def file_name(digest: str) -> str:
+    """What the bank of that digest is called beside a model."""
+    return f"intra-{digest[:16]}.h5"
+
+
 def write_intra_bank(
-    path: Path, names: Sequence[str], coarse: Sequence[Tensor], truth: Images, settings: BankSettings
+    folder: Path, names: Sequence[str], coarse: Sequence[Tensor], truth: Images, settings: BankSettings
 ) -> str:
     """Write the bank of N leave-one-out coarse sketches, (C, H, W) in [0, 1] each, and the true ones; gives its digest.
 
     ``settings`` are those of the bank that the coarse sketches were made with: planes, weights, patches, direction. A
-    file that holds the same already is left alone; else it is replaced, whole or not at all.
+    file that holds the same already is left alone; a damaged one is replaced, whole or not at all.
 
     Raises
     ------
     OSError
         The folder is read-only or the disk is full.
     """
-    sources = as_images(torch.stack(list(coarse)))
-    photos, sketches = settings.ordered(sources, truth)
-    digest = bank_digest(MemoryBank.from_images(photos, sketches, names, settings))
-    if not _holds(path, digest):
-        write_bank(path, zip(names, photos, sketches, strict=True), settings)
+    rough = as_images(torch.stack(list(coarse)))
+    pairs = settings.ordered(rough, truth)  # as photo and sketch, whose order the direction says
+    digest = bank_digest(MemoryBank.from_images(*pairs, names, settings))
+    path = folder / file_name(digest)
+    if not holds(path, digest):
+        write_bank(path, zip(names, *pairs, strict=True), settings)
     return digest
 
 
-def _holds(path: Path, digest: str) -> bool:
-    """Whether a file is the bank of that digest."""
+def holds(path: Path, digest: str) -> bool:
+    """Whether a file is the bank of that digest, whole."""
     try:
         with open_bank(path) as bank:
             return bank_digest(bank) == digest
-    except InputError:
+    except (InputError, OSError):
         return False
 
 

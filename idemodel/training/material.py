@@ -17,7 +17,7 @@ from idekernels.warm import warm_up
 from idemodel.files.digests import bank_digest
 from idemodel.files.tensors import as_images
 from idemodel.generator.config import MLAConfig, guide_channels, inputs_of
-from idemodel.generator.intra import write_intra_bank
+from idemodel.generator.intra import file_name, write_intra_bank
 from idemodel.training.coarse_cache import cached_coarse_sketches, coarse_cache_key
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces, read_faces, split_pairs
@@ -83,9 +83,9 @@ def prepared_material(run: Run, folder: RunFolder, group: Group, perceptual: Per
         made = _Made(run, faces, bank, bank_hash, folder.path / "coarse", group)
         coarse = made.sketches(recipe.coarse)
         if "quilt" in taken:
-            beside["quilt"] = made.sketches(recipe.quilt)
+            beside["quilt"] = made.sketches(recipe.quilt.matched_as(recipe.coarse))
         if "intra" in taken:
-            beside["intra"], intra = made.intra_sketches(coarse, folder.intra)
+            beside["intra"], intra = made.intra_sketches(coarse, folder.path)
     aside, learned = split_pairs(len(faces.names), recipe.validation, run.execution.seed)
     some = {name: [sketches[i] for i in learned] for name, sketches in beside.items()}
     pairs = TrainingPairs(faces.some(learned), [coarse[i] for i in learned], recipe, network, some)
@@ -136,16 +136,16 @@ class _Made:
         self.group.wait()
         return cached_coarse_sketches(self.faces, prepare(self.bank, execution.backend, 0), settings, cache)
 
-    def intra_sketches(self, coarse: Sequence[Tensor], file: Path) -> tuple[list[Tensor], str]:
+    def intra_sketches(self, coarse: Sequence[Tensor], folder: Path) -> tuple[list[Tensor], str]:
         """The coarse sketches carried over within their domain, each without its own pair, and the bank's digest.
 
-        The bank is written to ``file`` by the first process, for the model to be used with.
+        The first process writes the bank into ``folder``, for the models there to be used with.
         """
         faces = replace(self.faces, source=as_images(torch.stack(list(coarse))))
         if self.group.first:
-            write_intra_bank(file, faces.names, coarse, faces.target, self.bank.settings)
+            write_intra_bank(folder, faces.names, coarse, faces.target, self.bank.settings)
         self.group.wait()
-        with open_bank(file) as bank:
-            digest = bank_digest(bank)
+        digest = write_intra_bank(folder, faces.names, coarse, faces.target, self.bank.settings)  # there: left alone
+        with open_bank(folder / file_name(digest)) as bank:
             made = replace(self, faces=faces, bank=bank, bank_hash=digest)
             return made.sketches(self.run.recipe.intra), digest

@@ -170,6 +170,11 @@ class Recipe:
         arguments.whole("validation", self.validation, 0)
         if arguments.whole("structure_first", self.structure_first, 0) and not self.losses.compares:
             raise ValueError("structure_first: no term that compares pixels has a weight, nothing would be learned")
+        if self.structure_first >= self.steps:
+            raise ValueError(
+                f"structure_first is {self.structure_first} of {self.steps} steps, texture and discriminator never "
+                "join; take more steps, or another structure_first in a recipe file"
+            )
         for name, least in (("crop", 32), ("stride", 2)):
             if arguments.whole(name, getattr(self, name), least, 2**15) % 2:
                 raise ValueError(f"{name} must be even, not {getattr(self, name)}")
@@ -242,9 +247,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe
 
 
 def read_recipe(path: str | Path) -> Recipe:
-    """Read a recipe from TOML: the names of :class:`Recipe`, tables ``losses`` and ``coarse``, all optional.
+    """Read a recipe from TOML: the names of :class:`Recipe`, its parts (``losses``, say) as tables, all optional.
 
-    ``base = "compact"`` starts from that recipe, else from ``paper``.
+    ``base = "drawn"`` starts from that recipe; a file without a base starts from ``paper``.
 
     Raises
     ------

@@ -23,7 +23,6 @@ from idekernels.files.atomic import replace_when_done
 from idekernels.files.regular import regular_file
 from idemodel.files.weights import open_tensors
 from idemodel.generator.checkpoint import save_generator
-from idemodel.generator.intra import FILE as INTRA_FILE
 from idemodel.generator.network import MLANet
 from idemodel.training.recipe import Recipe
 from idemodel.training.trainer import Trainer
@@ -60,8 +59,8 @@ class RunFolder:
     """The files of one run.
 
     ``run.json`` recipe, seed, versions, hashes; ``state.safetensors`` what a resumed run needs; ``last.safetensors``
-    and ``best.safetensors`` generators; ``intra.h5`` the intra-domain bank that some need beside them; ``log.jsonl``
-    losses and scores; ``samples/``, ``coarse/``, ``tensorboard/``.
+    and ``best.safetensors`` generators; ``intra-HASH.h5`` the intra-domain bank that some need beside them;
+    ``log.jsonl`` losses and scores; ``samples/``, ``coarse/``, ``tensorboard/``.
     """
 
     path: Path
@@ -80,11 +79,6 @@ class RunFolder:
     def best(self) -> Path:
         """The generator that scored best on the pairs kept aside; the latest where none are."""
         return self.path / "best.safetensors"
-
-    @property
-    def intra(self) -> Path:
-        """The intra-domain bank, which the generators need beside them if their recipe takes its sketches."""
-        return self.path / INTRA_FILE
 
     @property
     def description(self) -> Path:

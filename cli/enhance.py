@@ -15,10 +15,11 @@ from idemodel.files.images import read_colour, read_grey, require_size
 from idemodel.files.journal import Making, file_digest
 from idemodel.files.listing import stem_of
 from idemodel.files.pairs import images_by_stem
+from idemodel.preparation import number_in_bank
 
 from .batch import Batch, Image, Results
 from .console import err, note, say
-from .options import PATH, hand_options, recursive_option
+from .options import PATH, hand_options, leave_one_out_option, recursive_option
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @hand_options
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@leave_one_out_option
 @recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def enhance(
@@ -50,6 +52,7 @@ def enhance(
     hand: dict[str, float],
     size: str,
     device: str,
+    leave_one_out: bool,
     recursive: bool,
     overwrite: bool,
 ) -> int:
@@ -73,10 +76,11 @@ def enhance(
         )
     seen = _Beside.of(photos if enhancer.needs_photo else None)
     pieced = _Beside.of(quilts if enhancer.needs_quilt else None)
-    work = _Work(enhancer, size, seen, pieced)
+    work = _Work(enhancer, size, seen, pieced, leave_one_out)
     made_by = Making.of(
-        "enhance", model=file_digest(model), size=size, hand=enhancer.hand, photos=seen.folder, quilts=pieced.folder
-    )
+        "enhance", model=file_digest(model), size=size, hand=enhancer.hand, photos=seen.folder, quilts=pieced.folder,
+        leave_one_out=leave_one_out,
+    )  # fmt: skip
     others = [model, *seen.files.values(), *pieced.files.values()]
     batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, others)
     note(f"device {enhancer.device}")
@@ -117,6 +121,7 @@ class _Work:
     size: str
     photos: _Beside
     quilts: _Beside
+    leave_one_out: bool = False
 
     def read(self, file: Path) -> tuple[Image, Image | None, Image | None]:
         """A coarse sketch, and the photo and the quilt of its name where the generator takes them."""
@@ -126,12 +131,18 @@ class _Work:
             self.enhancer.check_size(image.shape[0], image.shape[1], self.size)
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
+        if self.leave_one_out and self.enhancer.domain:
+            number_in_bank(file, self.enhancer.domain.prepared.bank.names)
         return image, self.photos.partner(file, image, read_grey), self.quilts.partner(file, image, read)
 
-    def make(self, _: Sequence[Path], images: Sequence[tuple[Image, Image | None, Image | None]]) -> Iterable[Image]:
+    def make(
+        self, targets: Sequence[Path], images: Sequence[tuple[Image, Image | None, Image | None]]
+    ) -> Iterable[Image]:
         """Fine sketches, one by one."""
         from idemodel.files.tensors import as_images, as_planes
 
-        for coarse, photo, quilt in images:
+        for target, (coarse, photo, quilt) in zip(targets, images, strict=True):
             seen, pieced = (None if one is None else as_planes(one)[None] for one in (photo, quilt))
-            yield as_images(self.enhancer.enhance(as_planes(coarse)[None], seen, self.size, quilt=pieced))[0]
+            left_out = [[stem_of(target)]] if self.leave_one_out else None
+            image = as_planes(coarse)[None]
+            yield as_images(self.enhancer.enhance(image, seen, self.size, quilt=pieced, leave_out=left_out))[0]

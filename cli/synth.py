@@ -95,6 +95,8 @@ def synth(
         batch = Batch.find(given, Results(out, made_by, overwrite, beside=_BESIDE), recursive)
         intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
         note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {bank.images} pairs")
+        if save_coarse and batch.skipped:
+            note(f"{batch.skipped} are there already, theirs is not written to coarse; --overwrite makes them anew")
         if batch.todo:
             load_kernels(sketcher.settings, sketcher.prepared)
             _synthesise(batch, intake, sketcher, _folders(out, sketcher) if save_coarse else [], photo.paste_back)

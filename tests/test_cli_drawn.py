@@ -12,6 +12,7 @@ from PIL import Image
 
 from idecli.main import run
 from idemodel.files.images import read_grey
+from idemodel.generator.intra import IntraDomain
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -64,6 +65,21 @@ def test_synth_needs_bank_and_model_and_enhance_is_its_second_half(workshop: Pat
         assert np.abs(whole - half).max() <= 4
     assert call("synth", bank, model, photos, "-o", tmp_path / "left-out", "--leave-one-out", "--size", "double") == 0
     assert read_grey(tmp_path / "left-out" / "0000.png").shape == (128, 96)
+
+
+def test_enhance_leaves_a_training_pair_out_of_the_intra_domain_bank(
+    workshop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+    real = IntraDomain.sketches
+    monkeypatch.setattr(IntraDomain, "sketches", lambda *given: seen.append(given[2:]) or real(*given))
+    model, photos = workshop / "run" / "best.safetensors", workshop / "pairs" / "photo"
+    beside = ("--photos", photos, "--quilts", photos, "--leave-one-out")
+    assert call("enhance", model, photos / "0003.png", "-o", tmp_path, *beside) == 0
+    assert seen == [([["0003"]],)]
+    shutil.copy(photos / "0000.png", tmp_path / "stranger.png")
+    told = told_once(capsys, "enhance", model, tmp_path / "stranger.png", "-o", tmp_path / "x", *beside)
+    assert "no pair 'stranger' in the bank to leave out" in told
 
 
 def test_the_hand_is_the_recipes_and_can_be_changed(workshop: Path, tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_the_file_says_what_it_is(enhancer: Enhancer, exported: Path) -> None:
         "upscale": 2,
         "direction": "photo-to-sketch",
         "recipe": {"name": "tiny"},
+        "hand": {"press": 1.0, "paper": 1.0},
     }
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import call, told_once
 from PIL import Image
 
-from idecli.main import run
 from idemodel.files.images import read_grey
 from idemodel.generator.intra import IntraDomain
 
@@ -27,18 +27,6 @@ validation = 2
 validate_every = 2
 hand = {press = 1.3, paper = 0.95}
 """
-
-
-def call(*arguments: object) -> int:
-    return run([str(a) for a in arguments])
-
-
-def told_once(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command that must end with 1 and exactly one error line; return that line."""
-    assert call(*arguments) == 1
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(told) == 1, told
-    return told[0]
 
 
 @pytest.fixture(scope="module")

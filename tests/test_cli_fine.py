@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import call, told_once
 from PIL import Image
 
-from idecli.main import run
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.journal import JOURNAL
@@ -41,18 +41,6 @@ validate_every = 2
 [coarse]
 k = 3
 """
-
-
-def call(*arguments: object) -> int:
-    return run([str(a) for a in arguments])
-
-
-def told_once(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command that must end with 1 and exactly one error line; return that line."""
-    assert call(*arguments) == 1
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(told) == 1, told
-    return told[0]
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from commands import call, told_once
 from PIL import Image
 
-from idecli.main import run
 from idekernels import BankError, BankSettings, JoinedBank, PatchBank, coarse_sketch, open_bank, verify, write_bank
 from idekernels.bank import SKETCH_TO_PHOTO
 from idemodel.files.images import read_colour, read_grey
@@ -36,18 +36,6 @@ validation = 2
 [coarse]
 k = 3
 """
-
-
-def call(*arguments: object) -> int:
-    return run([str(a) for a in arguments])
-
-
-def told_once(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command that must end with 1 and exactly one error line; return that line."""
-    assert call(*arguments) == 1
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error: ")]
-    assert len(told) == 1, told
-    return told[0]
 
 
 def drawn(count: int = 4, start: int = 0) -> list[tuple[str, np.ndarray, np.ndarray]]:

@@ -142,10 +142,10 @@ class _Made:
         The first process writes the bank into ``folder``, for the models there to be used with.
         """
         faces = replace(self.faces, source=as_images(torch.stack(list(coarse))))
-        if self.group.first:
-            write_intra_bank(folder, faces.names, coarse, faces.target, self.bank.settings)
+        bank = (folder, faces.names, coarse, faces.target, self.bank.settings)
+        digest = write_intra_bank(*bank) if self.group.first else ""
         self.group.wait()
-        digest = write_intra_bank(folder, faces.names, coarse, faces.target, self.bank.settings)  # there: left alone
-        with open_bank(folder / file_name(digest)) as bank:
-            made = replace(self, faces=faces, bank=bank, bank_hash=digest)
+        digest = digest or write_intra_bank(*bank)  # it is there by now, and left alone
+        with open_bank(folder / file_name(digest)) as intra:
+            made = replace(self, faces=faces, bank=intra, bank_hash=digest)
             return made.sketches(self.run.recipe.intra), digest

@@ -39,7 +39,7 @@ from idemodel.training.trainer import Trainer
 
 PACKAGES = ("idesketch", "torch", "numpy", "numba")
 SEEDS = (0, 1)
-HANDS = (0.9, 1.0, 1.1, 1.2, 1.3)  # of --press
+HANDS = (0.8, 1.0, 1.25, 1.5, 1.75)  # of --press
 SHOWN = 10  # test faces a contact sheet
 
 

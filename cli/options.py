@@ -212,7 +212,7 @@ def hand_options(command: Command) -> Command:
         given = {name: value for name, value in (("press", press), ("paper", paper)) if value is not None}
         return command(*arguments, hand=given, **others)
 
-    press = "How hard the pencil is pressed: darkness times this, instead of the model's; 1 as learned."
+    press = "How hard the pencil is pressed: grey levels, of 1, to this power, instead of the model's; 1 as learned."
     paper = "Grey level, of 1, from which on the paper stays blank, instead of the model's."
     with_paper = click.option("--paper", type=float, help=paper)(packed)
     return cast(Command, click.option("--press", type=float, help=press)(with_paper))

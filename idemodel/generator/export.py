@@ -25,7 +25,7 @@ def export_onnx(enhancer: Enhancer, path: str | os.PathLike[str]) -> None:
     Input ``inputs``: (B, channels + guide, H, W) float32, of :func:`idemodel.generator.inputs.generator_input`; output
     ``fine``: (B, channels, 2 H, 2 W), about [0, 1], not clipped. B, H, W are free, H and W from 16 up. The file's
     metadata ``idesketch`` holds the network's size, the direction, the recipe and the hand, which is left to the reader
-    (``1 - press (paper - fine)``, clipped), as JSON.
+    (``min(1, fine / paper) ** press``), as JSON.
 
     Raises
     ------

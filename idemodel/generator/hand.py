@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hand:
-    """The tone of fine sketches, by one straight line from the generator's grey levels to those of the picture.
+    """The tone of fine sketches: a generator's grey level g becomes ``min(1, g / paper) ** press``.
 
     A generator learns the mean pressure of its artists, and the mean grey of their paper with all its stains. One value
-    makes its sketches calmer or more drawn; strokes and places stay what they are.
+    makes its sketches calmer or more drawn; strokes and places stay what they are. A power, as what light a layer of
+    graphite lets through is multiplied by the next layer's: black is neared, never clipped.
 
     Parameters
     ----------
     press : float
-        Darkness is multiplied by it: below 1 calmer, above 1 more drawn; 1 as learned.
+        Layers of graphite, of the learned ones: below 1 calmer, above 1 more drawn; 1 as learned.
     paper : float
         The grey level, of 1, from which on the paper is left blank.
 
@@ -45,7 +46,7 @@ class Hand:
         """Fine sketches of any shape in [0, 1], in this tone, clipped to [0, 1]; as they are for ``Hand()``."""
         if self == Hand():
             return fine
-        return (1.0 - self.press * (self.paper - fine)).clamp(0.0, 1.0)
+        return (fine / self.paper).clamp(0.0, 1.0) ** self.press
 
 
 def hand_of(recipe: Mapping[str, Any], direction: str) -> Hand:

@@ -241,7 +241,7 @@ DRAWN = replace(
     structure_first=2_500,
     halvings=(4_500, 5_200, 5_700),
     validate_every=500,
-    hand=Hand(press=1.15, paper=0.99),
+    hand=Hand(press=1.5, paper=0.99),
 )
 RECIPES: Mapping[str, Recipe] = MappingProxyType({recipe.name: recipe for recipe in (PAPER, COMPACT, DRAWN)})
 

@@ -32,6 +32,7 @@ from idemodel.faces.alignment import PADS, Eyes, Similarity, paste_back, standar
 from idemodel.faces.bars import mended
 from idemodel.faces.detectors import Detector, any_detector, open_detector
 from idemodel.faces.normalise import METHODS, Normaliser, can_normalise, require_grey
+from idemodel.faces.padding import Surroundings
 from idemodel.faces.search import Face, find_faces
 from idemodel.files.images import as_colour, decode_colour, read_colour, require_size
 from idemodel.files.listing import one_form, stem_of
@@ -64,7 +65,9 @@ class PreparationSettings:
     face : "largest" or int
         Which of several faces. A number, from 1 on, counted from the largest, has every photo aligned.
     pad : {"auto", "reflect", "edge", "white"}
-        What lies beyond a photo's border, see :func:`idemodel.faces.alignment.warp`.
+        What lies beyond a photo's border: ``auto`` is what the bank's photos have there, see
+        :class:`idemodel.faces.padding.Surroundings`, and with a bank without grey levels as the others are, see
+        :func:`idemodel.faces.alignment.warp`.
 
     Raises
     ------
@@ -221,6 +224,8 @@ class PhotoPreparer:
         self._align = AlignSettings(*self.size, self.settings.face, self.settings.pad)
         normalises, self.notes = normalising(bank, self.settings.normalise)
         self._measured = Once(lambda: Normaliser.of(bank)) if normalises else None
+        fills = self.settings.pad == "auto" and can_normalise(bank)
+        self._surroundings = Once(lambda: Surroundings.of(bank)) if fills else None
 
     def prepare(
         self, photo: PhotoLike, *, eyes: Eyes | None = None, face: int | None = None, name: str | None = None
@@ -254,9 +259,10 @@ class PhotoPreparer:
         called = str(source) if isinstance(source, Path) else name or _UNNAMED
         frame = read_photo(source, called)
         made = self._aligned(called, frame, eyes, face)
-        image, steps = self._normalised(frame if made is None else made.image)
         if made is None:
+            image, steps = self._normalised(frame)
             return PreparedPhoto(image, source, called, steps=steps, size=frame.shape[:2])
+        image, steps = self._surrounded(frame, made)
         number = None if eyes is not None else made.number  # of a face that was found
         return PreparedPhoto(image, source, called, made.move, number, steps, made.warnings, frame.shape[:2])
 
@@ -286,6 +292,17 @@ class PhotoPreparer:
 
     def _warped(self, name: str, frame: Image, faces: Sequence[Face], face: str | int) -> Aligned:
         return Aligner(replace(self._align, face=face)).align(name, frame, faces)[0]
+
+    def _surrounded(self, frame: Image, made: Aligned) -> tuple[Image, tuple[str, ...]]:
+        """An aligned photo normalised, and what lies beyond its border filled in."""
+        around = self._surroundings() if self._surroundings else None
+        opacity = around.opacity(frame, made.move) if around else None
+        if around is None or opacity is None:
+            return self._normalised(made.image)
+        aligned = warp(frame, made.move, *self.size, "edge")
+        image, steps = self._normalised(around.fill(aligned, opacity))
+        # steps bring the photo to the bank's levels; what was filled in has them already and must not be brought twice
+        return (around.fill(image, opacity) if steps else image), steps
 
     def _normalised(self, image: Image) -> tuple[Image, tuple[str, ...]]:
         if self._measured is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,14 @@ class Similarity:
         """The way back."""
         return Similarity(1 / self.turn, -self.shift / self.turn)
 
-    def __call__(self, point: complex) -> complex:
-        """Where a point goes."""
+    @overload
+    def __call__(self, point: complex) -> complex: ...
+
+    @overload
+    def __call__(self, point: NDArray[np.complex128]) -> NDArray[np.complex128]: ...
+
+    def __call__(self, point: complex | NDArray[np.complex128]) -> complex | NDArray[np.complex128]:
+        """Where a point goes, or each of an array of them."""
         return self.turn * point + self.shift
 
     def after(self, first: Similarity) -> Similarity:
@@ -141,6 +148,29 @@ def warp(image: Image, move: Similarity, height: int, width: int, pad: str = "au
     limit = DEEPEST_MIRROR / max(1.0, move.scale) * np.array([width, height])
     padded = _padded(small, (before[1], after[1], before[0], after[0]), pad, limit)
     return _sampled(padded, back, height, width, start - before * steps, steps)
+
+
+def depths(move: Similarity, shape: tuple[int, ...], height: int, width: int) -> NDArray[np.float64]:
+    """How deep each pixel of a frame lies inside a picture that is moved into it.
+
+    Parameters
+    ----------
+    move : Similarity
+        From positions in the picture to positions in the frame.
+    shape : (H, W, ...)
+        Of the picture.
+    height, width : int
+        Of the frame.
+
+    Returns
+    -------
+    (4, height, width) float64
+        Pixels of the frame from a pixel's centre to the picture's left, upper, right and lower border; negative beyond.
+    """
+    rows, columns = np.mgrid[:height, :width]
+    back = move.inverse(columns + 1j * rows)
+    across, down = back.real + 0.5, back.imag + 0.5
+    return move.scale * np.stack([across, down, shape[1] - across, shape[0] - down])
 
 
 def paste_back(sketch: Image, picture: Image, move: Similarity) -> Image:

@@ -113,9 +113,7 @@ class Normaliser:
             The bank has no plane of grey levels, or one under 16 pixels a side.
         """
         require_grey(bank)
-        plane = bank.settings.representations.index("intensity")
-        chosen = np.unique(np.linspace(0, bank.images - 1, min(sample, bank.images)).round().astype(int))
-        return cls(np.stack([bank.source(int(one), int(one) + 1)[0, plane] for one in chosen]))
+        return cls(sample_planes(bank, sample))
 
     def normalise(self, photo: Image, method: str = "auto") -> Normalised:
         """Bring a photo towards the bank's.
@@ -218,10 +216,17 @@ def require_grey(bank: PatchBank) -> None:
         )
 
 
+def sample_planes(bank: PatchBank, sample: int) -> NDArray[np.uint8]:
+    """Luma (n, H, W) uint8 of ``sample`` of a bank's photos, evenly spaced, of all where it has no more."""
+    plane = bank.settings.representations.index("intensity")
+    chosen = np.unique(np.linspace(0, bank.images - 1, min(sample, bank.images)).round().astype(int))
+    return np.stack([bank.source(int(one), int(one) + 1)[0, plane] for one in chosen])
+
+
 def measure(grey: NDArray[Any]) -> Measures:
     """Measure the luma (H, W) of an aligned photo, uint8 or float in 0 to 255."""
     grey = np.asarray(grey, np.float64)
-    beside = grey[_beside(*grey.shape)]
+    beside = grey[beside_head(*grey.shape)]
     ground = float(np.median(beside))
     face = grey[_face(*grey.shape)]
     return Measures(
@@ -283,7 +288,7 @@ def _flood(grey: Grey, level: float) -> NDArray[np.bool_]:
 
     alike = (np.abs(gaussian_filter(grey, 1.0) - level) < _FLOOD) & ~_face(*grey.shape)
     parts, _ = label(binary_opening(np.pad(alike, 3, mode="edge"), iterations=2)[3:-3, 3:-3])
-    roots = np.unique(parts[_beside(*grey.shape)])
+    roots = np.unique(parts[beside_head(*grey.shape)])
     return np.isin(parts, roots[roots > 0])
 
 
@@ -307,7 +312,7 @@ def _head(height: int, width: int) -> NDArray[np.bool_]:
 
 
 @lru_cache(maxsize=8)
-def _beside(height: int, width: int) -> NDArray[np.bool_]:
-    """Where a portrait shows background: the upper left and right edges."""
+def beside_head(height: int, width: int) -> NDArray[np.bool_]:
+    """Where a portrait shows background, (H, W) bool: the upper left and right edges."""
     down, across = _places(height, width)
     return (np.abs(across) > 0.35) & (down > 0.06) & (down < 0.25)

@@ -183,6 +183,17 @@ def test_a_backdrop_goes_on_in_its_own_colour() -> None:
     assert made.image[50:, 12:20].max() == 5
 
 
+def test_a_border_that_shows_the_backdrop_alone_is_continued() -> None:
+    """With what light the backdrop has; not so where it shows hair below."""
+    around = Surroundings.of(bank())
+    lit = np.repeat(np.linspace(60, 70, ROWS)[:, None], COLUMNS - 10, axis=1).astype(np.uint8)
+    move = Similarity(1, 10)
+    assert around.opacity(lit, move) is None
+    lit[45:, :25] = 5
+    opacity = around.opacity(lit, move)
+    assert opacity is not None and (opacity[:, :10] == 0).all() and (opacity[:, 14:] == 1).all()
+
+
 def test_levels_are_brought_to_the_banks_once() -> None:
     part, eyes = cropped(PHOTOS[1], "all")
     dark = (part * 0.4).astype(np.uint8)

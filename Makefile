@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
 .PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 bench results results-fine results-levers \
-	results-direction robustness lint clean
+	results-direction results-anyone robustness lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -38,6 +38,10 @@ results-levers: $(VENV)/.installed
 
 results-direction: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.direction --write docs/RESULTS.md
+
+# The face descriptor and OpenCV's filter come with the extras of the tests.
+results-anyone: $(VENV)/.installed-test
+	$(BIN)/python -m benchmarks.anyone --write docs/RESULTS.md
 
 robustness: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.robustness --write docs/RESULTS.md

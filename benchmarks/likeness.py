@@ -9,6 +9,7 @@ the usual size and search window). Says so and ends with 0 without data. Section
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +128,7 @@ def _spectra(both: Both) -> str:
 
 
 def _bands() -> list[tuple[float, float]]:
-    return list(zip(BANDS[:-1], BANDS[1:], strict=True))
+    return list(itertools.pairwise(BANDS))
 
 
 def band_power(images: Images) -> NDArray[np.float64]:

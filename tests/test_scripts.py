@@ -33,7 +33,7 @@ def test_sections_are_printed_and_written(tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    "name", ["results", "direction", "fine", "levers", "robustness", "alignment", "settling", "likeness"]
+    "name", ["results", "direction", "fine", "levers", "robustness", "alignment", "settling", "likeness", "anyone"]
 )
 def test_without_data_a_script_says_so_and_ends_well(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

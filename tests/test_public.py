@@ -67,9 +67,9 @@ def test_public_names_are_these():
         "verify", "warm_up", "weigh", "weigh_multi", "write_bank",
     ]  # fmt: skip
     assert sorted(idemodel.__all__) == [
-        "Enhancer", "Evaluation", "EvaluationSettings", "Eyes", "Hand", "PHANTOM", "PhantomPair", "PhotoPreparer",
-        "PreparationSettings", "PreparedPhoto", "Sketcher", "Sketches", "evaluate", "phantom_pairs", "read_colour",
-        "read_grey", "read_photo", "write_image",
+        "DrawnBank", "Enhancer", "Evaluation", "EvaluationSettings", "Eyes", "Hand", "PHANTOM", "PhantomPair",
+        "PhotoPreparer", "PreparationSettings", "PreparedPhoto", "Sketcher", "Sketches", "builtin_bank", "evaluate",
+        "phantom_pairs", "read_colour", "read_grey", "read_photo", "write_image",
     ]  # fmt: skip
 
 

@@ -55,6 +55,18 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(target.parent, os.O_RDONLY)
 
 
+def remove_partials(path: str | os.PathLike[str]) -> None:
+    """Remove every temporary file for ``path``, whatever process of whatever machine left it.
+
+    For a caller that holds a lock without which nobody writes ``path``; :func:`replace_when_done` alone removes those
+    of dead processes of this machine.
+    """
+    target = Path(path)
+    for name in [name for name in os.listdir(target.parent) if name.endswith(_SUFFIX)]:  # noqa: PTH208
+        if name.startswith(f".{target.name}."):
+            target.with_name(name).unlink(missing_ok=True)
+
+
 def _start_of_name(target: Path) -> str:
     """What the names of a target's temporary files begin with; a digest where its own name leaves no room."""
     host = socket.gethostname()

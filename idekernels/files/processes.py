@@ -1,4 +1,4 @@
-"""Other processes: whether one is running, and locks that the child of a fork finds free; starts and ends none."""
+"""Processes: cores for them, whether one runs, locks that the child of a fork finds free; starts and ends none."""
 
 from __future__ import annotations
 
@@ -23,6 +23,11 @@ class Lock(Protocol):
 
     def release(self) -> Any:
         """Let it go."""
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def is_running(process: int) -> bool:

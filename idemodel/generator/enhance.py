@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +17,7 @@ from idekernels.errors import InputError, in_short
 from idemodel.generator.checkpoint import Header, load_generator, load_reference, read_header
 from idemodel.generator.config import inputs_of
 from idemodel.generator.devices import torch_device
-from idemodel.generator.hand import Hand, hand_of
+from idemodel.generator.hand import Hand, chosen_hand, hand_of
 from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.intra import IntraDomain
 from idemodel.generator.network import MINIMUM, MLANet
@@ -40,9 +39,9 @@ class Enhancer:
         See :func:`idemodel.generator.devices.torch_device`.
     direction : str
         What the generator was trained for, of :data:`idekernels.bank.DIRECTIONS`.
-    hand : Hand or mapping, optional
+    hand : Hand, mapping or str, optional
         The tone of fine sketches; by default the recipe's for sketches, and none for photos. A mapping changes single
-        values of that.
+        values of that; a name, ``soft``, ``pencil`` or ``bold``, is a style of it.
     domain : IntraDomain, optional
         Of a generator that takes the coarse sketch carried over within its domain.
 
@@ -60,7 +59,7 @@ class Enhancer:
         recipe: Mapping[str, Any] | None = None,
         device: str = "auto",
         direction: str = PHOTO_TO_SKETCH,
-        hand: Hand | Mapping[str, float] | None = None,
+        hand: Hand | Mapping[str, float] | str | None = None,
         domain: IntraDomain | None = None,
     ) -> None:
         self.device = torch_device(device)
@@ -69,14 +68,14 @@ class Enhancer:
         self.direction, self.domain = direction, domain
         if "intra" in self._takes and domain is None:
             raise InputError("this generator needs its intra-domain bank, which lies beside its file: open that")
-        self.hand = hand if isinstance(hand, Hand) else replace(hand_of(self.recipe, direction), **(hand or {}))
+        self.hand = chosen_hand(hand_of(self.recipe, direction), hand)
 
     @classmethod
     def open(
         cls,
         path: str | os.PathLike[str],
         device: str = "auto",
-        hand: Hand | Mapping[str, float] | None = None,
+        hand: Hand | Mapping[str, float] | str | None = None,
         backend: str = "auto",
     ) -> Enhancer:
         """Read a model file: one of idesketch (.safetensors) or the authors' checkpoint (.pth).

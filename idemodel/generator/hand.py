@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from idekernels import arguments
@@ -12,6 +12,8 @@ from idekernels.errors import InputError, in_short
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+_SOFTEST, _HARDEST = 0.25, 4.0  # press
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Hand:
     paper: float = 1.0
 
     def __post_init__(self) -> None:
-        arguments.real("press", self.press, 0.25, 4.0)
+        arguments.real("press", self.press, _SOFTEST, _HARDEST)
         arguments.real("paper", self.paper, 0.5, 1.0)
 
     def drawn(self, fine: Tensor) -> Tensor:
@@ -47,6 +49,36 @@ class Hand:
         if self == Hand():
             return fine
         return (fine / self.paper).clamp(0.0, 1.0) ** self.press
+
+    def in_style(self, style: Hand) -> Hand:
+        """This hand in a style: pressed that much harder or less, within the range of ``press``; as much paper blank.
+
+        Raises
+        ------
+        ValueError
+            A style that leaves more paper blank: it has no meaning for a hand that does so itself.
+        """
+        if style.paper != 1.0:
+            raise ValueError(f"a style changes the press alone, not paper={style.paper}")
+        return replace(self, press=min(max(self.press * style.press, _SOFTEST), _HARDEST))
+
+
+STYLES: Mapping[str, Hand] = {"soft": Hand(0.85), "pencil": Hand(), "bold": Hand(1.25)}  # pencil: the model's own
+
+
+def chosen_hand(own: Hand, given: Hand | Mapping[str, float] | str | None) -> Hand:
+    """The hand that was asked for: one as it is, single values instead of the model's ``own``, or it in a style.
+
+    Raises
+    ------
+    TypeError, ValueError
+        A value out of its range, or no style of that name in ``STYLES``.
+    """
+    if isinstance(given, Hand):
+        return given
+    if isinstance(given, str):
+        return own.in_style(STYLES[arguments.choice("style", given, tuple(STYLES))])
+    return replace(own, **(given or {}))
 
 
 def hand_of(recipe: Mapping[str, Any], direction: str) -> Hand:

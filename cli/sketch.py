@@ -1,0 +1,75 @@
+"""``idesketch sketch``: anybody's photo to a sketch, with the built-in bank and generator where no others are given."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from idekernels.errors import InputError
+from idemodel.generator.hand import STYLES
+from idemodel.generator.weights import PHANTOM
+from idemodel.preparation import Once
+
+from .console import counted, note
+from .options import PATH, Names
+from .synthesis import Synthesis, SynthesisOptions, synthesis_options
+
+if TYPE_CHECKING:
+    from idekernels.bank import PatchBank
+
+_USUAL_STYLE = "pencil"  # the model's own
+
+
+@click.command()
+@click.argument("photos", metavar="PHOTO_OR_DIR...", type=PATH, nargs=-1, required=True)
+@synthesis_options
+@click.option("--style", type=Names(STYLES), default=_USUAL_STYLE, show_default=True, help="How hard it is drawn.")
+@click.option(
+    "--bank", "banks", metavar="BANK.h5", type=PATH, multiple=True, help="Instead of the built-in; repeat for several."
+)
+@click.option(
+    "--model", metavar="MODEL", type=PATH, help="Instead of the built-in: .safetensors, or the authors' .pth."
+)
+def sketch(
+    photos: tuple[Path, ...], options: SynthesisOptions, style: str, banks: tuple[Path, ...], model: Path | None
+) -> int:
+    """Sketch photos of faces (files or folders) as they come from a camera; nothing else is needed.
+
+    The face is found, aligned and brought to the light of the bank; the sketch is 250 x 200 pixels (rows x columns),
+    or with --size double twice that, or with --paste-back it lies over its photo. The built-in bank is drawn when it
+    is first used, in about a minute, and kept in the cache folder that idesketch doctor shows. Sketches that are there
+    already are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1.
+    """
+    _refuse_if_none_is_there(photos)
+    from idekernels import open_bank
+
+    model = model or PHANTOM
+    with open_bank(*banks) if banks else _builtin_bank() as bank:
+        told = f"{bank.images} pairs" if banks else f"built-in bank of {bank.images} drawn faces"
+        sketcher = options.sketcher(bank, model, hand=style)
+        return Synthesis("sketch", options, model).run(photos, bank, sketcher, told)
+
+
+def _refuse_if_none_is_there(photos: tuple[Path, ...]) -> None:
+    """Before a bank is drawn for nothing; where some are there, each that is not costs itself alone."""
+    if not any(map(_is_there, photos)):
+        raise InputError(f"{', '.join(map(str, photos))}: no such file or folder")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a folder that may not be entered, or a name too long: told of when it is read
+        return True
+
+
+def _builtin_bank() -> PatchBank:
+    """Open it; a bar is shown where it has to be drawn first."""
+    from idemodel.builtin import builtin_bank
+
+    with ExitStack() as shown:
+        bar = Once(lambda: shown.enter_context(counted("Drawing the built-in bank (first use only)")))
+        return builtin_bank(advance=lambda done, total: bar()(done, total), tell=note)

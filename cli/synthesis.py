@@ -1,0 +1,144 @@
+"""Photos to fine sketches with an open sketcher: the options, the batch and the files that synth and sketch share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import click
+import numpy as np
+
+from idekernels.bank import PLURALS, PatchBank
+from idekernels.errors import InputError
+from idemodel.files.journal import Making, file_digest
+from idemodel.files.outputs import make_folder
+from idemodel.preparation import PreparationSettings, PreparedPhoto
+
+from .batch import Batch, Image, Results
+from .console import err, note, say
+from .kernels import load_kernels
+from .options import PATH, Bytes, PhotoOptions, normalise_option, photo_options, recursive_option
+from .photos import PhotoIntake, bank_digest
+
+if TYPE_CHECKING:
+    from idemodel.sketcher import Sketcher
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_BESIDE = ("coarse", "quilt")  # folders of stage 1's sketches
+
+
+@dataclass(frozen=True)
+class SynthesisOptions:
+    """What both commands are told: of the results (out, size, overwrite), the photos, and what the stages run on."""
+
+    out: Path
+    size: str
+    photo: PhotoOptions
+    normalise: str
+    backend: str
+    device: str
+    memory: int | None
+    recursive: bool
+    overwrite: bool
+
+    def sketcher(self, bank: PatchBank, model: Path, **more: Any) -> Sketcher:
+        """What sketches with an open bank and a model's file."""
+        with err.status("Loading the model"):  # torch takes its time
+            from idemodel.sketcher import Sketcher
+
+        return Sketcher(
+            bank, model, size=self.size, backend=self.backend, memory=self.memory, device=self.device, **more
+        )
+
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (  # in the order of the help
+    click.option("-o", "--out", type=PATH, required=True, help="Folder for STEM.png, made if missing."),
+    click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True),
+    photo_options(paste_back=True),
+    normalise_option,
+    click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse."),
+    click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda."),
+    click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result."),
+    recursive_option,
+    click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already."),
+)
+
+
+def synthesis_options(command: Command) -> Command:
+    """The options that both commands have; the command gets them as one ``options``."""
+
+    @functools.wraps(command)
+    def packed(*arguments: Any, **given: Any) -> Any:
+        options = SynthesisOptions(**{each.name: given.pop(each.name) for each in fields(SynthesisOptions)})
+        return command(*arguments, options=options, **given)
+
+    return cast(Command, functools.reduce(lambda made, option: option(made), reversed(_OPTIONS), packed))
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """One call of a command: its name, the options, the model's file, and what only ``synth`` can be told."""
+
+    command: str
+    options: SynthesisOptions
+    model: Path
+    save_coarse: bool = False
+    leave_one_out: bool = False
+
+    def run(self, given: Sequence[Path], bank: PatchBank, sketcher: Sketcher, told: str) -> int:
+        """Sketch photos, files or folders, and return the exit code; ``told`` is what is said of the bank."""
+        options = self.options
+        results = Results(options.out, self._making(bank, sketcher), options.overwrite, beside=_BESIDE)
+        batch = Batch.find(given, results, options.recursive)
+        intake = PhotoIntake(bank, PreparationSettings(options.photo.align, options.normalise), self.leave_one_out)
+        note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {told}")
+        if self.save_coarse and batch.skipped:
+            note(f"{batch.skipped} are there already, theirs is not written to coarse; --overwrite makes them anew")
+        if batch.todo:
+            load_kernels(sketcher.settings, sketcher.prepared)
+            beside = _folders(options.out, sketcher) if self.save_coarse else []
+            _synthesise(batch, intake, sketcher, beside, options.photo.paste_back)
+            intake.sum_up()
+        say(batch.summary(options.out))
+        return batch.exit_code
+
+    def _making(self, bank: PatchBank, sketcher: Sketcher) -> Making:
+        return Making.of(
+            self.command, bank=bank_digest(bank), model=file_digest(self.model), settings=sketcher.settings,
+            size=self.options.size, hand=sketcher.enhancer.hand, photo=self.options.photo,
+            normalise=self.options.normalise, leave_one_out=self.leave_one_out,
+        )  # fmt: skip
+
+
+def _folders(out: Path, sketcher: Sketcher) -> list[Path]:
+    """Where the coarse sketches go, and the quilts where there are such; made."""
+    return [make_folder(out / name) for name in _BESIDE[: 2 if sketcher.enhancer.needs_quilt else 1]]
+
+
+def _synthesise(
+    batch: Batch, intake: PhotoIntake, sketcher: Sketcher, beside: Sequence[Path], paste_back: bool
+) -> None:
+    """Sketch the photos; ``beside`` are the folders for the coarse sketches and the quilts, where they are wanted."""
+    from idekernels.coarse import photos_at_once
+
+    def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image | InputError]:
+        photos, left_out = [photo for photo, _ in taken], np.array([number for _, number in taken])
+        made = sketcher.sketch(photos, exclude=left_out)
+        rough = [sketches.images() for sketches in (made.coarse, made.quilt) if sketches is not None]
+        several = zip(targets, photos, made.images(), *rough, strict=True)
+        return (one(*each) for each in several)
+
+    def one(target: Path, photo: PreparedPhoto, fine: Image, *rough: Image) -> Image | InputError:
+        try:
+            for folder, picture in zip(beside, rough, strict=False):
+                batch.write_beside(folder / target.relative_to(batch.results.out), picture, target)
+            return photo.paste_back(fine) if paste_back else fine
+        except InputError as error:  # its file is gone, or its coarse sketch would be written over an input
+            return error
+
+    title = PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()
+    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make)

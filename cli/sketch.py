@@ -40,8 +40,8 @@ def sketch(
 
     The face is found, aligned and brought to the light of the bank; the sketch is 250 x 200 pixels (rows x columns),
     or with --size double twice that, or with --paste-back it lies over its photo. The built-in bank is drawn when it
-    is first used, in about a minute, and kept in the cache folder that idesketch doctor shows. Sketches that are there
-    already are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1.
+    is first used, in less than a minute, and kept in the cache folder that idesketch doctor shows. Sketches that are
+    there already are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1.
     """
     _refuse_if_none_is_there(photos)
     from idekernels import open_bank

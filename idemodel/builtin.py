@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ from idemodel.phantom.workers import Series, drawn_pairs
 Progress = Callable[[int, int], None]  # done, of all
 
 _FOLDER = "banks"  # within the cache folder
+_NO_DAY = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)  # so that two drawings give one file
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def builtin_bank(
         Told in one line that the bank is being drawn, or drawn anew, or waited for, or kept elsewhere; by default
         such a line is logged as a warning, once.
     workers : int, optional
-        How many processes draw; one a usable core if not given. The bank is the same, byte for byte of its pairs.
+        How many processes draw; one a usable core if not given. The file is the same, byte for byte.
 
     Returns
     -------
@@ -198,7 +200,7 @@ def _drawn(file: Path, recipe: DrawnBank, watch: _Watch, workers: int | None) ->
     remove_partials(file)
     _note_of(file).unlink(missing_ok=True)
     with contextlib.closing(drawn_pairs(recipe.series, workers)) as pairs:
-        write_bank(file, _counted(pairs, recipe.pairs, watch.advance), recipe.settings)
+        write_bank(file, _counted(pairs, recipe.pairs, watch.advance), recipe.settings, created=_NO_DAY)
     _write_note(file, file_digest(file).encode())
     return FileBank(file)
 

@@ -16,6 +16,15 @@ def _shared() -> Path:
     return Path(os.environ.get("IDESKETCH_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """No test reads or writes the cache folder of whoever runs them."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("IDESKETCH_CACHE", str(folder))
+        yield folder
+
+
 @pytest.fixture
 def shared_data() -> Path:
     folder = _shared() / "data" / "cuhk_student"

@@ -48,8 +48,15 @@ class Header:
     digest: str
 
 
-def write_header(file: h5py.File, names: list[str], hashes: NDArray[np.uint8], settings: BankSettings) -> None:
-    """Write all but the planes, which must be complete: their shapes enter the digest."""
+def write_header(
+    file: h5py.File,
+    names: list[str],
+    hashes: NDArray[np.uint8],
+    settings: BankSettings,
+    created: datetime.datetime | None = None,
+) -> None:
+    """Write all but the planes, which must be complete: their shapes enter the digest. ``created``: now if None."""
+    created = created or datetime.datetime.now(datetime.timezone.utc)
     encoded = np.frombuffer(json.dumps(names, ensure_ascii=False).encode(), np.uint8)
     file.create_dataset("names", data=encoded, chunks=encoded.shape, fletcher32=True)
     file.create_dataset("hashes", data=hashes, chunks=hashes.shape, fletcher32=True)
@@ -58,7 +65,7 @@ def write_header(file: h5py.File, names: list[str], hashes: NDArray[np.uint8], s
     attributes["representations"] = json.dumps(settings.representations)
     attributes["weights"] = np.array(settings.weights, np.int64)
     attributes["direction"] = np.bytes_(settings.direction)  # in the attribute itself, where a checksum covers it
-    attributes["created"] = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    attributes["created"] = created.isoformat(timespec="seconds")
     attributes["tool"] = f"idesketch {_tool_version()}"
     attributes["version"] = VERSION
     attributes["digest"] = digest(attributes, names, hashes, file["source"].shape, file["target"].shape)

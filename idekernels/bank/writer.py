@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -29,6 +30,7 @@ def write_bank(
     settings: BankSettings | None = None,
     *,
     compress: bool = False,
+    created: datetime.datetime | None = None,
 ) -> None:
     """Write ``(name, photo, sketch)`` pairs, one at a time, to a bank that replaces ``path`` when it is complete.
 
@@ -43,6 +45,9 @@ def write_bank(
     settings : BankSettings, optional
     compress : bool
         Zstandard through hdf5plugin (extra ``compress``): smaller and slower to read.
+    created : datetime, optional
+        The time that is noted in the bank, now if not given. With the same time, pairs and version of idesketch the
+        file is the same, byte for byte.
 
     Raises
     ------
@@ -60,7 +65,7 @@ def write_bank(
     ):
         hashes = _write_pairs(file, _until_full(pairs, disk), settings, filters)
         table = np.frombuffer(b"".join(hashes.values()), np.uint8).reshape(-1, 32)
-        write_header(file, list(hashes), table, settings)
+        write_header(file, list(hashes), table, settings, created)
 
 
 def _write_pairs(

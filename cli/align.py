@@ -73,10 +73,10 @@ def align(
 ) -> int:
     """Align photos (files or folders): the eyes to row H/2 and columns 3/8 W and 5/8 W (125, 75, 125 at 250x200).
 
-    A face is found by dlib (pip install 'idesketch[align]') or MTCNN ('idesketch[align-mtcnn]'), or its eyes are
-    given with --eyes. Rotation and scale are those of the eyes; colour is kept, and the turn in the EXIF data obeyed.
-    Photos that are there already are skipped; a photo without a usable face is reported, the rest goes on, and the
-    exit code is 1.
+    A face is found by dlib, which comes along (where it has no wheel, pip install 'idesketch[align]' compiles it), or
+    by MTCNN ('idesketch[align-mtcnn]'), or its eyes are given with --eyes. Rotation and scale are those of the eyes;
+    colour is kept, and the turn in the EXIF data obeyed. Photos that are there already are skipped; a photo without a
+    usable face is reported, the rest goes on, and the exit code is 1.
     """
     if report and eyes and same_file(out / "report" / "eyes.csv", eyes):
         raise InputError(f"{eyes}: would be written over by the report; give a copy of it, or another folder with -o")

@@ -136,7 +136,7 @@ def _folders() -> dict[str, str]:
     return {
         "kernel cache": f"{cache}; {trouble}" if trouble else cache,
         **_cache(),
-        "temporary": f"{temporary} ({'writable' if os.access(temporary, os.W_OK) else 'READ-ONLY'})",
+        "temporary": f"{temporary}{_read_only(temporary) or ' (writable)'}",
     }
 
 
@@ -148,6 +148,11 @@ def _cache() -> dict[str, str]:
     folder, file = usual_folder(), builtin_file()
     there = file is not None and file.is_file()
     return {
-        "cache": str(folder or "no home folder is known; IDESKETCH_CACHE can name a folder"),
+        "cache": f"{folder}{_read_only(folder)}" if folder else "no home is known; IDESKETCH_CACHE can name a folder",
         "built-in bank": f"{file}" if there else "not drawn yet; the first idesketch sketch draws it",
     }
+
+
+def _read_only(folder: Path) -> str:
+    """A word on a folder that is there and cannot be written."""
+    return " (READ-ONLY)" if folder.exists() and not os.access(folder, os.W_OK) else ""

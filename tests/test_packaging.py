@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 
@@ -104,3 +106,29 @@ def test_setup_cfg_repeats_no_section_of_pyproject() -> None:
     text = (ROOT / "setup.cfg").read_text()
     for section in ("[metadata]", "[tool:pytest]", "[mypy]", "[flake8]", "install_requires", "entry_points"):
         assert section not in text
+
+
+def metadata(wheel: Path) -> list[str]:
+    archive = zipfile.ZipFile(wheel)
+    name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    return archive.read(name).decode().splitlines()
+
+
+def test_dlib_comes_along_or_with_align(wheel: Path) -> None:
+    """Wherever dlib-bin has a wheel it is a dependency; everywhere else, and there alone, align compiles dlib."""
+    told = [line.partition(": ")[2] for line in metadata(wheel) if line.startswith("Requires-Dist: dlib")]
+    requirements = [Requirement(line) for line in told]
+    machines = [
+        ("linux", "x86_64", "3.15"), ("linux", "aarch64", "3.15"), ("linux", "riscv64", None),
+        ("darwin", "arm64", "3.15"), ("darwin", "x86_64", "3.14"), ("win32", "AMD64", "3.15"), ("win32", "ARM64", None),
+        ("freebsd14", "amd64", None),
+    ]  # fmt: skip
+    for (system, machine, until), minor in itertools.product(machines, range(10, 17)):
+        place = {"sys_platform": system, "platform_machine": machine, "python_version": f"3.{minor}", "extra": ""}
+        has_wheel = until is not None and minor < int(until.partition(".")[2])
+        for extra in ("", "align"):
+            wanted = [
+                each.name for each in requirements if each.marker and each.marker.evaluate({**place, "extra": extra})
+            ]
+            compiled = ["dlib"] if extra and not has_wheel else []
+            assert wanted == (["dlib-bin"] if has_wheel else compiled), place

@@ -245,11 +245,11 @@ def head_lines(person: Person, outline: Outline) -> list[Line]:
     low = points[points[:, 1] > -0.9]
     order = np.argsort(np.arctan2(low[:, 0], low[:, 1] + 0.3), kind="stable")
     skull = points[points[:, 1] < -0.2]
-    lines = [Line(low[order], 0.85, 0.024, "face")]
+    lines = [Line(low[order], 0.65, 0.024, "face")]
     if person.hair.front == "none" or person.hair.cut == "buzz":
         order = np.argsort(np.arctan2(skull[:, 0], -skull[:, 1] - 0.2), kind="stable")
         lines.append(Line(skull[order], 0.7, 0.022, "face"))
     chin = low[(np.abs(low[:, 0]) < 0.5) & (low[:, 1] > 1.2)]
     chin = chin[np.argsort(chin[:, 0], kind="stable")]
-    lines.append(Line(chin, 0.5, 0.03, "face"))
+    lines.append(Line(chin, 0.25, 0.03, "face"))
     return lines

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .canvas import EYE, HAIR, SKIN, STRAND_X, STRAND_Y, linear
+from .modelling import left_to_lines, modelling
 from .pencil import Paper
 from .person import Person
 from .photo import luminance
@@ -20,9 +21,12 @@ def draw_sketch(portrait: Portrait, radiance: Floats, person: Person, rng: np.ra
     """The uint8 sketch (H, W) of a portrait whose clean linear light is `radiance` (3, H, W)."""
     surface = portrait.surface
     skin_tone, hair_tone, cloth_tone = tones(portrait, radiance, person)
+    skin_tone = skin_tone * (1 - 0.4 * left_to_lines(surface.frame, person))
     paper = Paper(surface.frame, rng)
+    form = modelling(surface.frame, person, portrait.head) * np.clip(surface.planes[SKIN] - surface.planes[HAIR], 0, 1)
+    paper.smudge(0.6 * form)
     paper.smudge(0.50 * skin_tone + 0.50 * hair_tone + 0.15 * cloth_tone)
-    face = blur(skin_tone, 0.02 * surface.frame.scale) + cloth_tone
+    face = blur(skin_tone, 0.02 * surface.frame.scale) + cloth_tone + 0.6 * form
     slant = float(rng.normal(0.95, 0.06))
     hatch(paper, face, slant, rng)
     hatch(paper, np.clip(face - 0.38, 0, 1), slant - 0.55, rng)
@@ -46,7 +50,7 @@ def tones(portrait: Portrait, radiance: Floats, person: Person) -> tuple[Floats,
     shade = np.clip(0.95 - relative, 0, 1)
     # The white of the eye is left to the paper; only iris and lashes are dark enough to be drawn.
     shade = shade - np.clip(planes[EYE], 0, 1) * np.clip(0.42 - 0.4 * shade, 0, shade)
-    skin_tone = skin * np.clip(1.15 * shade + 0.10 * person.melanin * (1.05 - relative), 0, 1)
+    skin_tone = skin * np.clip(1.0 * shade + 0.10 * person.melanin * (1.05 - relative), 0, 1)
     hair_tone = hair * np.clip(1.06 - 1.25 * bright, 0.06, 1)
     cloth_tone = cloth * np.clip(0.42 - 0.5 * bright, 0.03, 1)
     return skin_tone.astype(np.float32), hair_tone.astype(np.float32), cloth_tone.astype(np.float32)

@@ -132,7 +132,7 @@ def _head(rng: np.random.Generator, female: bool, age: float) -> Head:
         jaw=_around(rng, 0.74 if female else 0.81, 0.045) + 0.04 * heavy,
         jaw_y=_around(rng, 1.14, 0.05),
         chin=_around(rng, 0.26 if female else 0.34, 0.045),
-        chin_y=_around(rng, 1.75 if female else 1.85, 0.06),
+        chin_y=_around(rng, 1.70 if female else 1.80, 0.085),
         lean=_around(rng, 0, 0.008),
         yaw=_around(rng, 0, 0.5),
         cheekbone=_around(rng, 0.05, 0.02) + 0.02 * age,
@@ -144,9 +144,9 @@ def _head(rng: np.random.Generator, female: bool, age: float) -> Head:
 def _eyes(rng: np.random.Generator, female: bool, age: float, melanin: float) -> Eyes:
     blue = float(np.clip(rng.random() * (1.15 - 1.6 * melanin), 0, 1))
     return Eyes(
-        half_width=_around(rng, 0.240, 0.010),
-        upper=_around(rng, 0.128, 0.012) + (0.008 if female else 0) - 0.015 * age,
-        lower=_around(rng, 0.062, 0.009),
+        half_width=_around(rng, 0.230, 0.014),
+        upper=_around(rng, 0.112, 0.018) + (0.008 if female else 0) - 0.015 * age,
+        lower=_around(rng, 0.055, 0.010),
         tilt=_around(rng, 0.018, 0.018),
         iris=_around(rng, 0.112, 0.004),
         iris_colour=_jitter(rng, _between(_IRIS, blue), 0.02),
@@ -159,36 +159,38 @@ def _eyes(rng: np.random.Generator, female: bool, age: float, melanin: float) ->
 def _brows(rng: np.random.Generator, female: bool, hair_name: str) -> Brows:
     pale = 0.7 if hair_name in ("blond", "white") else 1.0
     return Brows(
-        y=_around(rng, -0.36 if female else -0.32, 0.03),
-        arch=_around(rng, 0.085 if female else 0.05, 0.02),
-        tilt=_around(rng, -0.005, 0.025),
-        thickness=_around(rng, 0.050 if female else 0.066, 0.010),
+        y=_around(rng, -0.35 if female else -0.32, 0.045),
+        arch=_around(rng, 0.075 if female else 0.05, 0.025),
+        tilt=_around(rng, 0.03, 0.03),
+        thickness=_around(rng, 0.052 if female else 0.068, 0.014),
         reach=_around(rng, 0.44, 0.025),
-        density=pale * _around(rng, 0.85, 0.08),
+        density=pale * _around(rng, 0.62, 0.14),
     )
 
 
 def _nose(rng: np.random.Generator, melanin: float) -> Nose:
     return Nose(
-        tip_y=_around(rng, 0.62, 0.05),
-        tip_width=_around(rng, 0.155 + 0.03 * melanin, 0.015),
-        bridge=_around(rng, 0.125, 0.015),
+        tip_y=_around(rng, 0.575, 0.055),
+        tip_width=_around(rng, 0.135 + 0.03 * melanin, 0.015),
+        bridge=_around(rng, 0.100, 0.015),
         wing=_around(rng, 0.285 + 0.07 * melanin, 0.025),
-        height=_around(rng, 0.34, 0.05),
+        height=_around(rng, 0.29, 0.05),
         nostril=_around(rng, 1.0, 0.15),
     )
 
 
 def _mouth(rng: np.random.Generator, female: bool, melanin: float, head: Head, nose: Nose) -> Mouth:
     base = nose.tip_y + 0.16
+    smile = float(rng.uniform(0.3, 1.0)) if rng.random() < 0.22 else 0.0
     return Mouth(
-        y=base + (head.chin_y - base) * _around(rng, 0.36, 0.02),
-        half_width=_around(rng, 0.47, 0.035),
-        upper=_around(rng, 0.115 if female else 0.098, 0.016) + 0.03 * melanin,
-        lower=_around(rng, 0.150 if female else 0.135, 0.018) + 0.03 * melanin,
-        curl=_around(rng, 0.035, 0.02),
+        y=base + (head.chin_y - base) * _around(rng, 0.36, 0.03),
+        half_width=_around(rng, 0.405, 0.04) + 0.09 * smile,
+        upper=_around(rng, 0.120 if female else 0.105, 0.022) + 0.03 * melanin,
+        lower=_around(rng, 0.155 if female else 0.140, 0.025) + 0.03 * melanin,
+        curl=_around(rng, 0.035, 0.02) + 0.05 * smile,
         bow=_around(rng, 0.25, 0.07),
         redness=_around(rng, 0.80 if female else 0.55, 0.12),
+        opening=0.13 * smile,
     )
 
 

@@ -95,9 +95,9 @@ def eye_lines(person: Person) -> list[Line]:
     upper, lower = _lids(eyes, u)
     for side in (-1.0, 1.0):
         x = side * (0.5 + u)
-        lines.append(Line(curve_of(x, upper - 0.006), 1.5 + 0.4 * eyes.lash, 0.030))
-        lines.append(Line(curve_of(x[12:], upper[12:] - 0.012), 0.6 + 0.5 * eyes.lash, 0.024))
-        lines.append(Line(curve_of(x[4:-1], lower[4:-1]), 0.55, 0.018))
+        lines.append(Line(curve_of(x, upper - 0.006), 0.75 + 0.25 * eyes.lash, 0.024))
+        lines.append(Line(curve_of(x[12:], upper[12:] - 0.012), 0.15 + 0.3 * eyes.lash, 0.020))
+        lines.append(Line(curve_of(x[4:-1], lower[4:-1]), 0.75, 0.020))
         gap = 0.055 + 0.035 * eyes.crease
         lift = gap * (1 - 0.35 * np.clip(-u / eyes.half_width, 0, 1))
         lines.append(Line(curve_of(x[3:], upper[3:] - lift[3:]), 0.25 + 0.55 * eyes.crease, 0.018))
@@ -112,7 +112,7 @@ def _iris_lines(eyes: Eyes, side: float) -> list[Line]:
     lines: list[Line] = []
     dark = 1.35 - float(np.mean(eyes.iris_colour))
     angle = np.linspace(0, 2 * np.pi, 40)
-    for radius, pressure in ((1.0, 0.9), (0.80, 0.55 * dark), (0.62, 0.55 * dark), (0.36, 1.4), (0.16, 1.5)):
+    for radius, pressure in ((1.0, 1.2), (0.80, 0.45 * dark), (0.62, 0.5 * dark), (0.36, 1.3), (0.16, 1.4)):
         u, v = radius * eyes.iris * np.cos(angle), radius * eyes.iris * np.sin(angle) + 0.008
         upper, lower = _lids(eyes, u)
         seen = (v > upper) & (v < lower)
@@ -130,7 +130,7 @@ def _brow_axis(person: Person, u: Floats) -> tuple[Floats, Floats]:
     t = np.clip((u + 0.24) / (brows.reach + 0.24), 0, 1)
     arch = np.sin(np.pi * np.clip(t, 0, 1) ** 1.3 * 0.94) * brows.arch
     y = brows.y + 0.03 - arch - brows.tilt * (t - 0.5) + 0.10 * np.clip(t - 0.70, 0, 1)
-    body = np.minimum(1, 0.55 + 3.2 * t) * (1 - 0.75 * np.clip((t - 0.45) / 0.55, 0, 1))
+    body = np.minimum(1, 0.55 + 3.2 * t) * (1 - 0.60 * np.clip((t - 0.45) / 0.55, 0, 1))
     return y, brows.thickness * body
 
 
@@ -147,7 +147,7 @@ def paint_brows(surface: Surface, person: Person, tile: Floats) -> None:
         ends = smoothstep(-0.27, -0.14, u) * smoothstep(brows.reach + 0.02, brows.reach - 0.10, u)
         slant = 40 * (u + 0.6 * (v - middle) * smoothstep(0.4, -0.2, u)) + 3.1 * side
         hairs = strand_noise(tile, slant + 0 * v, 9 * (v - middle))
-        body = smoothstep(1.25, 0.45, np.abs(v - middle) / half + 0.10 * hairs)
+        body = smoothstep(1.45, 0.25, np.abs(v - middle) / half + 0.10 * hairs)
         surface.tint(where, brows.density * ends * body * np.clip(0.86 + 0.14 * hairs, 0, 1), colour)
 
 
@@ -157,7 +157,7 @@ def brow_lines(person: Person, rng: np.random.Generator) -> list[Line]:
     pale = 1.1 - 0.6 * float(np.mean(person.hair_colour))
     lines: list[Line] = []
     for side in (-1.0, 1.0):
-        u = np.linspace(-0.23, brows.reach - 0.12, 46) + rng.normal(0, 0.008, 46)
+        u = np.linspace(-0.25, brows.reach - 0.08, 46) + rng.normal(0, 0.008, 46)
         middle, half = _brow_axis(person, u)
         t = np.clip((u + 0.24) / (brows.reach + 0.24), 0, 1)
         low = middle + half * rng.uniform(0.2, 1.0, 46)
@@ -167,8 +167,8 @@ def brow_lines(person: Person, rng: np.random.Generator) -> list[Line]:
         x = u[:, None] + step * (length * (0.35 + 0.65 * t))[:, None]
         root = low - 0.25 * half - middle
         y = root[:, None] - step * rise[:, None] + _brow_axis(person, x)[0]
-        pressure = 0.8 * pale * brows.density
-        lines.extend(Line(curve_of(side * (0.5 + x[k]), y[k]), pressure, 0.018) for k in range(len(u)))
+        pressure = 0.52 * pale * brows.density * np.clip(0.55 + 1.2 * t, 0, 1)  # light at the nose
+        lines.extend(Line(curve_of(side * (0.5 + x[k]), y[k]), float(pressure[k]), 0.018) for k in range(len(u)))
     return lines
 
 
@@ -216,15 +216,16 @@ def nose_lines(person: Person) -> list[Line]:
     return lines
 
 
-def _lips(person: Person, t: Floats) -> tuple[Floats, Floats, Floats]:
-    """Heights of the upper edge, the line between the lips and the lower edge at t in [-1, 1]."""
+def lips(person: Person, t: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    """Heights of the upper lip's two edges and the lower lip's two at t in [-1, 1]; teeth show between."""
     mouth = person.mouth
     t = np.clip(t, -1, 1)
     line = mouth.y - mouth.curl * t * t + 0.010 * np.cos(3 * np.pi * t) * (1 - t * t)
     bow = 1 - mouth.bow * bell(t, 0.13) + 0.10 * bell(np.abs(t) - 0.22, 0.12)
     upper = line - mouth.upper * bow * np.clip(1 - np.abs(t) ** 1.9, 0, 1)
-    lower = line + mouth.lower * np.clip(1 - np.abs(t) ** 2.2, 0, 1) ** 0.9
-    return upper, line, lower
+    parted = line + mouth.opening * np.clip(1 - np.abs(t) ** 2.4, 0, 1)
+    lower = parted + mouth.lower * np.clip(1 - np.abs(t) ** 2.2, 0, 1) ** 0.9
+    return upper, line, parted, lower
 
 
 def paint_mouth(surface: Surface, person: Person) -> None:
@@ -234,7 +235,7 @@ def paint_mouth(surface: Surface, person: Person) -> None:
     reach = mouth.half_width + 0.15
     where, part = surface.frame.window(x0 - reach, x0 + reach, mouth.y - 0.3, mouth.y + 0.4)
     t = (part.x - x0) / mouth.half_width
-    upper, line, lower = _lips(person, t)
+    upper, line, parted, lower = lips(person, t)
     inside = np.minimum(np.minimum(part.y - upper, lower - part.y), (1 - np.abs(t)) * mouth.half_width * 0.5)
     red = np.asarray((0.72, 0.27, 0.28), dtype=np.float32) * (1 - 0.45 * person.melanin)
     strength = 0.30 + 0.45 * mouth.redness
@@ -242,9 +243,15 @@ def paint_mouth(surface: Surface, person: Person) -> None:
     level = 1 - 0.22 * smoothstep(0.02, -0.02, part.y - line)
     surface.tint(where, 0.92 * cover(inside, part.scale, 2.2), colour[:, None, None] * level)
     surface.planes[GLOSS][where] += 0.25 * cover(inside, part.scale, 3) * smoothstep(-0.02, 0.02, part.y - line)
+    teeth = cover(np.minimum(part.y - line, parted - part.y), part.scale, 1.5) * smoothstep(1.0, 0.6, np.abs(t))
+    white = np.asarray((0.66, 0.62, 0.56), dtype=np.float32)[:, None, None] * (1 - 0.35 * np.abs(t))
+    surface.tint(where, teeth * min(1.0, mouth.opening / 0.03), white.astype(np.float32))
     seam = bell(part.y - line, 0.016) * smoothstep(1.04, 0.86, np.abs(t))
     corner = bump(part, x0 - mouth.half_width, mouth.y - mouth.curl, 0.030, 0.026)
     corner = corner + bump(part, x0 + mouth.half_width, mouth.y - mouth.curl, 0.035, 0.028)
+    seam = (1 - min(0.6, 8 * mouth.opening)) * (
+        seam + (mouth.opening > 0) * bell(part.y - parted, 0.016) * smoothstep(1.04, 0.86, np.abs(t))
+    )
     surface.tint(where, np.clip(0.78 * seam + 0.30 * corner, 0, 0.9), linear((0.26, 0.11, 0.10)))
     under = bell(part.y - lower - 0.035, 0.03) * smoothstep(0.75, 0.25, np.abs(t))
     surface.scale(where, 1 - 0.16 * under, (0.9, 1.0, 1.0))
@@ -255,11 +262,13 @@ def mouth_lines(person: Person) -> list[Line]:
     mouth = person.mouth
     x0 = midline(person, mouth.y)
     t = np.linspace(-1, 1, 48)
-    upper, line, lower = _lips(person, t)
+    upper, line, parted, lower = lips(person, t)
     x = x0 + t * mouth.half_width
-    lines = [Line(curve_of(x, line), 1.15, 0.026), Line(curve_of(x[4:-4], upper[4:-4]), 0.5, 0.018)]
+    lines = [Line(curve_of(x, line), 0.6, 0.026), Line(curve_of(x[4:-4], upper[4:-4]), 0.5, 0.018)]
     lines.append(Line(curve_of(x[12:-12], lower[12:-12]), 0.6, 0.022))
     lines.append(Line(curve_of(x[15:-15], lower[15:-15] + 0.04), 0.35, 0.03))
+    if mouth.opening:
+        lines.append(Line(curve_of(x[2:-2], parted[2:-2]), 0.6, 0.022))
     corners = (slice(0, 6), slice(-6, None))
     return lines + [Line(curve_of(x[end], line[end]), 0.9, 0.03) for end in corners]
 
@@ -272,7 +281,7 @@ def fold_lines(person: Person) -> list[Line]:
         t = np.linspace(0, 1, 16)
         x = midline(person, nose.tip_y) + side * (nose.wing + 0.04 + (mouth.half_width + 0.10 - nose.wing) * t**0.8)
         y = nose.tip_y + 0.02 + (mouth.y - 0.06 - nose.tip_y) * t
-        lines.append(Line(curve_of(x, y), 0.12 + 0.45 * person.age, 0.024))
+        lines.append(Line(curve_of(x, y), 0.04 + 0.5 * max(0.0, person.age - 0.3), 0.030))
     return lines
 
 

@@ -69,7 +69,7 @@ class Nose:
 
 @dataclass(frozen=True)
 class Mouth:
-    """Place and half-width, lip heights, lift of the corners, depth of the bow, redness."""
+    """Place and half-width, lip heights, lift of the corners, depth of the bow, redness, how far open (teeth show)."""
 
     y: float
     half_width: float
@@ -78,6 +78,7 @@ class Mouth:
     curl: float
     bow: float
     redness: float
+    opening: float
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from idemodel.phantom.workers import Series, drawn_pairs
 Progress = Callable[[int, int], None]  # done, of all
 
 _FOLDER = "banks"  # within the cache folder
+_SETTINGS = BankSettings(representations=("intensity", "dog", "gradient", "lbp"), weights=(2, 2, 2, 1))
 _NO_DAY = datetime.datetime.fromtimestamp(0, datetime.timezone.utc)  # so that two drawings give one file
 
 
@@ -56,7 +57,7 @@ class DrawnBank:
     seed: int = 11
     height: int = 250
     width: int = 200
-    settings: BankSettings = field(default_factory=BankSettings)
+    settings: BankSettings = _SETTINGS
     drawing: int = DRAWING
 
     def __post_init__(self) -> None:

@@ -30,6 +30,7 @@ from idemodel.phantom.pairs import DRAWING
 from idemodel.phantom.workers import Series, drawn_pairs
 from idemodel.sketcher import Sketcher
 
+FOUR_PLANES = BankSettings(representations=("intensity", "dog", "gradient", "lbp"), weights=(2, 2, 2, 1))
 TINY = DrawnBank(pairs=4, height=64, width=48, settings=BankSettings(8, 4, 2))
 OTHERS: dict[str, Any] = {
     "pairs": 5, "seed": 12, "height": 65, "width": 49, "settings": BankSettings(8, 4, 3), "drawing": DRAWING + 1,
@@ -84,7 +85,7 @@ def test_it_holds_the_phantoms_of_its_seed(tmp_path: Path) -> None:
 
 
 def test_the_built_in_one_is_of_the_usual_size() -> None:
-    assert (BUILTIN.pairs, BUILTIN.height, BUILTIN.width, BUILTIN.settings) == (400, 250, 200, BankSettings())
+    assert (BUILTIN.pairs, BUILTIN.height, BUILTIN.width, BUILTIN.settings) == (400, 250, 200, FOUR_PLANES)
     assert BUILTIN.file_name == f"drawn-{BUILTIN.digest[:16]}.h5" and BUILTIN.drawing == DRAWING
 
 

@@ -91,16 +91,16 @@ def test_styles_are_darker_and_lighter(photo: Path, tmp_path: Path) -> None:
         read_grey(tmp_path / name / "stranger.png").astype(float) for name in ("soft", "pencil", "bold", "usual")
     )
     np.testing.assert_array_equal(pencil, usual)
-    for other, press in ((soft, 0.85), (bold, 1.25)):  # darkness times that, where it is not black already
-        grey = 255 - press * (255 - pencil)
-        assert np.abs(other - grey.clip(0, 255)).max() <= 1.5
+    for other, press in ((soft, 0.7), (bold, 1.5)):  # a power of what the model's own hand makes
+        seen = pencil > 40  # in the darks, a level of rounding is many
+        assert np.abs(other - 255 * (pencil / 255) ** press)[seen].max() <= 1.5
     assert soft.mean() > pencil.mean() + 1 and bold.mean() < pencil.mean() - 1
 
 
 def test_a_style_is_of_the_models_own_hand() -> None:
-    own = Hand(1.2, 0.97)
+    own = Hand(2.0, 0.97)
     assert chosen_hand(own, "pencil") == chosen_hand(own, None) == own
-    assert chosen_hand(own, "bold") == Hand(1.5, 0.97) and chosen_hand(own, {"paper": 1.0}) == Hand(1.2, 1.0)
+    assert chosen_hand(own, "bold") == Hand(3.0, 0.97) and chosen_hand(own, {"paper": 1.0}) == Hand(2.0, 1.0)
     assert chosen_hand(Hand(4.0), "bold") == Hand(4.0) and chosen_hand(own, Hand()) == Hand()
     with pytest.raises(ValueError, match="soft, pencil, bold"):
         chosen_hand(own, "charcoal")

@@ -75,18 +75,19 @@ def test_what_a_cropped_photo_shows_is_sketched_as_in_the_whole_photo(crop: str)
         assert np.abs(sketched(made.image) - whole)[deep].mean() < 4.0  # measured: 0.1 to 3.1
 
 
-@pytest.mark.parametrize("number", range(len(PHOTOS)))
-def test_a_photo_cropped_on_all_sides_is_sketched_better_than_mirrored(
-    number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also since the photo's levels are no longer measured in reflections, and hair no longer goes with a backdrop."""
-    part, eyes = cropped(PHOTOS[number], "all")
-    whole = sketched(preparer().prepare(PHOTOS[number], eyes=standard_eyes(*LARGE)).image)
-    made = preparer().prepare(part, eyes=eyes)
-    old = mirroring(monkeypatch).prepare(part, eyes=eyes)
-    visible = inside(made, part) >= 0
-    new_error, old_error = (np.abs(sketched(one.image) - whole)[visible].mean() for one in (made, old))
-    assert new_error < 0.9 * old_error and new_error < 13.0  # measured: 5, 11 and 11 against 6, 41 and 44
+def test_a_photo_cropped_on_all_sides_is_sketched_better_than_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Long hair above all: the photo's levels are no longer measured in reflections, nor does it go with a backdrop."""
+    errors = []
+    for photo in PHOTOS:
+        part, eyes = cropped(photo, "all")
+        whole = sketched(preparer().prepare(photo, eyes=standard_eyes(*LARGE)).image)
+        made = preparer().prepare(part, eyes=eyes)
+        with monkeypatch.context() as patched:
+            old = mirroring(patched).prepare(part, eyes=eyes)
+        visible = inside(made, part) >= 0
+        errors.append([np.abs(sketched(one.image) - whole)[visible].mean() for one in (made, old)])
+    new, mirrored = np.mean(errors, axis=0)
+    assert new < 0.5 * mirrored and np.max(errors, axis=0)[0] < 13.0, errors
 
 
 @pytest.mark.parametrize("crop", CROPS)

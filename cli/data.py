@@ -28,16 +28,20 @@ def data() -> None:
 @click.option("--size", type=Size(), default="250x200", show_default=True, help="Rows x columns.")
 @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Same seed, same pixels.")
 @click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="Number of the first face.")
-@click.option("--varied", is_flag=True, help="Bend the faces, vary lamp and camera; to train on.")
+@click.option(
+    "--varied", type=click.IntRange(0), metavar="SEED", help="Bend the faces, vary lamp and camera; to train on."
+)
 @click.option("--overwrite", is_flag=True, help="Write over pairs that are there already.")
-def phantom(out: Path, pairs: int, size: tuple[int, int], seed: int, start: int, varied: bool, overwrite: bool) -> None:
+def phantom(
+    out: Path, pairs: int, size: tuple[int, int], seed: int, start: int, varied: int | None, overwrite: bool
+) -> None:
     """Draw faces that never were, as photos and an artist's sketches, into the pairs folder OUT."""
     from idemodel.files.images import write_image
     from idemodel.phantom import camera, phantom_pairs
 
     drawn = phantom_pairs(pairs, height=size[0], width=size[1], seed=seed, start=start)
-    if varied:
-        drawn = (camera.varied(pair, seed) for pair in drawn)
+    if varied is not None:
+        drawn = (camera.varied(pair, varied) for pair in drawn)
     if not overwrite and any(next((out / side).glob("*"), None) for side in ("photo", "sketch")):
         raise InputError(f"{out}: holds pairs already; choose another folder, or --overwrite")
     for side in ("photo", "sketch"):

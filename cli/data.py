@@ -28,9 +28,7 @@ def data() -> None:
 @click.option("--size", type=Size(), default="250x200", show_default=True, help="Rows x columns.")
 @click.option("--seed", default=7, show_default=True, type=click.IntRange(0), help="Same seed, same pixels.")
 @click.option("--start", default=0, show_default=True, type=click.IntRange(0), help="Number of the first face.")
-@click.option(
-    "--varied", type=click.IntRange(0), metavar="SEED", help="Bend the faces, vary lamp and camera; to train on."
-)
+@click.option("--varied", type=click.IntRange(0), metavar="SEED", help="Bend faces, vary lamp and camera, to train on.")
 @click.option("--overwrite", is_flag=True, help="Write over pairs that are there already.")
 def phantom(
     out: Path, pairs: int, size: tuple[int, int], seed: int, start: int, varied: int | None, overwrite: bool

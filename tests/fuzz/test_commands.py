@@ -66,6 +66,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "train --vgg19": (["train", "pairs", "bank.h5", "-o", "new", "--recipe", "paper", "--vgg19", "zeros.pth"], "zeros"),
     "enhance": (["enhance", "zeros.pth", "good", "-o", "out"], "zeros.pth"),
     "synth": (["synth", "bank.h5", "wide.safetensors", "good", "-o", "out"], "wide.safetensors"),
+    "sketch": (["sketch", "good", "-o", "out", "--bank", "bank.h5", "--model", "wide.safetensors"], "wide.safetensors"),
     "export": (["export", "pipe", "--onnx", "new.onnx"], "pipe"),
     "evaluate": (["evaluate", "bad/photo", "good", "-o", "out"], "bad/photo/a.png"),
     "evaluate --weights": (["evaluate", "good", "good", "-o", "out", "--weights", "lpips=zeros.pth"], "zeros.pth"),

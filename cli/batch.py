@@ -10,22 +10,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import click
 import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.errors import InputError
+from idekernels.files.processes import usable_cores
 from idemodel.files.images import write_image
 from idemodel.files.journal import Journal, Making, Photo
 from idemodel.files.listing import ImageFolder, list_images
 from idemodel.files.outputs import Inputs, is_whole, lies_within, make_folder, same_file
 
+from .ahead import ahead
 from .console import complain, note, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 
+_MOST_READERS = 4  # each may hold a whole photo, 64 million pixels at most
 _SHOWN = 5  # names of results that were made otherwise
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)  # errors of writing that the name causes
 
@@ -45,6 +48,14 @@ class Results:
     overwrite: bool = False
     name: str = "{stem}.png"
     beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Readers(Generic[Read]):
+    """Threads that read images ahead; ``tell`` is called for every image that was read, in order, by no thread."""
+
+    tell: Callable[[Path, Read], None]
+    threads: int = field(default_factory=lambda: min(_MOST_READERS, usable_cores()))
 
 
 @dataclass
@@ -97,20 +108,31 @@ class Batch:
         at_once: int,
         read: Callable[[Path], Read],
         make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Image | InputError]],
+        readers: Readers[Read] | None = None,
     ) -> None:
         """Read every image, make ``at_once`` pictures of (targets, what was read) together, write them.
 
         A bad image (InputError, OSError while reading, an InputError in place of its picture, a name that cannot be
-        written) is reported; any other error of writing ends the batch.
+        written) is reported; any other error of writing ends the batch. With ``readers``, images are read by threads
+        while others are made; what is said and done of them keeps their order.
         """
         make_folder(self.results.out)
-        with progress() as bar:
+        threads, tell = (readers.threads, readers.tell) if readers else (1, None)
+        depth = at_once + threads if readers else 1
+
+        def taken(image: Path) -> tuple[Photo, Read]:
+            content = read(image)
+            return Photo.of(image), content
+
+        with progress() as bar, ahead(taken, self.todo.values(), threads, depth) as coming:
             task = bar.add_task(title, total=len(self.todo))
             waiting: list[tuple[Path, Photo, Read]] = []
-            for number, (target, image) in enumerate(self.todo.items(), 1):
+            for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
                 try:
-                    content = read(image)
-                    waiting.append((target, Photo.of(image), content))
+                    photo, content = result.result()
+                    if tell is not None:
+                        tell(image, content)
+                    waiting.append((target, photo, content))
                 except (InputError, OSError) as error:
                     self.fail(error)
                     bar.advance(task)

@@ -14,7 +14,7 @@ from idemodel.files.journal import Making
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, Results, split_banks
+from .batch import Batch, Image, Readers, Results, split_banks
 from .console import note, say
 from .kernels import load_kernels
 from .options import (
@@ -96,4 +96,4 @@ def _synthesise(photos: Batch, intake: PhotoIntake, prepared: Any, settings: Any
         return coarse_sketch(images, prepared, settings, exclude=left_out).images()
 
     title = f"Coarse {PLURALS[prepared.bank.settings.target_kind]}"
-    photos.run(title, photos_at_once(prepared, settings), intake.read, make)
+    photos.run(title, photos_at_once(prepared, settings), intake.read, make, Readers(intake.tell))

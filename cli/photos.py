@@ -18,7 +18,7 @@ def bank_digest(bank: PatchBank) -> str:
 
 
 class PhotoIntake:
-    """Reads photos for a bank and says on stderr what was done to them.
+    """Reads photos for a bank, and says on stderr what was done to them.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class PhotoIntake:
             note(line)
 
     def read(self, file: Path) -> tuple[PreparedPhoto, int]:
-        """A photo, and the number of the pair that it must not use, -1 for none.
+        """A photo, and the number of the pair that it must not use, -1 for none; says nothing, any thread may call it.
 
         Raises
         ------
@@ -45,10 +45,14 @@ class PhotoIntake:
             It cannot be used.
         """
         photo = self._preparer.prepare(file)
+        return photo, number_in_bank(file, self._names) if self._leave_one_out else -1
+
+    def tell(self, file: Path, taken: tuple[PreparedPhoto, int]) -> None:
+        """Say what was done to a photo that was read."""
+        photo, _ = taken
         for line in photo.notes:
             note(f"{file}: {line}")
         self._aligned += photo.move is not None
-        return photo, number_in_bank(file, self._names) if self._leave_one_out else -1
 
     def sum_up(self) -> None:
         """Say how many photos were aligned, if any."""

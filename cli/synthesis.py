@@ -17,7 +17,7 @@ from idemodel.files.journal import Making, file_digest
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, Results
+from .batch import Batch, Image, Readers, Results
 from .console import err, note, say
 from .kernels import load_kernels
 from .options import PATH, Bytes, PhotoOptions, normalise_option, photo_options, recursive_option
@@ -141,4 +141,4 @@ def _synthesise(
             return error
 
     title = PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()
-    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make)
+    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make, Readers(intake.tell))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from idekernels.errors import InputError
+from idemodel.files.outputs import make_folder
 from idemodel.generator.hand import STYLES
 from idemodel.generator.weights import PHANTOM
 from idemodel.preparation import Once
@@ -44,6 +45,7 @@ def sketch(
     there already are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1.
     """
     _refuse_if_none_is_there(photos)
+    make_folder(options.out)  # before a bank is drawn for nothing
     from idekernels import open_bank
 
     model = model or PHANTOM
@@ -72,4 +74,8 @@ def _builtin_bank() -> PatchBank:
 
     with ExitStack() as shown:
         bar = Once(lambda: shown.enter_context(counted("Drawing the built-in bank (first use only)")))
-        return builtin_bank(advance=lambda done, total: bar()(done, total), tell=note)
+        try:
+            return builtin_bank(advance=lambda done, total: bar()(done, total), tell=note)
+        except KeyboardInterrupt:
+            note("the built-in bank is not complete; the next use draws it from the beginning")
+            raise

@@ -141,7 +141,7 @@ def builtin_bank(
     found = _opened(usual, wanted) if usual else None
     if found is not None:  # also from a folder that cannot be written
         return found
-    file = usual if usual and folder is not None else writable_folder(told) / _FOLDER / wanted.file_name
+    file = usual if usual and folder is not None else writable_folder(told, _FOLDER) / wanted.file_name
     file.parent.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(file, told):
         found = _opened(file, wanted)  # another process may have drawn it meanwhile

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -300,15 +300,16 @@ class PhotoPreparer:
         if around is None or opacity is None:
             return self._normalised(made.image)
         aligned = warp(frame, made.move, *self.size, "edge")
-        image, steps = self._normalised(around.fill(aligned, opacity))
+        # hair that a border cuts hangs beside the neck like a backdrop: what is seen of the real one stays
+        image, steps = self._normalised(around.fill(aligned, opacity), without=("background",))
         # steps bring the photo to the bank's levels; what was filled in has them already and must not be brought twice
         return (around.fill(image, opacity) if steps else image), steps
 
-    def _normalised(self, image: Image) -> tuple[Image, tuple[str, ...]]:
+    def _normalised(self, image: Image, without: Container[str] = ()) -> tuple[Image, tuple[str, ...]]:
         if self._measured is None:
             return image, ()
         whole = mended(image) if self.settings.normalise == "auto" else image
-        made = self._measured().normalise(whole, self.settings.normalise)
+        made = self._measured().normalise(whole, self.settings.normalise, without)
         return made.photo, (*(("bars",) if whole is not image else ()), *made.steps)
 
 

@@ -30,6 +30,7 @@ from idemodel.generator.weights import PHANTOM
 from idemodel.preparation import Once, PhotoLike, PhotoPreparer, PreparationSettings, PreparedPhoto
 
 Photo = NDArray[np.uint8]
+Sketchable = Photo | Tensor | PreparedPhoto | str | os.PathLike[str] | bytes
 BankLike = PatchBank | PreparedBank | str | os.PathLike[str]
 
 
@@ -139,9 +140,7 @@ class Sketcher:
         """A photo made ready for :meth:`sketch`; see :meth:`idemodel.preparation.PhotoPreparer.prepare`."""
         return self.preparer.prepare(photo, eyes=eyes, face=face)
 
-    def sketch(
-        self, photos: Photo | Tensor | PreparedPhoto | Sequence[Photo | Tensor | PreparedPhoto], exclude: Any = None
-    ) -> Sketches:
+    def sketch(self, photos: Sketchable | Sequence[Sketchable], exclude: Any = None) -> Sketches:
         """Sketch one photo or several.
 
         Nothing but the photos' planes goes in and no file comes between: the coarse sketch reaches the generator by
@@ -149,10 +148,11 @@ class Sketcher:
 
         Parameters
         ----------
-        photos : PreparedPhoto, or uint8 array or tensor, or a sequence of B such
-            (H, W) or (H, W, 3) is one photo, (B, H, W) and (B, H, W, 3) are B of them; an array of three axes is one
-            photo in colour where the last has three entries. Tensors of torch may also be (B, 3, H, W). All are of the
-            bank's size, eyes where the bank's are.
+        photos : path, bytes, PreparedPhoto, uint8 array or tensor, or a sequence of B such
+            A file, by its path or its content, goes through :meth:`prepare` first. Arrays are taken as they are, of the
+            bank's size, eyes where the bank's are: (H, W) or (H, W, 3) is one photo, (B, H, W) and (B, H, W, 3) are B;
+            an array of three axes is one photo in colour where the last has three entries. Tensors of torch may also
+            be (B, 3, H, W).
         exclude : int or int array, optional
             Bank images that a photo must not use, see :func:`idekernels.coarse_sketch`.
 
@@ -161,14 +161,21 @@ class Sketcher:
         TypeError, ValueError
             A photo of another size or dtype, or a (3, H, W) tensor, which may be one photo or three.
         """
-        given = [photos] if isinstance(photos, np.ndarray | Tensor | PreparedPhoto) else photos
-        batch = [image for photo in given for image in _images(photo)]
+        one = isinstance(photos, np.ndarray | Tensor | PreparedPhoto | str | os.PathLike | bytes)
+        given: Sequence[Any] = [photos] if one else photos  # type: ignore[assignment]
+        batch = [image for photo in given for image in self._images(photo)]
         with torch_threads_kept():
             coarse, *quilts = coarse_sketches(batch, self.prepared, self._kinds, exclude=exclude)
         quilt = quilts[0] if quilts else None
         left_out = self._names(exclude, len(batch))
         fine = self.enhancer.enhance(coarse, self._seen(batch), self.size, quilt=quilt, leave_out=left_out)
         return Sketches(coarse, fine, quilt)
+
+    def _images(self, photo: Sketchable) -> Sequence[Photo]:
+        """The images, (H, W) or (H, W, 3), that one photo or an array or tensor of several stands for."""
+        if isinstance(photo, str | os.PathLike | bytes):
+            photo = self.prepare(photo)
+        return _images(photo)
 
     def close(self) -> None:
         """Close the bank's file, where the sketcher opened it."""

@@ -182,7 +182,7 @@ def test_nothing_is_drawn_for_photos_that_are_not_there(
 def test_a_bank_that_cannot_be_kept_is_one_line(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def refused(_: object) -> Path:
+    def refused(*_: object) -> Path:
         raise InputError("somewhere: is no folder of yours alone; set IDESKETCH_CACHE")
 
     monkeypatch.setenv("IDESKETCH_CACHE", str(tmp_path / "cache"))

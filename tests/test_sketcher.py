@@ -139,6 +139,16 @@ def test_prepared_photos_are_sketched_as_their_images_are(bank_file: Path, model
             sketcher.prepare(tmp_path / "moved.png", face=7)
 
 
+def test_files_are_prepared_on_the_way(bank_file: Path, model_file: Path, tmp_path: Path) -> None:
+    file = tmp_path / "me.png"
+    with Sketcher(bank_file, model_file, backend="cpu", device="cpu") as sketcher:
+        height, width = sketcher.prepared.bank.height, sketcher.prepared.bank.width
+        write_image(file, photos_of(1, height, width)[0])
+        prepared = sketcher.sketch(sketcher.prepare(file)).images()
+        for given in (file, str(file), file.read_bytes(), [file]):
+            np.testing.assert_array_equal(sketcher.sketch(given).images(), prepared)
+
+
 def test_a_preparation_that_cannot_be_had_is_told_when_asked_for(model_file: Path, tmp_path: Path) -> None:
     """Arrays that are ready need none: the sketcher works all the same."""
     bank = bank_of(64, 48, tmp_path / "bank.h5", settings=replace(KERNEL, representations=("gradient",)))

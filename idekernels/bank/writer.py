@@ -17,6 +17,7 @@ from idekernels.bank.header import pair_hash, write_header
 from idekernels.bank.settings import BankSettings
 from idekernels.errors import InputError
 from idekernels.files.atomic import replace_when_done
+from idekernels.files.interrupts import HeldInterrupts
 from idekernels.files.patient import PatientFile
 from idekernels.representations import as_planes, planes_of
 
@@ -60,10 +61,11 @@ def write_bank(
     filters = zstandard() if compress else {}
     with (
         replace_when_done(path) as partial,
+        HeldInterrupts() as interrupts,
         closing(PatientFile(partial)) as disk,
         h5py.File(disk, "w", libver="latest") as file,
     ):
-        hashes = _write_pairs(file, _until_full(pairs, disk), settings, filters)
+        hashes = _write_pairs(file, _until_full(pairs, disk, interrupts), settings, filters)
         table = np.frombuffer(b"".join(hashes.values()), np.uint8).reshape(-1, 32)
         write_header(file, list(hashes), table, settings, created)
 
@@ -122,8 +124,13 @@ def _append(file: h5py.File, name: str, sides: _Sides, number: int) -> None:
         data[number] = planes
 
 
-def _until_full(pairs: Iterable[_Pair], disk: PatientFile) -> Iterator[_Pair]:
-    """Yield the pairs, and raise the error of a failed write before the next pair is read."""
-    for pair in pairs:
+def _until_full(pairs: Iterable[_Pair], disk: PatientFile, interrupts: HeldInterrupts) -> Iterator[_Pair]:
+    """Yield the pairs, and raise the error of a failed write before the next is written; a read may be interrupted."""
+    coming = iter(pairs)
+    while True:
+        with interrupts.let_through():
+            pair = next(coming, None)
+        if pair is None:
+            return
         disk.check()
         yield pair

@@ -7,7 +7,7 @@ to either side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -115,7 +115,7 @@ class Normaliser:
         require_grey(bank)
         return cls(sample_planes(bank, sample))
 
-    def normalise(self, photo: Image, method: str = "auto") -> Normalised:
+    def normalise(self, photo: Image, method: str = "auto", without: Container[str] = ()) -> Normalised:
         """Bring a photo towards the bank's.
 
         Parameters
@@ -126,6 +126,8 @@ class Normaliser:
             One of :data:`METHODS`. ``levels`` maps the face's grey levels to the bank's, ``light`` levels out side
             light before, ``background`` replaces the background by the bank's, ``all`` does everything, noise
             included; ``auto`` takes each of these steps only where the photo lies outside the bank's range.
+        without : container of str
+            Steps that ``auto`` never takes.
 
         Returns
         -------
@@ -148,7 +150,7 @@ class Normaliser:
             return Normalised(photo, ())
         taken = []
         for step in METHODS[method]:
-            if method != "auto" or self._unusual(grey, step):
+            if method != "auto" or (step not in without and self._unusual(grey, step)):
                 grey = np.clip(self._take(step, grey, photo), 0.0, 255.0)
                 taken.append(step)
         if not taken:

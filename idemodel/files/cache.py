@@ -31,8 +31,8 @@ def usual_folder() -> Path | None:
     return folder.absolute() if named or folder.is_absolute() else None
 
 
-def writable_folder(tell: Tell) -> Path:
-    """The cache folder, made if missing; where it cannot be written, one of the user's own among the temporary files.
+def writable_folder(tell: Tell, name: str = "") -> Path:
+    """The cache folder, or ``name`` in it, made if missing; else one of the user's own among the temporary files.
 
     ``tell`` is given one line where the other folder is taken.
 
@@ -43,11 +43,13 @@ def writable_folder(tell: Tell) -> Path:
     OSError
         The disk is full, or there is no folder for temporary files.
     """
-    usual = usual_folder()
+    cache = usual_folder()
+    usual = cache and cache / name
     reason = "no home folder is known" if usual is None else _why_not_writable(usual)
     if usual is not None and reason is None:
         return usual
-    folder = _private_folder()
+    folder = _private_folder() / name
+    folder.mkdir(exist_ok=True)
     tell(f"{usual or 'cache folder'}: {reason}; {folder} is used instead ({VARIABLE} can name another folder)")
     return folder
 

@@ -257,8 +257,11 @@ class Trial:
     ("broken", "words"),
     [
         (None, None),
-        ("numba", "a device answers, but no kernel runs there .AttributeError: module 'nvvm'"),
-        ("nvrtc", "no kernel runs there .RuntimeError: NVRTC_ERROR_INVALID_OPTION"),
+        (
+            "numba",
+            "but Numba's kernel add_one does not run there .AttributeError: module 'nvvm'.*; numpy 2.*, numba 0",
+        ),
+        ("nvrtc", "kernel add_two does not run there .RuntimeError: NVRTC_ERROR_INVALID_OPTION; numpy 2"),
         ("wrong", r"compute 1 \+ 2 = 4"),
     ],
 )

@@ -6,7 +6,7 @@ Tests put another device in its place (:func:`use`), one that emulates; nothing 
 from __future__ import annotations
 
 import contextlib
-import importlib
+import importlib.metadata
 import os
 import threading
 import warnings
@@ -138,15 +138,27 @@ _ADD_TWO = 'extern "C" __global__ void add_two(int* out) { *out += 2; }'
 
 def _why_nothing_runs(cupy: Any) -> str | None:
     """Why a kernel of either kind, Numba's and CUDA C++, cannot be compiled and run; None if both can."""
+    kind = "no kernel runs there"
     try:
         device = CupyDevice()
         out = cupy.zeros(1, np.int32)
+        kind = "Numba's kernel add_one does not run there"
         device.jit(_add_one)((1, 1, 1), (1, 1, 1), out)
+        kind = "the CUDA C++ kernel add_two does not run there"
         device.module(_ADD_TWO, ()).launch("add_two", (1, 1, 1), 1, (out,))
         found = int(out[0])
     except Exception as error:  # compilers, libraries and drivers that do not fit each other raise anything
-        return f"a device answers, but no kernel runs there ({_told(error)}): {_INSTALL}, with the driver's version"
+        return f"a device answers, but {kind} ({_told(error)}; {_versions()}): {_INSTALL}, with the driver's version"
     return None if found == 3 else f"a device answers, but its kernels compute 1 + 2 = {found}: do not use it"
+
+
+def _versions() -> str:
+    """What took part in compiling a kernel, with its version."""
+    found = []
+    for package in ("numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found.append(f"{package} {importlib.metadata.version(package)}")
+    return ", ".join(found)
 
 
 def _told(error: BaseException) -> str:

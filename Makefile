@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
-.PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 bench results results-fine results-levers \
+.PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 gpu-check bench results results-fine results-levers \
 	results-direction results-anyone robustness lint clean
 
 demo: $(VENV)/.installed
@@ -23,6 +23,13 @@ test-cuda-simulated: $(VENV)/.installed-test
 
 test-cuda12 test-cuda13: test-cuda%: .venv-cuda%/.installed
 	IDESKETCH_CUDA_GATE=$* .venv-cuda$*/bin/python -m pytest -o addopts="-q --strict-markers" tests/cuda_gate
+
+# On a machine with a card, in under four minutes: installs nothing, takes the Python it is given.
+#   make gpu-check OUT=folder [PYTHON=python3] [DATA=folder] [YARDSTICK=folder] [ONLY=part] [WRITE=docs/GPU.md]
+OUT ?= gpu-check-output
+gpu-check:
+	$(PYTHON) -m benchmarks.gpu_check --out "$(OUT)" $(if $(DATA),--data "$(DATA)") \
+		$(if $(YARDSTICK),--yardstick "$(YARDSTICK)") $(if $(ONLY),--only $(ONLY)) $(if $(WRITE),--write "$(WRITE)")
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
@@ -52,7 +59,7 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) .venv-cuda12 .venv-cuda13 .cache demo-output results-output build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-cuda12 .venv-cuda13 .cache demo-output results-output gpu-check-output build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -39,25 +39,27 @@ class Card:
     registers: int = 65536
 
 
-def _lanes(float32: int) -> Mapping[str, int]:
-    pipes = {"ALU": 64, "FMA": 64, "FP32": float32, "XU": 16, "LSU": 32, "issue": WARP * SCHEDULERS}
+def _lanes(float32: int, tensor: int) -> Mapping[str, int]:
+    """``tensor``: lanes of mma.m16n8k32 (4,096 products of bytes) that an SM serves in a cycle; H100's: assumed."""
+    pipes = {"ALU": 64, "FMA": 64, "FP32": float32, "XU": 16, "LSU": 32, "TENSOR": tensor, "issue": WARP * SCHEDULERS}
     return MappingProxyType(pipes)
 
 
 CARDS = (
     Card(
-        "T4", 75, 40, 1.59e9, 320e9, 32, 16, 64 * 1024, 256, 0, _lanes(64), "NVIDIA T4 data sheet; Turing whitepaper"
+        "T4", 75, 40, 1.59e9, 320e9, 32, 16, 64 * 1024, 256, 0, _lanes(64, 8), "NVIDIA T4 data sheet; Turing whitepaper"
     ),
     Card(
-        "A100", 80, 108, 1.41e9, 1555e9, 64, 32, 164 * 1024, 128, 1024, _lanes(64), "A100 whitepaper, SXM4, 40 GB"
+        "A100", 80, 108, 1.41e9, 1555e9, 64, 32, 164 * 1024, 128, 1024, _lanes(64, 16), "A100 whitepaper, SXM4, 40 GB"
     ),
     Card(
-        "H100", 90, 132, 1.98e9, 3350e9, 64, 32, 228 * 1024, 128, 1024, _lanes(128), "H100 data sheet, SXM5, 80 GB"
+        "H100", 90, 132, 1.98e9, 3350e9, 64, 32, 228 * 1024, 128, 1024, _lanes(128, 20), "H100 data sheet, SXM5, 80 GB"
     ),
 )  # fmt: skip
 
 # The first that an opcode begins with; what is none of them is control flow or the uniform datapath: issue slots only.
 _PIPES = {
+    "TENSOR": ("IMMA",),
     "FMA": ("IMAD", "IDP"),
     "FP32": ("FFMA", "FADD", "FMUL"),
     "XU": ("MUFU", "I2F", "F2I", "F2F", "FLO", "BREV", "POPC"),

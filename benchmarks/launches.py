@@ -10,8 +10,9 @@ from types import MappingProxyType
 from benchmarks.cards import Card
 from idekernels.backends.cuda import launch as geometry
 from idekernels.backends.cuda.blending import _waves
+from idekernels.backends.cuda.catalogue import MANY
 from idekernels.backends.cuda.launch import THREADS, WARP, Limits
-from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, Variant
+from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, TensorShape, Variant
 from idekernels.grid import PatchGrid
 
 VISITS, STEPS = 12, 3  # of a node in all sweeps; moves of weight between two candidates in a visit: counted on photos
@@ -55,6 +56,7 @@ class Launch:
     bytes: float
     passes: tuple[Passes, ...] = ()
     times: int = 1
+    compiled: str = ""  # the name of the setting that it is compiled for, where a kernel has several
 
 
 def launches(setting: Setting, card: Card) -> Iterator[Launch]:
@@ -103,7 +105,46 @@ def direct(kernel: str, setting: Setting, card: Card, shape: DirectShape) -> tup
     )
 
 
-MODELS: Mapping[str, Callable[..., tuple[Launch, Launch]]] = MappingProxyType({"direct": direct})
+ENTERING = 4.0  # of eight photos and sixteen places with one that enters a list, places that do: assumed
+
+
+def tensor(kernel: str, setting: Setting, card: Card, shape: TensorShape) -> tuple[Launch, Launch]:
+    """Matching on tensor cores in a given shape, and merging what its runs of images found."""
+    grid, photos, pairs, k = setting.grid, setting.photos, setting.pairs, setting.k
+    splits = shape.splits(photos, pairs, limits(card))
+    lists = photos * grid.nodes * k
+    planes = (photos * pairs + photos) * grid.height * geometry.pitch(grid.width)
+    blocks = math.prod(shape.blocks(photos, splits))
+    merged = Passes(("SHFL.UP",), k * (1 + math.log(splits)), around=splits + 1)
+    multiplied = _multiplied(shape, pairs / splits, setting)
+    name = f"{kernel}: {MANY if shape.groups > 1 else 'defaults'}"
+    return (
+        Launch(kernel, blocks, shape.threads, planes + splits * lists * 8, multiplied, compiled=name),
+        Launch(MERGE, photos * grid.nodes, WARP, splits * lists * 8 + 2 * lists * 12, (merged,)),
+    )
+
+
+def _multiplied(shape: TensorShape, images: float, setting: Setting) -> tuple[Passes, ...]:
+    """A block that searches ``images``: products, what enters lists, tiles filled, squares summed."""
+    warps, words = shape.down * shape.across, -(-shape.patch // 4)
+    places = images * (2 * shape.radius + 1) ** 2
+    rounds = warps * places / shape.busy() / 16
+    photos = min(setting.photos, shape.photos)
+    inserted = warps * photos * setting.k * (1 + math.log(max(1.0, places / setting.k)))
+    rows = shape.tall + shape.patch - 1
+    strips = shape.images * -(-shape.tall // 8) * shape.wide / WARP  # whole warps of them, eight places each
+    tiles = images / shape.images
+    return (
+        Passes(("IMMA",), rounds * shape.groups * shape.steps, 1),
+        Passes(("VOTE", "LDG.E.U8"), 4 * inserted / ENTERING),
+        Passes(("SHFL.UP",), inserted),
+        Passes(("STS", "LDG"), tiles * math.ceil(shape.images * rows * shape.row / WARP), 4),
+        Passes(("IDP", "STS"), tiles * math.ceil(strips) * 8, 2 * words),
+        Passes(("IDP", "LDS"), tiles * math.ceil(strips) * shape.patch, words),
+    )
+
+
+MODELS: Mapping[str, Callable[..., tuple[Launch, Launch]]] = MappingProxyType({"direct": direct, "tensor": tensor})
 
 
 def _compared(shape: DirectShape, images: float, setting: Setting) -> tuple[Passes, ...]:

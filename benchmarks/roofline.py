@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.cards import CARDS, SCHEDULERS, Card, blocks_of, occupancy, pipes_of
 from benchmarks.launches import (
+    ENTERING,
     MERGE,
     STEPS,
     VISITS,
@@ -131,11 +132,16 @@ def _count(region: Region, marker: str) -> int:
 
 def predictions(compiled: Iterable[Compiled], setting: Setting, card: Card) -> dict[str, Predicted]:
     """Every kernel of a setting, by name."""
+    compiled = list(compiled)
     first: dict[str, Compiled] = {}
     for one in compiled:
         if one.architecture == card.architecture:
             first.setdefault(one.name.split()[0].rstrip(":"), one)
-    return {one.kernel: predict(one, first[one.kernel], card) for one in launches(setting, card)}
+    exact = {one.name: one for one in compiled if one.architecture == card.architecture}
+    return {
+        one.kernel: predict(one, exact[one.compiled] if one.compiled else first[one.kernel], card)
+        for one in launches(setting, card)
+    }
 
 
 def read(toolchain: Path) -> list[Compiled]:
@@ -276,14 +282,15 @@ A launch takes the longest of: (a) the warp instructions of a pipe in the blocks
 clock, divided by min(1, resident warps / {SCHEDULERS * DEPENDENT}); (b) bytes / bandwidth, divided by
 min(1, resident warps x {WARP * 4} B x {IN_FLIGHT} loads / (bandwidth x {LATENCY * 1e9:.0f} ns));
 (c) queueing it, {CUPY * 1e6:.0f} us (`match_*`, `merge`) or {NUMBA * 1e6:.0f} us (Numba). The word beside a time is
-what bounds it: a pipe (ALU, FMA, FP32, XU, LSU), the issue of instructions, memory, or launch.
+what bounds it: a pipe (ALU, FMA, FP32, XU, LSU, TENSOR), the issue of instructions, memory, or launch.
 
 Instructions are counted in the machine code, loop by loop (how often a loop is passed: `benchmarks/launches.py`),
 every branch as taken; operations are those of all threads, as compiled for the A100. Bytes are every input read once
 and every output written once, the bank once a photo. `sweep` runs twice for each of {Setting.sweeps} sweeps (a node has
 work in {VISITS}), `propagate` {Setting.iterations} times and once for the last beliefs; `cut` is in no total. Assumed:
-queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, and that packed differences
-(VABSDIFF4) go at the ALU's rate.
+queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, that packed differences
+(VABSDIFF4) go at the ALU's rate, that mma.sync reaches two thirds of an H100's products of bytes, and that a list of K
+takes K (1 + ln(places / K)) insertions, {ENTERING:.0f} at a time.
 Not counted: CuPy's own small kernels, the upload of the bank.
 
 {sources()}.

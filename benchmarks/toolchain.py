@@ -237,10 +237,10 @@ def main() -> None:
 
 
 def _usual(architecture: int) -> Iterator[CudaEntry]:
-    """The CUDA C++ kernels with the default settings: the first entry of each."""
+    """The CUDA C++ kernels with the default settings: the first entry of each, and what differs for a batch."""
     seen: set[str] = set()
     for entry in catalogue.cuda_entries(architecture):
-        if entry.kernel not in seen:
+        if entry.kernel not in seen or entry.name.endswith(f": {catalogue.MANY}"):
             seen.add(entry.kernel)
             yield entry
 

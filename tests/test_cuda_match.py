@@ -24,9 +24,12 @@ from tests.emulator.device import EmulatedDevice
 pytestmark = pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
 
 
-@pytest.fixture
-def device() -> Iterator[EmulatedDevice]:
-    made = EmulatedDevice()
+OLD, NEW = (7, 5), (8, 0)  # compute capabilities: without and with tensor cores for bytes
+
+
+@pytest.fixture(params=[OLD, NEW], ids=["direct", "tensor"])
+def device(request: pytest.FixtureRequest) -> Iterator[EmulatedDevice]:
+    made = EmulatedDevice(capability=request.param)
     with devices.use(made):
         yield made
 
@@ -81,7 +84,8 @@ def equal(query: Any, bank: PatchBank, memory: int | None = None, **options: Any
 def test_equal_to_the_cpu(device: EmulatedDevice, size: tuple[int, int], how: BankSettings, k: int) -> None:
     bank = bank_of(4, size, how)
     equal(query_of(bank, 2), bank, k=k)
-    assert device.launched == ["match_direct", "merge"]
+    tensor = device.limits.capability == NEW and k <= launch.WARP
+    assert device.launched == ["match_tensor" if tensor else "match_direct", "merge"]
 
 
 @pytest.mark.parametrize("k", [5, 36])
@@ -126,7 +130,7 @@ def test_too_little_memory_means_smaller_blocks_then_one_clear_line() -> None:
     small = EmulatedDevice(memory=2 * 2 * 23 * 24)
     with devices.use(small):
         equal(query_of(bank, 1), bank, 7000, k=5)  # 7000 bytes would be blocks of three images; two fit
-    assert small.launched.count("match_direct") == 4
+    assert small.launched.count("merge") == 4
     with (
         devices.use(EmulatedDevice(memory=500)),
         pytest.raises(InputError, match=r"no room for two source images.* 1104 bytes asked for, 500 free; take fewer"),
@@ -141,7 +145,7 @@ def test_a_resident_bank_that_does_not_fit_after_all_is_streamed() -> None:
         device = EmulatedDevice(memory=400_000)  # blocks of 90 images
         with devices.use(device):
             equal(query_of(bank, 1), bank, k=5)
-        assert device.launched.count("match_direct") == 3
+        assert device.launched.count("merge") == 3
     finally:
         fakecupy.limit.pop()
 
@@ -179,17 +183,16 @@ def test_any_setting(data: st.DataObject) -> None:
     )
     size = tuple(data.draw(st.integers(patch, patch + 14), label=side) for side in ("height", "width"))
     bank = bank_of(data.draw(st.integers(2, 4), label="images"), (size[0], size[1]), how, seed=patch)
-    with devices.use(EmulatedDevice(reverse=data.draw(st.booleans(), label="reverse"))):
+    with devices.use(EmulatedDevice(reverse=data.draw(st.booleans(), label="reverse"), capability=OLD)):
         equal(query_of(bank, 1), bank, k=data.draw(st.integers(1, 2), label="k"))
 
 
 @pytest.mark.slow
-def test_a_whole_photo() -> None:
+def test_a_whole_photo(device: EmulatedDevice) -> None:
     """250 x 200, the defaults, three phantom faces in the bank."""
     pairs = list(phantom_pairs(4, seed=5))
     bank = PatchBank.from_images([pair.photo for pair in pairs[:3]], [pair.sketch for pair in pairs[:3]])
-    with devices.use(EmulatedDevice()):
-        equal(np.stack([bank.query(pairs[3].photo)]), bank)
+    equal(np.stack([bank.query(pairs[3].photo)]), bank)
 
 
 FAULTS = {
@@ -236,7 +239,7 @@ def test_wrong_results_are_seen(right: str, wrong: str, monkeypatch: pytest.Monk
     """Mutations that break no rule of CUDA change the candidates, and the comparison with the CPU says so."""
     altered(monkeypatch, right, wrong)
     bank = bank_of(4, (22, 21), BankSettings(3, 1, 2), levels=2)
-    with devices.use(EmulatedDevice()), pytest.raises(AssertionError):
+    with devices.use(EmulatedDevice(capability=OLD)), pytest.raises(AssertionError):
         equal(query_of(bank, 1, levels=2), bank, k=20)
 
 
@@ -385,9 +388,9 @@ def backwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> variants.Varia
     [
         (2, 5, 1, (8, 0), "match_backwards"),
         (1, 36, 1, (9, 0), "match_backwards"),
-        (3, 5, 1, (8, 0), "match_direct"),
+        (3, 5, 1, (8, 0), "match_tensor"),
         (2, 41, 1, (8, 0), "match_direct"),
-        (2, 5, 2, (8, 0), "match_direct"),
+        (2, 5, 2, (8, 0), "match_tensor"),
         (2, 5, 1, (7, 5), "match_direct"),
     ],
 )
@@ -397,8 +400,7 @@ def test_the_first_variant_that_fits_is_launched(
     """By batch, settings and capability; nothing but its row in the table tells matching of it."""
     how = BankSettings(6, 3, 2, ("intensity", "dog")[:planes], (1,) * planes)
     bank = bank_of(6, (17, 15), how)
-    device = EmulatedDevice()
-    device.limits = replace(device.limits, capability=capability)
+    device = EmulatedDevice(capability=capability)
     with devices.use(device):
         equal(query_of(bank, photos), bank, k=k, exclude=np.arange(photos))
         equal(query_of(bank, photos), bank, 2 * 4 * 17 * 16, k=k)  # streamed

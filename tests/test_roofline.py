@@ -52,9 +52,26 @@ def test_peaks_as_published(card: Card, published: float) -> None:
     assert 2 * card.multiprocessors * card.lanes["FP32"] * card.clock == pytest.approx(published, rel=0.01)
 
 
+@pytest.mark.parametrize(("card", "published", "reached"), [(A100, 624e12, 1.0), (H100, 1979e12, 0.66)])
+def test_tensor_cores_as_published(card: Card, published: float, reached: float) -> None:
+    """Products of bytes and their sums, two operations each (data sheets); mma.sync reaches two thirds of Hopper's."""
+    products = card.lanes["TENSOR"] / 32 * 16 * 8 * 32
+    assert 2 * card.multiprocessors * card.clock * products == pytest.approx(reached * published, rel=0.06)
+
+
 def test_pipes() -> None:
-    names = ["IDP.4A.U8.U8", "IMAD.MOV.U32", "FFMA", "VABSDIFF4.U8", "MUFU.EX2", "SHFL.UP", "LDG.E", "BRA"]
-    assert [pipe(name) for name in names] == ["FMA", "FMA", "FP32", "ALU", "XU", "LSU", "LSU", "issue"]
+    names = [
+        "IMMA.16832.U8.U8",
+        "IDP.4A.U8.U8",
+        "IMAD.MOV.U32",
+        "FFMA",
+        "VABSDIFF4.U8",
+        "MUFU.EX2",
+        "SHFL.UP",
+        "LDG.E",
+        "BRA",
+    ]
+    assert [pipe(name) for name in names] == ["TENSOR", "FMA", "FMA", "FP32", "ALU", "XU", "LSU", "LSU", "issue"]
     assert pipes_of({"IMAD": 2, "FFMA": 3, "BRA": 1}) == {"FMA": 2, "FP32": 5, "issue": 6}
 
 
@@ -113,10 +130,21 @@ def test_matching_compares_what_there_is() -> None:
     """Every row of every patch column at every shift of every image, and not thrice that for idle lanes."""
     setting = Setting(1)
     wanted = setting.pairs * 11**2 * setting.grid.height * setting.grid.shape[1]
-    for card in CARDS:
-        launch, _ = matching(setting, card)
-        compared = launch.blocks * launch.passes[0].times * 32 * 4  # four shifts a lane
-        assert wanted < compared < 3 * wanted
+    launch, _ = matching(setting, T4)
+    compared = launch.blocks * launch.passes[0].times * 32 * 4  # four shifts a lane
+    assert wanted < compared < 3 * wanted
+
+
+@pytest.mark.parametrize("card", [A100, H100])
+@pytest.mark.parametrize("photos", [1, 64, 100])
+def test_tensor_cores_multiply_what_there_is(card: Card, photos: int) -> None:
+    """Every place of every node's window in every image, for photos in eights, four products of 32 bytes each."""
+    setting = Setting(photos)
+    wanted = setting.pairs * 11**2 * setting.grid.nodes * photos * 4
+    launch, _ = matching(setting, card)
+    assert launch.kernel == "match_tensor"
+    compared = launch.blocks * launch.passes[0].times * 16 * 8
+    assert wanted < compared < {1: 9, 64: 1.1, 100: 1.4}[photos] * wanted
 
 
 def test_launches_grow_with_the_work() -> None:
@@ -126,7 +154,7 @@ def test_launches_grow_with_the_work() -> None:
         assert many[kernel].bytes == pytest.approx(64 * one[kernel].bytes, rel=0.3), kernel
         assert many[kernel].times == one[kernel].times
     large = {at.kernel: at for at in launches(Setting(1, 10_000), A100)}
-    assert large["match_direct"].bytes > 90 * one["match_direct"].bytes and large["sweep"] == one["sweep"]
+    assert large["match_tensor"].bytes > 90 * one["match_tensor"].bytes and large["sweep"] == one["sweep"]
 
 
 @given(
@@ -152,6 +180,7 @@ def test_no_prediction_beats_the_card(
 def test_every_kernel_is_predicted() -> None:
     names = {entry.name.split()[0] for entry in catalogue.numba_entries(10)}
     assert {one.kernel for one in launches(Setting(1), T4)} == names | {"match_direct", MERGE}
+    assert {one.kernel for one in launches(Setting(1), H100)} == names | {"match_tensor", MERGE}
     cuda_cpp = {variant.kernel for variant in modelled()} | {MERGE}
     assert set().union(*roofline.METHODS.values()) == names - {"cut"} | cuda_cpp
 

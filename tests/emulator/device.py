@@ -22,9 +22,15 @@ class EmulatedDevice:
     xp = fakecupy
     limits = Limits("emulated", (8, 0), 4, 2**30)
 
-    def __init__(self, memory: int = 2**30, reverse: bool = False, multiprocessors: int = 4) -> None:
+    def __init__(
+        self,
+        memory: int = 2**30,
+        reverse: bool = False,
+        multiprocessors: int = 4,
+        capability: tuple[int, int] = (8, 0),
+    ) -> None:
         self.memory, self.reverse = memory, reverse
-        self.limits = replace(type(self).limits, multiprocessors=multiprocessors)
+        self.limits = replace(type(self).limits, multiprocessors=multiprocessors, capability=capability)
         self.launched: list[str] = []
 
     def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:

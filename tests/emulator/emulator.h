@@ -46,6 +46,7 @@ struct Thread {
     unsigned rounds = 0;       // warp functions that it has come through
     uint64_t posted[2] = {};   // what it gave, to the current one and to the last
     bool voted[2] = {};
+    uint32_t operands[2][6] = {};  // what it gave to a product of tensor cores: a, then b
 };
 
 struct Block {
@@ -78,6 +79,11 @@ static void wait() {
         block.error = why + " (thread " + std::to_string(threadIdx.x) + " of block " + std::to_string(blockIdx.x) + ", " +
                       std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + ")";
     for (;;) wait();  // the scheduler does not come back here
+}
+
+static long long word_of(long long byte) {
+    if (byte % 4) fail("misaligned shared memory: byte " + std::to_string(byte));
+    return byte / 4;
 }
 
 static void barrier(const char* file, int line) {
@@ -295,6 +301,32 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
     unsigned all = 0;
     for (int lane = 0; lane < emulator::WARP; ++lane) all |= (unsigned)emulator::lane_of_mine(lane).voted[round % 2] << lane;
     return all;
+}
+
+inline bool __any_sync(unsigned mask, bool vote) {
+    return __ballot_sync(mask, vote) != 0;
+}
+
+#define TENSOR_CORES  // what tensor.cuh has; multiply_bytes by the layout that the PTX ISA gives for mma.m16n8k32 on bytes
+
+#define WORD_AT(array, byte) ((uint32_t)array[emulator::word_of(byte)])
+
+inline void multiply_bytes(int (&sums)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+    emulator::Thread& mine = emulator::block.threads[emulator::block.current];
+    std::copy(a, a + 4, mine.operands[mine.rounds % 2]);
+    std::copy(b, b + 2, mine.operands[mine.rounds % 2] + 4);
+    const unsigned round = emulator::exchange("mma", 0, false);
+    const int lane = emulator::block.current % emulator::WARP, group = lane / 4, member = lane % 4;
+    for (int i = 0; i < 4; ++i) {
+        const int row = i < 2 ? group : group + 8, column = 2 * member + i % 2;
+        for (int k = 0; k < 32; ++k) {
+            const int which = k / 16, apart = 8 * (k % 4);  // of the words of a lane; bits
+            const int with_a = row % 8 * 4 + k % 16 / 4, with_b = column * 4 + k % 16 / 4;  // lanes
+            const uint32_t left = emulator::lane_of_mine(with_a).operands[round % 2][2 * which + row / 8];
+            const uint32_t right = emulator::lane_of_mine(with_b).operands[round % 2][4 + which];
+            sums[i] += (int)((left >> apart & 255) * (right >> apart & 255));
+        }
+    }
 }
 
 inline int __ffs(unsigned word) {

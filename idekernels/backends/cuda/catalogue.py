@@ -19,6 +19,7 @@ _REGISTERS = 72
 _MESSAGES = 168  # ptxas keeps a dozen loads of tables in flight, which hides their latency better than warps would
 MATCH_REGISTERS = {  # budget of every variant of the matching
     "direct": _SM_REGISTERS // (WARP * variants.DIRECT_WARPS_PER_SM),  # 128: four lists and sixteen running distances
+    "tensor": _SM_REGISTERS // (WARP * variants.TENSOR_WARPS_PER_SM) // 8 * 8,  # 168: 64 photos' patches are 64 of them
 }
 
 
@@ -134,19 +135,25 @@ def _blending_entries(patch: int) -> Iterator[Entry]:
     )  # fmt: skip
 
 
-# The problems that the gate compiles: the defaults first, then extremes of K, planes, patch and radius. All have two
-# photos and a bank of 88 images.
+MANY = "64 photos"  # the problem of the defaults for a batch
+# The problems that the gate compiles: the defaults first, then extremes of K, planes, patch, radius and batch. All have
+# a bank of 88 images.
 PROBLEMS = {
-    name: MatchProblem(grid, radius, weights, kept, 2, 88)
-    for name, grid, radius, weights, kept in (
-        ("defaults", PatchGrid(250, 200), 5, (1,), 10),
-        ("K=32", PatchGrid(250, 200), 5, (1,), 32),
-        ("K=64", PatchGrid(250, 200), 5, (1,), 64),
-        ("four planes", PatchGrid(250, 200), 5, (2, 2, 2, 1), 10),
-        ("eight planes, K=64", PatchGrid(250, 200), 5, (1,) * 8, 64),
-        ("patch 3, radius 0", PatchGrid(61, 47, 3, 1), 0, (1,), 1),
-        ("patch 16, radius 16", PatchGrid(250, 200, 16, 8), 16, (1,), 20),
-        ("patch 100, radius 60: no tile", PatchGrid(250, 200, 100, 50), 60, (1,), 10),
+    name: MatchProblem(grid, radius, weights, kept, photos, 88)
+    for name, grid, radius, weights, kept, photos in (
+        ("defaults", PatchGrid(250, 200), 5, (1,), 10, 2),
+        (MANY, PatchGrid(250, 200), 5, (1,), 10, 64),
+        ("K=32", PatchGrid(250, 200), 5, (1,), 32, 64),
+        ("K=64", PatchGrid(250, 200), 5, (1,), 64, 2),
+        ("four planes", PatchGrid(250, 200), 5, (2, 2, 2, 1), 10, 64),
+        ("eight planes, K=64", PatchGrid(250, 200), 5, (1,) * 8, 64, 2),
+        ("eight planes", PatchGrid(250, 200), 5, (1,) * 8, 10, 64),
+        ("patch 3, radius 0", PatchGrid(61, 47, 3, 1), 0, (1,), 1, 64),
+        ("patch 16, radius 16", PatchGrid(250, 200, 16, 8), 16, (1,), 20, 64),
+        ("patch 16, four planes", PatchGrid(250, 200, 16, 8), 5, (2, 2, 2, 1), 10, 64),
+        ("patch 5, three planes, K=32", PatchGrid(250, 200, 5, 2), 5, (1, 2, 3), 32, 64),
+        ("patch 24", PatchGrid(250, 200, 24, 12), 5, (1,), 10, 2),
+        ("patch 100, radius 60: no tile", PatchGrid(250, 200, 100, 50), 60, (1,), 10, 2),
     )
 }
 
@@ -161,11 +168,13 @@ def match_entry(variant: Variant, shape: Shape, setting: str) -> CudaEntry:
 
 def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
     """Every variant of the matching for the problems that it fits on an architecture (75: sm_75), and merging."""
-    limits = limits_of(architecture)
+    limits, seen = limits_of(architecture), set[tuple[str, Shape]]()
     for variant in MATCHING:
         for setting, problem in PROBLEMS.items():
-            if variant.fits(problem, limits):
-                yield match_entry(variant, variant.shape(problem, limits), setting)
+            shape = variant.shape(problem, limits) if variant.fits(problem, limits) else None
+            if shape is not None and (variant.name, shape) not in seen:  # some do not depend on the batch
+                seen.add((variant.name, shape))
+                yield match_entry(variant, shape, setting)
     for kept in dict.fromkeys(problem.kept for problem in PROBLEMS.values()):
         yield CudaEntry(f"merge: K={kept}", "merge", MERGE_SOURCE, variants.merge_options(kept), WARP)
 

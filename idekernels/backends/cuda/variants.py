@@ -2,7 +2,7 @@
 
 A new variant takes four files:
 
-1. ``match_NAME.cu``: a kernel ``match_NAME`` on common.cuh, nearest.cuh and what else it needs.
+1. ``match_NAME.cu``: a kernel ``match_NAME`` on common.cuh and what else it needs.
 2. this one: a shape (geometry, macros and the kernel's arguments) and a row of :data:`MATCHING`, above the rows that it
    goes before.
 3. ``catalogue.py``: its budget of registers in ``MATCH_REGISTERS``; the compile gate then compiles it.
@@ -16,9 +16,10 @@ Nothing is launched or compiled here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -236,9 +237,180 @@ def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
     return problem.kept <= launch.MOST_KEPT and limits.capability >= (6, 1)
 
 
+# ---- tensor: products of bytes by mma.m16n8k32
+
+TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for: 168 a thread
+_MOST_GROUPS = 8  # of eight photos of a warp
+_MOST_WORDS = 84  # of a lane's registers: its photos' patches, where their words lie, a plane's sums before its weight
+_MOST_DISTANCE = 2**29  # so that no sum of the kernel leaves int32
+_NODES = ((2, 2), (1, 2), (1, 1))  # of a block, down and across, the first that fits
+_TENSOR_IMAGES = 4  # per tile, at most
+_ROWS_OF_MMA = 16
+_WAVES = 3  # blocks an SM that runs of images are divided for: every run fills its lists anew
+
+
+@dataclass(frozen=True)
+class TensorShape:
+    """Everything that match_tensor.cu is compiled with; the names are its macros', where they are explained.
+
+    nodes : of the grid, down and across.
+    """
+
+    nodes: tuple[int, int]
+    patch: int
+    step: int
+    radius: int
+    planes: int
+    kept: int
+    height: int
+    width: int
+    unit: bool
+    groups: int
+    down: int
+    across: int
+    images: int
+
+    @property
+    def threads(self) -> int:
+        """Of a block: a warp for every node."""
+        return WARP * self.down * self.across
+
+    def options(self) -> tuple[str, ...]:
+        """The compiler's options."""
+        return launch.compiler_options(
+            PATCH=self.patch, STEP=self.step, RADIUS=self.radius, PLANES=self.planes, KEPT=self.kept,
+            HEIGHT=self.height, WIDTH=self.width, PITCH=launch.pitch(self.width), UNIT=self.unit, GROUPS=self.groups,
+            DOWN=self.down, ACROSS=self.across, IMAGES=self.images, ROW=self.row, VERSION=self.version,
+            BLOCKS=TENSOR_WARPS_PER_SM // (self.down * self.across),
+        )  # fmt: skip
+
+    def shared(self) -> int:
+        """Bytes of shared memory of a block, as match_tensor.cu declares them."""
+        warps, words = self.down * self.across, self.places + 1
+        words += self.images * self.planes * 4 * self.version + warps * (self.jobs + 1)
+        return _whole(2 * WORD, WORD * words) + 2 * WORD * warps * self.photos * self.kept
+
+    @property
+    def photos(self) -> int:
+        """That a block serves."""
+        return 8 * self.groups
+
+    @property
+    def steps(self) -> int:
+        """Products that a plane of a patch takes."""
+        return tensor_steps(self.patch)
+
+    @property
+    def tall(self) -> int:
+        """Places of a block's windows together, down."""
+        return (self.down - 1) * self.step + 2 * self.radius + 1
+
+    @property
+    def wide(self) -> int:
+        """The same across."""
+        return (self.across - 1) * self.step + 2 * self.radius + 1
+
+    @property
+    def places(self) -> int:
+        """Of all images of a tile, in all windows of a block."""
+        return self.images * self.tall * self.wide
+
+    @property
+    def jobs(self) -> int:
+        """Places that a warp compares in a tile."""
+        return self.images * (2 * self.radius + 1) ** 2
+
+    @property
+    def row(self) -> int:
+        """Words of a tile's row; 2 more than a multiple of 4: four rows from eight places on lie in different banks."""
+        return _whole(WORD, (self.wide + 2) // WORD + -(-self.patch // WORD) - 2) + 2
+
+    @property
+    def version(self) -> int:
+        """Words from one version of a tile's plane to the next; 8 more than a multiple of 32, for the same reason."""
+        return _whole(WARP, (self.tall + self.patch - 1) * self.row - 8) + 8
+
+    def busy(self) -> float:
+        """Share of the rows of products that compare a place."""
+        return self.jobs / _whole(_ROWS_OF_MMA, self.jobs)
+
+    def blocks(self, photos: int, splits: int) -> tuple[int, int, int]:
+        """Blocks: of nodes, of photos, runs of images."""
+        down, across = self.nodes
+        return -(-down // self.down) * -(-across // self.across), -(-photos // self.photos), splits
+
+    def splits(self, photos: int, images: int, limits: Limits) -> int:
+        """Runs of images: as few as keep every SM busy."""
+        nodes, batches, _ = self.blocks(photos, 1)
+        wanted = -(-_WAVES * limits.multiprocessors // (nodes * batches))
+        return max(1, min(wanted, -(-images // self.images)))
+
+    def arguments(self, search: Search) -> tuple[Any, ...]:
+        """As match_tensor.cu documents them."""
+        return (
+            search.bank, np.int32(len(search.bank)), search.query, np.int32(len(search.query)), search.rows,
+            np.int32(len(search.rows)), search.columns, np.int32(len(search.columns)), search.barred, search.weights,
+            np.int32(search.splits), search.distances, search.places,
+        )  # fmt: skip
+
+
+def _whole(unit: int, length: int) -> int:
+    """The least multiple of ``unit`` that is no less than ``length`` and than 0."""
+    return max(0, -(-length // unit) * unit)
+
+
+def tensor_steps(patch: int) -> int:
+    """Products of 32 bytes that one plane of a patch takes: its rows in whole words, one after the other."""
+    return -(-patch * -(-patch // WORD) // 8)
+
+
+def tensor_shape(problem: MatchProblem, limits: Limits) -> TensorShape:
+    """The geometry of the variant ``tensor``: the most photos a warp, then nodes a block, that registers and shared
+    memory have room for, and as many images a tile as fill the products best.
+
+    Raises
+    ------
+    ValueError
+        There is none.
+    """
+    found = next(_tensor_shapes(problem, limits), None)
+    if found is None:
+        raise ValueError(f"the variant tensor does not fit {problem}")
+    return found
+
+
+def _tensor_shapes(problem: MatchProblem, limits: Limits) -> Iterator[TensorShape]:
+    grid, planes = problem.grid, len(problem.weights)
+    words, unit = 2 * tensor_steps(grid.patch), set(problem.weights) == {1}
+    most = min(_MOST_GROUPS, -(-problem.photos // 8), (_MOST_WORDS - words) // (words * planes + 4 * (not unit)))
+    for groups, (down, across) in product(range(most, 0, -1), _NODES):
+        shape = TensorShape(
+            grid.shape, grid.patch, grid.step, problem.radius, planes, problem.kept, grid.height, grid.width,
+            unit, groups, min(down, grid.shape[0]), min(across, grid.shape[1]), images=1,
+        )  # fmt: skip
+        larger = (replace(shape, images=images) for images in range(1, _TENSOR_IMAGES + 1))
+        fitting = [one for one in larger if one.shared() <= limits.shared]
+        if fitting:
+            yield max(fitting, key=lambda one: (round(one.busy(), 3), -one.images))
+
+
+def _tensor_fits(problem: MatchProblem, limits: Limits) -> bool:
+    """Devices with mma on bytes, lists of a lane an entry, sums within int32, numbers that are no more than places, and
+    a shape that fits."""
+    grid = problem.grid
+    return (
+        limits.capability >= (8, 0)
+        and problem.kept <= WARP
+        and 255**2 * grid.patch**2 * sum(problem.weights) <= _MOST_DISTANCE
+        and (2 * problem.radius + 1) ** 2 <= grid.height * grid.width
+        and next(_tensor_shapes(problem, limits), None) is not None
+    )
+
+
 # ---- the table
 
 MATCHING: tuple[Variant, ...] = (
+    Variant("tensor", ("common.cuh", "pixels.cuh", "tensor.cuh", "match_tensor.cu"), tensor_shape, _tensor_fits),
     Variant("direct", ("common.cuh", "nearest.cuh", "pixels.cuh", "match_direct.cu"), direct_shape, _direct_fits),
 )
 

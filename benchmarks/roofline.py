@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.cards import CARDS, SCHEDULERS, Card, blocks_of, occupancy, pipes_of
 from benchmarks.launches import (
+    CROWDED,
     ENTERING,
     MERGE,
     STEPS,
@@ -290,7 +291,7 @@ and every output written once, the bank once a photo. `sweep` runs twice for eac
 work in {VISITS}), `propagate` {Setting.iterations} times and once for the last beliefs; `cut` is in no total. Assumed:
 queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, that packed differences
 (VABSDIFF4) go at the ALU's rate, that mma.sync reaches two thirds of an H100's products of bytes, and that a list of K
-takes K (1 + ln(places / K)) insertions, {ENTERING:.0f} at a time.
+takes K (1 + ln(places / K)) insertions, of `match_tensor` {CROWDED} times as many, {ENTERING:.0f} at a time.
 Not counted: CuPy's own small kernels, the upload of the bank.
 
 {sources()}.

@@ -73,8 +73,11 @@ def test_the_command_is_timed_on_the_cpu_where_there_is_no_card(monkeypatch: pyt
         return float(len(seen))
 
     monkeypatch.setattr(gpu_parts, "_seconds", seconds)
-    assert gpu_parts.command(gpu_parts.Given()).rows == (("cpu", "1.0", "2.0"),)
-    assert seen[0] == seen[1] and "NUMBA_CACHE_DIR" in seen[0]  # the second run finds the caches of the first
+    assert gpu_parts.command(gpu_parts.Given()).rows == (("cpu", "", "2.0"),)
+    assert seen[0] == seen[1] and "NUMBA_CACHE_DIR" not in seen[0]
+    monkeypatch.setattr(backends, "why_missing", lambda name: None)
+    assert gpu_parts.command(gpu_parts.Given()).rows[1] == ("cuda", "5.0", "6.0")
+    assert seen[-2] == seen[-1] and "NUMBA_CACHE_DIR" in seen[-1]  # the second run finds the caches of the first
 
 
 def test_a_command_that_fails_is_told() -> None:

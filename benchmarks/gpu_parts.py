@@ -30,6 +30,8 @@ from numpy.typing import NDArray
 
 import idekernels as ide
 from idekernels import backends
+from idekernels.backends.cuda import device as devices
+from idekernels.backends.cuda import variants
 from idekernels.results import PreparedBank
 
 BATCHES = (1, 8, 64, 256)
@@ -188,11 +190,35 @@ def kernels(given: Given) -> Table:
     from benchmarks.stages import KERNELS
 
     fields = _fields()
-    rows = []
-    for name, kernel in KERNELS.items():
+    rows, fitting = [], _fitting(fields)
+    by_variant = {f"match by {one.name}": partial(_match_by, one) for one in fitting}
+    for name, kernel in {**KERNELS, **by_variant}.items():
         taken = [median_ms(partial(kernel, field), 7) for field in fields.values()]
         rows.append((name, *(f"{each:.3g}" for each in taken)))
     return Table(("kernel, ms", *_counted(BATCHES)), tuple(rows), "Device events, median of 7.")
+
+
+def _fitting(fields: Mapping[int, Any]) -> list[variants.Variant]:
+    """The variants of matching that take all of these fields on this device."""
+    limits = devices.current().limits
+    asked = [_problem(field) for field in fields.values()]
+    return [one for one in variants.MATCHING if all(one.fits(problem, limits) for problem in asked)]
+
+
+def _problem(field: Any) -> variants.MatchProblem:
+    work = field.work
+    settings = work.settings
+    return variants.MatchProblem(work.grid, settings.radius, settings.weights, work.k, work.photos, work.pairs)
+
+
+def _match_by(variant: variants.Variant, field: Any) -> Any:
+    """Match by one variant, whichever the rule would take."""
+    table = variants.MATCHING
+    variants.MATCHING = (variant,)
+    try:
+        return ide.match(field.query, field.bank, field.work.grid, k=field.work.k)
+    finally:
+        variants.MATCHING = table
 
 
 def sketches(given: Given) -> Table:

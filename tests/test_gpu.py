@@ -10,6 +10,8 @@ import pytest
 
 import idekernels as ide
 from idekernels import backends
+from idekernels.backends.cuda import device as devices
+from idekernels.backends.cuda import variants
 from idekernels.coarse import CoarseSettings, coarse_sketch
 from idekernels.methods import METHODS
 from idekernels.results import Compatibility
@@ -60,6 +62,39 @@ def test_candidates_are_the_cpus_bit_for_bit(work: Workload, memory: int | None)
     cut, expected = ide.gather(found, ours), ide.gather(right, truth)
     for name in ("source", "target"):
         np.testing.assert_array_equal(getattr(cut, name).get(), getattr(expected, name))
+
+
+BATCHES = {
+    "more photos than a warp serves": Workload(pairs=9, photos=70, height=60, width=55),
+    "weighted planes, K 32": Workload(
+        pairs=6, photos=9, height=58, width=47, k=32,
+        settings=ide.BankSettings(7, 3, 4, ("intensity", "dog", "lbp"), (3, 2, 1)),
+    ),
+    "patch 16, one photo": Workload(pairs=5, height=64, width=61, k=20, settings=ide.BankSettings(16, 8, 6)),
+    "whole photos": Workload(pairs=20, photos=3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("batch", BATCHES.values(), ids=BATCHES.keys())
+@pytest.mark.parametrize("variant", variants.MATCHING, ids=lambda variant: variant.name)
+def test_every_variant_of_matching_gives_the_cpus(
+    variant: variants.Variant, batch: Workload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit, images barred; a variant that the device is too old for is skipped."""
+    settings, limits = batch.settings, devices.current().limits
+    problem = variants.MatchProblem(
+        batch.grid, settings.radius, settings.weights, batch.k, batch.photos, batch.pairs
+    )  # fmt: skip
+    if not variant.fits(problem, limits):
+        pytest.skip(f"not on {limits.name}")
+    monkeypatch.setattr(variants, "MATCHING", (variant,))
+    bank = batch.bank()
+    query, exclude = queries(batch, bank), np.arange(batch.photos) % batch.pairs
+    found, right = (
+        ide.match(query, ide.prepare(bank, name), k=batch.k, exclude=exclude) for name in ("cuda", "cpu")
+    )  # fmt: skip
+    for name in ("distance", "image", "row", "column"):
+        np.testing.assert_array_equal(getattr(found, name).get(), getattr(right, name))
 
 
 def test_tables_are_exact(work: Workload) -> None:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,13 @@ import idekernels as ide
 from benchmarks import gpu_check, gpu_parts, gpu_peer
 from benchmarks.gpu_check import Outcome
 from benchmarks.peers_match import Matching
+from benchmarks.stages import Field
 from idekernels import backends
+from idekernels.backends.cuda import device as devices
+from idekernels.backends.cuda import variants
 from idekernels.workloads import WORKLOADS
+from tests.emulator import host
+from tests.emulator.device import EmulatedDevice
 
 ON_A_CARD = [name for name in gpu_parts.PARTS if name != "command"]  # that one times the CPU too
 ROOT = Path(__file__).parents[1]
@@ -168,6 +174,19 @@ def test_peers_on_a_device_find_our_distances(name: str) -> None:
     )
     truth = ide.match(matching.query[None, None], prepared, k=work.k).distance[0]
     np.testing.assert_array_equal(gpu_peer.PEERS[name](matching, "cpu")().numpy(), truth)
+
+
+@pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
+def test_match_is_timed_by_every_variant_that_fits() -> None:
+    work = replace(WORKLOADS["tiny"], pairs=5)
+    for capability, names in (((8, 0), ["tensor", "direct"]), ((7, 5), ["direct"])):
+        device, table = EmulatedDevice(capability=capability), variants.MATCHING
+        with devices.use(device):
+            fitting = gpu_parts._fitting({1: Field(work, "cuda")})
+            assert [one.name for one in fitting] == names
+            for one in fitting:
+                gpu_parts._match_by(one, Field(work, "cuda"))
+        assert device.launched[::2] == [f"match_{name}" for name in names] and table == variants.MATCHING
 
 
 def test_photos_of_the_command_lie_on_disk(tmp_path: Path) -> None:

@@ -55,6 +55,9 @@ COMMANDS = {  # in the order of the work
         ".synth:synth",
         "Sketch photos (files or folders) the whole way, from a bank, or several as one, and a trained model.",
     ),
+    "serve": Entry(
+        ".serve:serve", "Serve a page on this machine, and an interface for programs: drop a photo, get a sketch."
+    ),
     "export": Entry(".export:export", "Write a MODEL as ONNX: any batch, any size from 16x16 up."),
     "evaluate": Entry(".evaluate:evaluate_command", "Score synthesised images against the true ones."),
     "recognise": Entry(".recognise:recognise_command", "Recognise artists' sketches among synthesised ones."),

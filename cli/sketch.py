@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -12,14 +10,10 @@ from idekernels.errors import InputError
 from idemodel.files.outputs import make_folder
 from idemodel.generator.hand import STYLES
 from idemodel.generator.weights import PHANTOM
-from idemodel.preparation import Once
 
-from .console import counted, note
+from .builtin import builtin_bank_shown
 from .options import PATH, Names
 from .synthesis import Synthesis, SynthesisOptions, synthesis_options
-
-if TYPE_CHECKING:
-    from idekernels.bank import PatchBank
 
 _USUAL_STYLE = "pencil"  # the model's own
 
@@ -49,7 +43,7 @@ def sketch(
     from idekernels import open_bank
 
     model = model or PHANTOM
-    with open_bank(*banks) if banks else _builtin_bank() as bank:
+    with open_bank(*banks) if banks else builtin_bank_shown() as bank:
         told = f"{bank.images} pairs" if banks else f"built-in bank of {bank.images} drawn faces"
         sketcher = options.sketcher(bank, model, hand=style)
         return Synthesis("sketch", options, model).run(photos, bank, sketcher, told)
@@ -66,16 +60,3 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except OSError:  # a folder that may not be entered, or a name too long: told of when it is read
         return True
-
-
-def _builtin_bank() -> PatchBank:
-    """Open it; a bar is shown where it has to be drawn first."""
-    from idemodel.builtin import builtin_bank
-
-    with ExitStack() as shown:
-        bar = Once(lambda: shown.enter_context(counted("Drawing the built-in bank (first use only)")))
-        try:
-            return builtin_bank(advance=lambda done, total: bar()(done, total), tell=note)
-        except KeyboardInterrupt:
-            note("the built-in bank is not complete; the next use draws it from the beginning")
-            raise

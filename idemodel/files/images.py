@@ -146,6 +146,23 @@ def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
         Image.fromarray(image).save(partial, format="PNG")
 
 
+def encode_image(image: NDArray[np.uint8], form: str = "PNG") -> bytes:
+    """The content of an image file: ``(H, W)`` or ``(H, W, 3)`` uint8 as "PNG", or as "JPEG" of high quality."""
+    made = io.BytesIO()
+    Image.fromarray(image).save(made, format=form, **({"quality": 88} if form == "JPEG" else {}))
+    return made.getvalue()
+
+
+def scaled_within(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """An image ``(H, W, 3)`` uint8, scaled down where its longer side has more than ``longest`` pixels."""
+    height, width = image.shape[:2]
+    scale = longest / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0))
+
+
 def _read(path: Path, also: tuple[str, ...] = ()) -> Image.Image:
     regular_file(path, "an image", LARGEST)
     return _decoded(str(path), lambda: path.open("rb"), also)

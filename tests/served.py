@@ -1,0 +1,96 @@
+"""A server of the tests: a tiny bank and generator, served by uvicorn in a thread of the test's own process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from idekernels import BankSettings, open_bank, write_bank
+from idemodel.faces.alignment import Similarity, warp
+from idemodel.files.images import encode_image
+from idemodel.generator.enhance import Enhancer
+from idemodel.generator.network import MLANet
+from idemodel.phantom import phantom_pairs
+from idemodel.serving.engine import Engine
+from idemodel.serving.server import Impatient, listen
+from idemodel.serving.service import create_app
+from idemodel.serving.settings import Access, Limits
+from idemodel.sketcher import Sketcher
+
+
+def tiny_bank(folder: Path, height: int = 64, width: int = 48) -> Path:
+    """A bank of four drawn faces."""
+    pairs = [(pair.name, pair.photo, pair.sketch) for pair in phantom_pairs(4, height=height, width=width, seed=2)]
+    path = folder / "bank.h5"
+    write_bank(path, pairs, BankSettings(patch=8, overlap=4, radius=2))
+    return path
+
+
+def sketcher_of(bank: Path) -> Sketcher:
+    """With a generator that was never trained; to be closed with its bank."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        enhancer = Enhancer(MLANet(1, 4, 1, 2, 8), device="cpu")
+    return Sketcher(open_bank(bank), enhancer, {"k": 3})
+
+
+def photo_of(number: int, height: int = 64, width: int = 48, scale: float = 1.0) -> bytes:
+    """A drawn face as a PNG file; with another ``scale`` as a camera might have taken it."""
+    photo = next(iter(phantom_pairs(1, height=height, width=width, seed=2, start=10 + number))).photo
+    if scale != 1.0:
+        photo = warp(photo, Similarity(scale, 0), round(height * scale), round(width * scale), "edge")
+    return encode_image(photo)
+
+
+class Served:
+    """A running server: its address, its engine, and clients for it."""
+
+    def __init__(self, engine: Engine, url: str) -> None:
+        self.engine, self.url = engine, url
+        self.client = httpx.Client(base_url=url, timeout=60)
+
+    def sketch(self, photo: bytes, name: str = "me.png", json: bool = False, **options: Any) -> httpx.Response:
+        """Post a photo."""
+        accept = "application/json" if json else "*/*"
+        data = {key: str(value) for key, value in options.items()}
+        files = {"photo": (name, photo, "image/png")}
+        return self.client.post("/api/sketch", files=files, data=data, headers={"accept": accept})
+
+    def faces(self, photo: bytes, name: str = "me.png", **options: Any) -> httpx.Response:
+        """Ask for the faces of a photo."""
+        return self.client.post("/api/faces", files={"photo": (name, photo, "image/png")}, data=options)
+
+
+@contextmanager
+def serving(sketcher: Sketcher, limits: Limits | None = None, access: Access | None = None) -> Iterator[Served]:
+    """Serve with it until the end of the block, on a free port of the loopback."""
+    limits = limits or Limits()
+    Impatient.idle = limits.idle
+    engine = Engine(sketcher, limits)
+    with listen("127.0.0.1", 0) as listening:
+        config = uvicorn.Config(
+            create_app(engine, access), http=Impatient, ws="none", log_config=None, access_log=False, lifespan="on",
+            server_header=False, timeout_graceful_shutdown=5,
+        )  # fmt: skip
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        served = Served(engine, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        try:
+            yield served
+        finally:
+            served.client.close()
+            server.should_exit = True
+            thread.join(30)
+            engine.sketcher.prepared.bank.close()

@@ -19,6 +19,7 @@ from idemodel.serving.uploads import too_large
 
 API = "/api/"
 
+_DRAINED_FOR = (401, 403, 413, 415, 421, 429)  # what may be answered before the body has come in
 _DRAINED = 4  # times the largest upload that is read, and thrown away, of a request that is refused
 _DRAIN_SECONDS = 5.0
 
@@ -50,7 +51,7 @@ class Gate:
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if message["status"] >= 400 and "expect" not in headers:
+                if message["status"] in _DRAINED_FOR and "expect" not in headers:
                     await body.drain(_DRAINED * self._limits.upload)
                 self._add_headers(message, headers, scope["path"])
             await send(message)

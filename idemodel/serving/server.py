@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,9 +19,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from idekernels.errors import InputError
-from idemodel.serving.engine import Engine
-from idemodel.serving.service import create_app
 from idemodel.serving.settings import Access, Limits
+
+if TYPE_CHECKING:
+    from idemodel.serving.engine import Engine
 
 _BACKLOG = 512  # connections that wait to be accepted
 _KEPT = 10  # seconds that an idle connection is kept for the next request
@@ -62,6 +64,7 @@ class Plan:
         """
         from idekernels import open_bank
         from idemodel.builtin import builtin_bank
+        from idemodel.serving.engine import Engine
         from idemodel.sketcher import Sketcher
 
         bank = open_bank(*self.banks) if self.banks else builtin_bank()
@@ -69,7 +72,9 @@ class Plan:
         return Engine(sketcher, self.limits)
 
     def app(self) -> ASGIApp:
-        """The application with its engine."""
+        """The application with its engine; what it imports is not for a parent that only watches its processes."""
+        from idemodel.serving.service import create_app
+
         Impatient.idle = self.limits.idle
         return create_app(self.engine(), self.access, builtin=not self.banks and self.model is None)
 
@@ -131,14 +136,9 @@ def listen(host: str, port: int) -> socket.socket:
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        made = socket.socket(family)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(address)
-        made.listen(_BACKLOG)
-    except (OSError, OverflowError) as error:
+        return _listening(socket.socket(family), address)
+    except OSError as error:
         raise InputError(f"{host}:{port}: cannot listen there ({_reason(error)}); choose another --port") from None
-    made.set_inheritable(True)
-    return made
 
 
 def serve(plan: Plan, listening: socket.socket, workers: int = 1, *, ready: Callable[[], None] | None = None) -> None:
@@ -170,6 +170,19 @@ def serve(plan: Plan, listening: socket.socket, workers: int = 1, *, ready: Call
         tell()
         config = uvicorn.Config(plan, factory=True, workers=workers, http=Impatient, **_OPTIONS)
         Multiprocess(config, [listening]).run()
+
+
+def _listening(made: socket.socket, address: Any) -> socket.socket:
+    try:
+        if os.name != "nt":  # there it would let two servers have one port
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+        made.set_inheritable(True)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _reason(error: BaseException) -> str:

@@ -50,6 +50,7 @@ _PAGES = {"/": "index.html", "/docs": "docs.html"}
 _OWN = ("page.css", "page.js", "picture.js", "docs.js", "icon.svg")
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
 _GONE = 499  # nobody reads it
+_TAGS: list[Any] = ["sketches"]
 
 
 def create_app(engine: Engine, access: Access | None = None, *, builtin: bool = False) -> ASGIApp:
@@ -208,12 +209,18 @@ def _add_routes(app: FastAPI, routes: _Routes) -> None:
     }
     picture = {_PNG: {"schema": {"type": "string", "format": "binary"}}}
     image: dict[int | str, dict[str, Any]] = {200: {"description": "The sketch", "content": picture}}
-    app.post(SKETCH, response_model=SketchAnswer, responses={**problems, **image}, openapi_extra=_form(SketchOptions))(
-        routes.sketch
+    app.post(
+        SKETCH,
+        tags=_TAGS,
+        response_model=SketchAnswer,
+        responses={**problems, **image},
+        openapi_extra=_form(SketchOptions),
+    )(routes.sketch)
+    app.post(FACES, tags=_TAGS, response_model=FacesAnswer, responses=problems, openapi_extra=_form(FacesOptions))(
+        routes.faces
     )
-    app.post(FACES, response_model=FacesAnswer, responses=problems, openapi_extra=_form(FacesOptions))(routes.faces)
-    app.get("/api/health", response_model=Health)(routes.health)
-    app.get("/api/info", response_model=Info)(routes.info)
+    app.get("/api/health", tags=_TAGS, response_model=Health)(routes.health)
+    app.get("/api/info", tags=_TAGS, response_model=Info)(routes.info)
 
 
 _PROBLEMS = {

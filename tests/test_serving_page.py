@@ -1,0 +1,270 @@
+"""The page in a real browser: a photo dropped, a sketch seen, an eye moved, an error in words, a download."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from served import Served, photo_of, serving, sketcher_of, tiny_bank
+
+from idemodel.files.images import decode_grey, encode_image
+from idemodel.serving.settings import Access, Limits
+
+webdriver = pytest.importorskip("selenium.webdriver")
+
+pytestmark = [
+    pytest.mark.usefixtures("one_torch_thread"),
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="no Chromium here; apt-get install chromium chromium-driver",
+    ),
+]
+
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), (letter) => letter.charCodeAt(0));
+const given = new DataTransfer();
+given.items.add(new File([bytes], arguments[1], { type: "image/png" }));
+document.getElementById("drop").dispatchEvent(
+  new DragEvent("drop", { dataTransfer: given, bubbles: true, cancelable: true }));
+"""
+PASTE = DROP.replace('getElementById("drop")', "body").replace(
+    'DragEvent("drop", { dataTransfer: given', 'ClipboardEvent("paste", { clipboardData: given'
+)
+CONTENT = """
+const shown = document.getElementById(arguments[0]), canvas = document.createElement("canvas");
+Object.assign(canvas, { width: shown.naturalWidth, height: shown.naturalHeight });
+canvas.getContext("2d").drawImage(shown, 0, 0);
+return canvas.toDataURL("image/png").split(",")[1];
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    folder = tmp_path_factory.mktemp("bank")
+    with serving(sketcher_of(tiny_bank(folder)), Limits(upload=200_000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory, downloads: Path) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1100,1400",
+                     "--disable-component-update", "--disable-background-networking", f"--user-data-dir={profile}",
+                     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"):  # fmt: skip
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    service = webdriver.ChromeService(executable_path=shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """The page in the browser, by the ids of its elements."""
+
+    def __init__(self, browser: Any, served: Served) -> None:
+        self.browser, self.served = browser, served
+        browser.get("about:blank")
+        browser.get_log("browser")  # an earlier test's complaints are read away
+        browser.get(served.url)
+        self.until(lambda: "pairs" in self["made-of"].text)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.browser.find_element("id", name)
+
+    def until(self, true: Callable[[], Any]) -> Any:
+        """Wait until something is true, and return it."""
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        return WebDriverWait(self.browser, 30, 0.05).until(lambda _: true())
+
+    def drop(self, photo: bytes, name: str = "me.png", how: str = DROP) -> None:
+        """Give it a photo."""
+        self.browser.execute_script(how, base64.b64encode(photo).decode(), name)
+
+    def sketched(self) -> np.ndarray:
+        """The fine sketch, once it is shown."""
+        loaded = "const one = document.getElementById('fine'); return one.complete && one.naturalWidth > 0"
+        self.until(
+            lambda: self["fine"].is_displayed() and not self["state"].text and self.browser.execute_script(loaded)
+        )
+        return decode_grey(base64.b64decode(self.browser.execute_script(CONTENT, "fine")), "sketch")
+
+    def messages(self) -> list[str]:
+        """What the browser complains of."""
+        return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@pytest.fixture
+def page(browser: Any, served: Served) -> Page:
+    return Page(browser, served)
+
+
+def test_a_photo_dropped_becomes_the_sketch_that_the_interface_makes(page: Page, served: Served) -> None:
+    page.drop(photo_of(0))
+    seen = page.sketched()
+    np.testing.assert_array_equal(seen, decode_grey(served.sketch(photo_of(0)).content, "sketch"))
+    assert page["coarse"].is_displayed() and page["photo"].is_displayed() and page["divider"].is_displayed()
+    assert "normalised" in page["warnings"].text
+    assert page.messages() == []
+
+
+def test_an_eye_point_moved_by_mouse_or_keys_changes_the_sketch(page: Page) -> None:
+    from selenium.webdriver import ActionChains, Keys
+
+    page.drop(photo_of(0))
+    first = page.sketched()
+    ActionChains(page.browser).click_and_hold(page["left-eye"]).move_by_offset(-6, 4).release().perform()
+    shown = page["fine"].get_attribute("src")
+    page.until(lambda: page["fine"].get_attribute("src") != shown)
+    dragged = page.sketched()
+    assert (first != dragged).any()
+    label, shown = page["right-eye"].get_attribute("aria-label"), page["fine"].get_attribute("src")
+    page["right-eye"].send_keys(Keys.SHIFT, Keys.ARROW_DOWN)
+    page.until(lambda: page["fine"].get_attribute("src") != shown)
+    assert page["right-eye"].get_attribute("aria-label") != label
+    assert (page.sketched() != dragged).any()
+    shown = page["fine"].get_attribute("src")
+    page["reset-eyes"].click()
+    page.until(lambda: page["fine"].get_attribute("src") != shown)
+    np.testing.assert_array_equal(page.sketched(), first)
+
+
+def test_two_faces_are_a_choice(page: Page) -> None:
+    one, two = (decode(photo_of(number, 250, 200)) for number in (0, 3))
+    page.drop(encode_image(np.concatenate([one, two], axis=1)), "two.png")
+    first = page.sketched()
+    choices = page.browser.find_elements("css selector", "#faces input")
+    assert len(choices) == 2 and "2 faces" in page["warnings"].text
+    shown = page["fine"].get_attribute("src")
+    choices[1].click()
+    page.until(lambda: page["fine"].get_attribute("src") != shown)
+    assert (page.sketched() != first).any()
+
+
+def test_what_goes_wrong_is_said_in_words(page: Page) -> None:
+    page.drop(b"no image at all", "letter.png")
+    page.until(lambda: "Letter.png: not a readable" in page["error"].text)
+    page.drop(bytes(300_000), "large.png")
+    page.until(lambda: "larger than" in page["error"].text)
+    page.drop(encode_image(np.full((90, 90, 3), 200, np.uint8)), "wall.png")
+    page.until(lambda: "no face found" in page["error"].text)
+    assert page["left-eye"].is_displayed()  # to be put on the eyes by hand
+
+
+def test_options_download_and_paste_back(page: Page, downloads: Path, served: Served) -> None:
+    page.drop(photo_of(1), "anna.png", PASTE)
+    page.sketched()
+    page.browser.execute_script("document.querySelector('details').open = true")
+    for css, keys in (("[name=method]", "top1"), ("[name=size]", "double")):
+        page.browser.find_element("css selector", css).send_keys(keys)
+    page.browser.find_element("css selector", "[name=k]").send_keys("2")
+    page.browser.find_element("css selector", "[name=paste_back]").click()
+    page.until(lambda: page["framed"].is_displayed() and page.sketched().shape == (128, 96))
+    page["download"].click()
+    file = downloads / "anna-sketch.png"
+    page.until(lambda: file.exists() and file.stat().st_size)
+    asked = served.sketch(photo_of(1), method="top1", k=2, size="double")
+    np.testing.assert_array_equal(decode_grey(file.read_bytes(), "file"), decode_grey(asked.content, "sketch"))
+
+
+def test_the_camera_gives_a_photo(page: Page) -> None:
+    page["camera"].click()
+    page.until(lambda: page["video"].is_displayed() and page["shoot"].is_enabled())
+    page.until(lambda: page.browser.execute_script("return document.getElementById('video').videoWidth"))
+    page["shoot"].click()
+    page.until(lambda: "no face found" in page["error"].text)  # the fake camera shows a test picture
+    assert not page["camera-view"].is_displayed()
+
+
+def test_every_picture_has_a_text_and_every_control_a_name(page: Page) -> None:
+    page.drop(photo_of(0))
+    page.sketched()
+    for css, name in (("img", "alt"), ("button.eye, video", "aria-label")):
+        for one in page.browser.find_elements("css selector", css):
+            assert one.get_attribute(name), one.get_attribute("id")
+    for one in page.browser.find_elements("css selector", "button, select, input, a, summary"):
+        assert one.accessible_name or not one.is_displayed(), one.get_attribute("outerHTML")
+
+
+def test_it_works_with_the_keyboard_alone(page: Page) -> None:
+    """Every control that is shown is reached by Tab, in an order that ends."""
+    from selenium.webdriver import ActionChains, Keys
+
+    page.drop(photo_of(0))
+    page.sketched()
+    reached = []
+    page.browser.execute_script("document.activeElement.blur(); window.scrollTo(0, 0)")
+    for _ in range(40):
+        ActionChains(page.browser).send_keys(Keys.TAB).perform()
+        reached.append(page.browser.execute_script("return document.activeElement.id"))
+    assert {"choose", "paste", "camera", "left-eye", "right-eye", "options-title", "divider", "download"} <= set(
+        reached
+    )
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_in_light_and_dark(page: Page, scheme: str) -> None:
+    page.browser.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    )
+    page.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
+    try:
+        page.drop(photo_of(0))
+        page.sketched()
+        page.browser.execute_script("document.querySelector('details').open = true")
+        width = page.browser.execute_script("return document.documentElement.scrollWidth")
+        assert width <= 360
+        seen = np.asarray(Image.open(io.BytesIO(page.browser.get_screenshot_as_png())).convert("L"))
+        assert (np.median(seen) < 80) == (scheme == "dark")
+    finally:
+        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_nothing_is_asked_of_any_other_server_and_docs_work(page: Page, served: Served) -> None:
+    page.browser.get(f"{served.url}/docs")
+    page.until(lambda: page.browser.find_elements("css selector", ".opblock"))
+    assert "/api/sketch" in page["docs"].text
+    assert page.messages() == []
+    asked = [json.loads(entry["message"])["message"] for entry in page.browser.get_log("performance")]
+    urls = [one["params"]["request"]["url"] for one in asked if one["method"] == "Network.requestWillBeSent"]
+    allowed = (f"{served.url}/", f"blob:{served.url}/", "data:", "about:", "chrome:")
+    assert urls and [url for url in urls if not url.startswith(allowed)] == []
+
+
+def test_a_token_comes_with_the_address_or_is_asked_for(browser: Any, tmp_path: Path) -> None:
+    with serving(sketcher_of(tiny_bank(tmp_path)), access=Access(token="correct-horse")) as served:
+        browser.get(served.url)
+        page = Page.__new__(Page)
+        page.browser, page.served = browser, served
+        page.until(lambda: page["ask-token"].is_displayed() and "token" in page["error"].text)
+        page["token"].send_keys("correct-horse\n")
+        page.until(lambda: "pairs" in page["made-of"].text)
+        browser.execute_script("sessionStorage.clear()")
+        browser.get("about:blank")
+        browser.get(f"{served.url}/#token=correct-horse")
+        page.until(lambda: "pairs" in page["made-of"].text)
+        assert "correct-horse" not in browser.current_url
+
+
+def decode(photo: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))

@@ -30,7 +30,7 @@ from served import Served, photo_of, serving, sketcher_of, tiny_bank
 from idekernels.errors import BankError, InputError
 from idemodel.files.images import decode_grey, encode_image
 from idemodel.serving.engine import Engine, Kind, SketchWork
-from idemodel.serving.gate import SECURITY_HEADERS
+from idemodel.serving.gate import SECURITY_HEADERS, Admission, Places
 from idemodel.serving.models import FacesAnswer, Info, Problem, SketchAnswer
 from idemodel.serving.problems import Refused, refusal
 from idemodel.serving.settings import Access, Limits
@@ -366,7 +366,7 @@ def held(bank: Path) -> Iterator[tuple[Served, threading.Event]]:
         return real(photos)
 
     sketcher.sketch = slow  # type: ignore[method-assign]
-    with serving(sketcher, Limits(places=4, batch=1, receive=0.4, idle=0.3)) as served:
+    with serving(sketcher, Limits(places=4, batch=1)) as served:
         yield served, go
         go.set()
 
@@ -379,21 +379,27 @@ def wait_for(true: Any) -> None:
     raise AssertionError("it never came true")
 
 
-def test_more_than_the_places_are_told_to_come_again(held: tuple[Served, threading.Event]) -> None:
+def test_of_hundreds_at_once_all_but_the_places_are_told_to_come_again(held: tuple[Served, threading.Event]) -> None:
     served, go = held
-    with ThreadPoolExecutor(60) as clients:
-        asked = [clients.submit(httpx.post, f"{served.url}/api/sketch", files={"photo": photo_of(0)}, timeout=60)
-                 for _ in range(60)]  # fmt: skip
-        wait_for(lambda: sum(one.done() for one in asked) == 56)
-        assert served.client.get("/api/health").json()["waiting"] == 4
-        refused = [one.result() for one in asked if one.done()]
-        go.set()
-        answers = [one.result() for one in asked]
+
+    async def ask_all() -> tuple[list[httpx.Response], list[httpx.Response]]:
+        async with httpx.AsyncClient(base_url=served.url, timeout=60, limits=httpx.Limits()) as client:
+            asked = [
+                asyncio.ensure_future(client.post("/api/sketch", files={"photo": photo_of(0)})) for _ in range(200)
+            ]
+            while sum(one.done() for one in asked) < 196:
+                await asyncio.sleep(0.01)
+            refused = [one.result() for one in asked if one.done()]
+            assert (await client.get("/api/health")).json()["waiting"] == 4
+            go.set()
+            return refused, await asyncio.gather(*asked)
+
+    refused, answers = asyncio.run(ask_all())
     assert {answer.status_code for answer in refused} == {429}
     for answer in refused:
         assert int(answer.headers["retry-after"]) >= 1 and "try again" in problem(answer, 429)
     assert sum(answer.status_code == 200 for answer in answers) == 4
-    assert served.client.get("/api/health").json()["waiting"] == 0
+    wait_for(lambda: served.client.get("/api/health").json()["waiting"] == 0)
 
 
 def test_a_request_that_was_given_up_is_not_computed(held: tuple[Served, threading.Event]) -> None:
@@ -411,8 +417,12 @@ def test_a_request_that_was_given_up_is_not_computed(held: tuple[Served, threadi
     assert served.engine.computed == 2
 
 
-def test_a_slow_client_loses_its_place_and_a_silent_one_its_connection(held: tuple[Served, threading.Event]) -> None:
-    served, _ = held
+def test_a_slow_client_loses_its_place_and_a_silent_one_its_connection(bank: Path) -> None:
+    with serving(sketcher_of(bank), Limits(receive=0.5, idle=0.5)) as hasty:
+        check_hasty(hasty)
+
+
+def check_hasty(served: Served) -> None:
     with connected(served) as slow:
         slow.sendall(b"POST /api/sketch HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n"
                      b"content-type: multipart/form-data; boundary=b\r\n\r\n--b\r\n")  # fmt: skip
@@ -423,6 +433,35 @@ def test_a_slow_client_loses_its_place_and_a_silent_one_its_connection(held: tup
         with connected(served) as silent:
             silent.sendall(begun)
             assert silent.recv(4096) == b""
+
+
+def test_what_is_no_http_is_a_problem_too(served: Served) -> None:
+    with connected(served) as client:
+        client.sendall(b"GARBAGE\r\n\r\n")
+        said = client.recv(4096)
+    assert said.startswith(b"HTTP/1.1 400 ") and b"application/problem+json" in said and b"Traceback" not in said
+
+
+def test_a_client_that_does_not_take_its_answer_loses_its_place() -> None:
+    limits = Limits(send=0.05)
+    places = Places(limits, lambda more: None)
+    seen = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(300_000)})
+
+    async def send(message: Any) -> None:
+        seen.append(len(message.get("body", b"")))
+        if len(seen) == 3:
+            await asyncio.sleep(30)
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    scope = {"type": "http", "method": "POST", "path": "/api/sketch", "headers": []}
+    asyncio.run(Admission(app, places, limits, ["/api/sketch"])(scope, receive, send))
+    assert seen == [0, 2**16, 2**16] and places.held == 0
 
 
 def connected(served: Served) -> socket.socket:

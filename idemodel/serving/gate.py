@@ -149,9 +149,15 @@ class Admission:
         hurried = _Hurried(receive, send, self._limits, self._places.received)
         try:
             await self._app(scope, hurried.receive, hurried.send)
+        except _NotTaken:
+            return  # uvicorn closes the connection of an answer that does not end
         finally:
             hurried.note_received()
             self._places.give_back(time.monotonic() - began)
+
+
+class _NotTaken(Exception):
+    """A client does not take its answer."""
 
 
 class _Hurried:
@@ -188,7 +194,10 @@ class _Hurried:
         for number, piece in enumerate(pieces, 1):
             more = number < len(pieces) or message.get("more_body", False)
             part = {**message, "body": piece, "more_body": more} if body else message
-            await asyncio.wait_for(self._send(part), max(0.0, until - time.monotonic()))
+            try:
+                await asyncio.wait_for(self._send(part), max(0.0, until - time.monotonic()))
+            except asyncio.TimeoutError:
+                raise _NotTaken from None
 
 
 class _Body:

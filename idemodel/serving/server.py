@@ -19,6 +19,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.supervisors import Multiprocess
 
 from idekernels.errors import InputError
+from idemodel.serving.problems import Refused
 from idemodel.serving.settings import Access, Limits
 
 if TYPE_CHECKING:
@@ -105,6 +106,15 @@ class Impatient(H11Protocol):
             self._wait_no_more()
         else:
             self._wait()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as every other mistake, and close the connection."""
+        told = Refused(400, msg)
+        head = "".join(f"{name}: {value}\r\n" for name, value in told.all_headers().items())
+        body = told.body()
+        head = f"HTTP/1.1 400 {told.title}\r\n{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        self.transport.write(head.encode("ascii") + body)
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing."""

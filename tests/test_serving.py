@@ -534,17 +534,23 @@ def test_requests_that_wait_are_one_batch(bank: Path) -> None:
         engine.submit(SketchWork(photo_of(0), "late"))
 
 
-def test_a_line_waits_a_little_for_what_is_being_received() -> None:
+def test_a_line_waits_a_little_for_what_is_being_received_or_expected() -> None:
     line = Line()
     line.announce(1)
     line.put(Job("first"))
     later = threading.Timer(0.05, lambda: (line.put(Job("second")), line.announce(-1)))
     later.start()
     assert [job.work for job in line.take(8, 20.0)] == ["first", "second"]
-    given_up = Job("third")
+    line.put(Job("third"))
+    later = threading.Timer(0.05, lambda: line.put(Job("fourth")))
+    later.start()
+    assert [job.work for job in line.take(8, 20.0, expected=2)] == ["third", "fourth"]
+    line.put(Job("fifth"))
+    assert [job.work for job in line.take(8, 0.05, expected=2)] == ["fifth"]
+    given_up = Job("sixth")
     given_up.give_up()
     assert not given_up.begin()
-    waiting = Job("fourth")
+    waiting = Job("seventh")
     line.put(waiting)
     line.close()
     assert line.take(8, 0.0) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ Image = NDArray[np.uint8]
 
 _LOG = logging.getLogger("idesketch.serving")
 _SHOWN = 1024  # pixels of a preview's longer side
+_LINGER = 0.05  # of the time that the last batch took: worth while to have as large a one again
 _MOST_KINDS = 32  # of settings whose sketchers are kept
 
 
@@ -175,9 +177,13 @@ class Engine:
             return
         finally:
             self._ready.set()
-        while jobs := self.line.take(self.limits.batch, self.limits.linger):
+        jobs = self.line.take(self.limits.batch, self.limits.linger)
+        while jobs:
+            began = time.monotonic()
             with _answered(jobs):  # nothing may end the thread
                 self._compute([job for job in jobs if job.begin()])
+            seconds = time.monotonic() - began
+            jobs = self.line.take(self.limits.batch, max(self.limits.linger, _LINGER * seconds), len(jobs))
 
     def _compute(self, jobs: Sequence[Job]) -> None:
         groups: dict[Kind, list[_Ready]] = {}

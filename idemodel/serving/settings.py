@@ -29,7 +29,8 @@ class Limits:
     batch : int
         Requests that are taken together by the engine.
     linger : float
-        Seconds that the engine waits for photos that are being received, so that they go into the same batch.
+        Seconds that the engine waits, at the least, for photos that are being received, and for as many as it had
+        before, so that they go into one batch; it waits a twentieth of the last batch's time where that is longer.
     receive, send : float
         Seconds in which a request must have come in whole, and in which an answer must have gone out.
     idle : float

@@ -61,8 +61,11 @@ class Line:
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def take(self, most: int, linger: float) -> list[Job]:
-        """The next ones, at most so many; waits for the first, and ``linger`` seconds for those being received.
+    def take(self, most: int, linger: float, expected: int = 1) -> list[Job]:
+        """The next ones, at most so many.
+
+        Waits for the first, and then ``linger`` seconds for those that are being received, and for as many as are
+        ``expected``: clients that just got their answers may ask again.
 
         Returns
         -------
@@ -71,10 +74,14 @@ class Line:
         """
         with self._changed:
             self._changed.wait_for(lambda: self._jobs or self._closed)
-            self._changed.wait_for(lambda: len(self._jobs) >= most or not self._coming or self._closed, linger)
+            self._changed.wait_for(lambda: self._closed or self._are_enough(most, expected), linger)
             if self._closed:
                 return []
             return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+
+    def _are_enough(self, most: int, expected: int) -> bool:
+        here = len(self._jobs)
+        return here >= most or (here >= expected and not self._coming)
 
     def close(self) -> None:
         """Refuse every job that waits and every further one."""

@@ -66,8 +66,7 @@ def serve(workers: int, host: str, port: int, **told: Any) -> None:
     for file in (*plan.banks, *([plan.model] if plan.model else [])):
         if not file.exists():
             raise InputError(f"{file}: no such file or folder")
-    if not plan.banks:
-        builtin_bank_shown().close()  # drawn before processes begin
+    _open_bank(plan.banks).close()  # what is wrong with it is told, and the built-in one drawn, before processes begin
     listening = listen(host, port)
     serve_it(plan, listening, workers, ready=lambda: _tell(plan.access, listening))
 
@@ -79,6 +78,12 @@ def _plan(access: Any, told: dict[str, Any]) -> Any:
     limits = Limits(upload=told["upload"], places=told["places"])
     banks: tuple[Path, ...] = told["banks"]
     return Plan(banks, told["model"], told["backend"], told["device"], told["memory"], access, limits)
+
+
+def _open_bank(banks: tuple[Path, ...]) -> Any:
+    from idekernels import open_bank
+
+    return open_bank(*banks) if banks else builtin_bank_shown()
 
 
 def _require_extra() -> None:

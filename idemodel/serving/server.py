@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _BACKLOG = 512  # connections that wait to be accepted
 _KEPT = 10  # seconds that an idle connection is kept for the next request
 _TO_END = 10  # seconds for what is under way when the server ends
-_HEALTHY = 120  # seconds for a process to answer its parent: one that compiles kernels is busy
+_HEALTHY = 30  # seconds for a process to answer its parent: one that compiles kernels is busy
 _MOST_CONNECTIONS = 900  # of a process; below the usual limit of open files
 
 _OPTIONS: dict[str, Any] = {
@@ -167,7 +167,7 @@ def serve(plan: Plan, listening: socket.socket, workers: int = 1, *, ready: Call
     Raises
     ------
     InputError
-        Of one process: bank or model cannot be used. Several tell it themselves, and end.
+        Bank or model cannot be used. Several processes tell why themselves; their parent notices within a minute.
     """
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     tell = ready or (lambda: None)
@@ -179,7 +179,10 @@ def serve(plan: Plan, listening: socket.socket, workers: int = 1, *, ready: Call
             return
         tell()
         config = uvicorn.Config(plan, factory=True, workers=workers, http=Impatient, **_OPTIONS)
-        Multiprocess(config, [listening]).run()
+        several = Multiprocess(config, [listening])
+        several.run()
+        if STARTUP_FAILURE in [process.exitcode for process in several.processes]:
+            raise InputError("no process of the server could start; each has told why")
 
 
 def _listening(made: socket.socket, address: Any) -> socket.socket:

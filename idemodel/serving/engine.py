@@ -32,7 +32,7 @@ Image = NDArray[np.uint8]
 
 _LOG = logging.getLogger("idesketch.serving")
 _SHOWN = 1024  # pixels of a preview's longer side
-_LINGER = 0.05  # of the time that the last batch took: worth while to have as large a one again
+_LINGER = 0.1  # of the time that the last batch took: worth while to have as large a one again
 _MOST_KINDS = 32  # of settings whose sketchers are kept
 
 

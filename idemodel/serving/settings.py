@@ -30,7 +30,7 @@ class Limits:
         Requests that are taken together by the engine.
     linger : float
         Seconds that the engine waits, at the least, for photos that are being received, and for as many as it had
-        before, so that they go into one batch; it waits a twentieth of the last batch's time where that is longer.
+        before, so that they go into one batch; it waits a tenth of the last batch's time where that is longer.
     receive, send : float
         Seconds in which a request must have come in whole, and in which an answer must have gone out.
     idle : float

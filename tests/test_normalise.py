@@ -192,3 +192,22 @@ def test_laboratory_photos_are_left_alone(shared_data: Path) -> None:
     found = Normaliser(np.stack([intensity(photo) for photo in train]))
     assert all(found.normalise(photo).photo is photo for photo in train)
     assert sum(found.normalise(photo).photo is photo for photo in test) >= 61
+
+
+def test_long_dark_hair_before_a_light_wall_stays() -> None:
+    long_haired = 0
+    for pair in pairs():
+        grey = intensity(pair.photo).astype(float)
+        found = measure(intensity(pair.photo))
+        hanging = np.zeros(grey.shape, bool)
+        hanging[int(0.7 * HEIGHT) : int(0.95 * HEIGHT), int(0.1 * WIDTH) : int(0.25 * WIDTH)] = True
+        hanging &= grey < found.levels[0] + 20
+        if hanging.sum() < 150 or found.levels[0] > 60:
+            continue
+        long_haired += 1
+        wall = pair.photo.copy()
+        wall[np.abs(grey - found.ground[0]) < 15] = 245
+        made = normaliser().normalise(wall, "background").photo[..., 0]
+        assert made[hanging].mean() < grey[hanging].mean() + 10
+        assert np.abs(made[5:20, :8].astype(float) - normaliser()._ground[5:20, :8]).mean() < 12
+    assert long_haired

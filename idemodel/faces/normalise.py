@@ -42,6 +42,8 @@ _DARKEST = 3  # per cent, of the head: hair, or where there is none, pupils and 
 _STEADY = 8.0  # grey levels added before a logarithm, so that black stays harmless
 _STEEPEST = 3.0  # side light is taken out up to this slope
 _NO_FACE = 6.0  # grey levels between the face's outer quantiles below which there is nothing to go by
+_APART = 60.0  # grey levels between hair and a backdrop that is told from it by its lightness alone
+_HAIR = 0.4  # hair is this much of the way from the head's darkest to the backdrop, at most
 _FLOOD = 30.0  # grey levels around its background's level that a bank photo's background keeps to
 
 
@@ -199,8 +201,28 @@ class Normaliser:
         return np.asarray(PchipInterpolator(*zip(*knots, (255.0, 255.0), strict=True))(grey))
 
     def _flattened(self, grey: Grey, photo: Image) -> Grey:
-        share = np.clip((background_mask(photo, self._prior) - 0.35) / 0.3, 0.0, 1.0)
+        mask = background_mask(photo, self._prior)
+        share = np.clip((mask - 0.35) / 0.3, 0.0, 1.0) * (1.0 - _hanging_hair(grey, mask))
         return (1.0 - share) * grey + share * self._ground
+
+
+def _hanging_hair(grey: Grey, mask: Grey) -> Grey:
+    """How much of each pixel is dark hair that hangs beside the neck before a light backdrop, where a mask may err.
+
+    It touches the person, and the picture's border below the eyes alone: what touches it above is a dark backdrop.
+    """
+    from scipy.ndimage import binary_dilation, gaussian_filter, label
+
+    found = measure(grey)
+    dark, ground = found.levels[0], found.ground[0]
+    if ground - dark < _APART:
+        return np.zeros_like(grey)
+    person = mask < 0.5
+    parts, _ = label((grey < dark + _HAIR * (ground - dark)) & ~person)
+    above = np.zeros_like(person)
+    above[0] = above[: len(above) // 2, [0, -1]] = True
+    hanging = np.setdiff1d(parts[binary_dilation(person)], parts[above])
+    return gaussian_filter(np.isin(parts, hanging[hanging > 0]).astype(np.float64), 0.005 * grey.shape[1])
 
 
 def can_normalise(bank: PatchBank) -> bool:

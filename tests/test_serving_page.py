@@ -146,6 +146,23 @@ def test_an_eye_point_moved_by_mouse_or_keys_changes_the_sketch(page: Page) -> N
     np.testing.assert_array_equal(page.sketched(), first)
 
 
+def test_an_eye_point_moved_in_one_great_step_leaves_the_photo_alone(page: Page) -> None:
+    from selenium.webdriver.common.actions.action_builder import ActionBuilder
+    from selenium.webdriver.common.actions.mouse_button import MouseButton
+
+    page.drop(photo_of(0))
+    page.sketched()
+    shown = page["fine"].get_attribute("src")
+    for origin in ("left-eye", "shown"):  # the point itself, then the picture below it
+        mouse = ActionBuilder(page.browser, duration=0)
+        mouse.pointer_action.move_to(page[origin]).pointer_down(MouseButton.LEFT).move_by(40, 30).move_by(5, 5)
+        mouse.pointer_action.pointer_up(MouseButton.LEFT)
+        mouse.perform()
+        if origin == "left-eye":
+            page.until(lambda: page["fine"].get_attribute("src") != shown)
+    assert page["download"].get_attribute("download") == "me-sketch.png"
+
+
 def test_two_faces_are_a_choice(page: Page) -> None:
     one, two = (decode(photo_of(number, 250, 200)) for number in (0, 3))
     page.drop(encode_image(np.concatenate([one, two], axis=1)), "two.png")

@@ -209,6 +209,8 @@ element("file").addEventListener("change", (event) => {
 });
 
 const drop = element("drop");
+// a picture of the page is never dragged: moved quickly, an eye point would leave it behind, and drop it as a new photo
+document.addEventListener("dragstart", (event) => event.preventDefault());
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => {
     event.preventDefault();

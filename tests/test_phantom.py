@@ -125,16 +125,16 @@ def test_sketch_is_shaded_where_the_photo_is(pairs):
 
 
 def test_sketch_belongs_to_its_photo(pairs):
-    """Blurred, a sketch correlates with its own photo more than with others' (two slips allowed in 16)."""
-    photos = [ndimage.gaussian_filter(_gray(pair.photo), 3) for pair in pairs]
+    """Blurred, a sketch correlates with its own photo more than with others' (one slip allowed in 16)."""
+    photos = [ndimage.gaussian_filter(_gray(pair.photo), 2) for pair in pairs]
     # The photo's background has its own tone, the paper has not: compare inside the head only.
     inside = np.s_[30:215, 50:150]
-    sketches = [ndimage.gaussian_filter(pair.sketch.astype(float), 3) for pair in pairs]
+    sketches = [ndimage.gaussian_filter(pair.sketch.astype(float), 2) for pair in pairs]
     table = np.corrcoef([photo[inside].ravel() for photo in photos], [sketch[inside].ravel() for sketch in sketches])[
         : len(pairs), len(pairs) :
     ]
     assert np.diag(table).min() > 0.35
-    assert (table.argmax(axis=0) == np.arange(len(pairs))).sum() >= len(pairs) - 2
+    assert (table.argmax(axis=0) == np.arange(len(pairs))).sum() >= len(pairs) - 1
 
 
 def test_importing_loads_no_torch():

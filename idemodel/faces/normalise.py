@@ -33,7 +33,7 @@ METHODS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "light": ("light", "levels"),
         "background": ("background",),
         "all": ("noise", "light", "levels", "background"),
-        "auto": ("noise", "light", "levels", "background"),
+        "auto": ("noise", "light", "levels", "noise", "background"),  # stretched levels stretch the noise with them
     }
 )
 
@@ -158,7 +158,9 @@ class Normaliser:
         if not taken:
             return Normalised(photo, ())
         made = np.rint(grey).astype(np.uint8)
-        return Normalised(made if photo.ndim == 2 else np.repeat(made[..., None], 3, axis=2), tuple(taken))
+        return Normalised(
+            made if photo.ndim == 2 else np.repeat(made[..., None], 3, axis=2), tuple(dict.fromkeys(taken))
+        )
 
     def _unusual(self, grey: Grey, step: str) -> bool:
         low, high = self._limits[step]

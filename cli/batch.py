@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,15 +25,18 @@ from idemodel.files.listing import ImageFolder, list_images
 from idemodel.files.outputs import Inputs, is_whole, lies_within, make_folder, same_file
 
 from .ahead import ahead
+from .behind import Behind
 from .console import complain, note, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 
 _MOST_READERS = 4  # each may hold a whole photo, 64 million pixels at most
+_MOST_WRITERS = 4  # more wait for the disk, or for each other
 _SHOWN = 5  # names of results that were made otherwise
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)  # errors of writing that the name causes
 
 Image = NDArray[np.uint8]
+Made = Image | InputError | Callable[[], Image | InputError]  # a picture, why there is none, or what makes one of them
 Read = TypeVar("Read")
 
 
@@ -52,10 +56,14 @@ class Results:
 
 @dataclass(frozen=True)
 class Readers(Generic[Read]):
-    """Threads that read images ahead; ``tell`` is called for every image that was read, in order, by no thread."""
+    """Threads that read images ahead and others that write pictures behind.
+
+    ``tell`` is called for every image that was read, in order, by the thread of the caller.
+    """
 
     tell: Callable[[Path, Read], None]
     threads: int = field(default_factory=lambda: min(_MOST_READERS, usable_cores()))
+    writers: int = field(default_factory=lambda: min(_MOST_WRITERS, max(1, usable_cores() // 2)))
 
 
 @dataclass
@@ -107,45 +115,38 @@ class Batch:
         title: str,
         at_once: int,
         read: Callable[[Path], Read],
-        make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Image | InputError]],
+        make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Made]],
         readers: Readers[Read] | None = None,
     ) -> None:
         """Read every image, make ``at_once`` pictures of (targets, what was read) together, write them.
 
         A bad image (InputError, OSError while reading, an InputError in place of its picture, a name that cannot be
-        written) is reported; any other error of writing ends the batch. With ``readers``, images are read by threads
-        while others are made; what is said and done of them keeps their order.
+        written) is reported; any other error of writing ends the batch. With ``readers``, threads read images and
+        write pictures while others are made; what is said and counted keeps the images' order. At most
+        ``4 at_once + threads`` of what was read and ``3 at_once`` pictures are held.
         """
         make_folder(self.results.out)
-        threads, tell = (readers.threads, readers.tell) if readers else (1, None)
+        threads, writers = (readers.threads, readers.writers) if readers else (1, 0)
         depth = at_once + threads if readers else 1
 
         def taken(image: Path) -> tuple[Photo, Read]:
             content = read(image)
             return Photo.of(image), content
 
-        with progress() as bar, ahead(taken, self.todo.values(), threads, depth) as coming:
+        with (
+            progress() as bar,
+            Behind(writers, 2 * at_once) as behind,
+            ahead(taken, self.todo.values(), threads, depth) as coming,
+        ):
             task = bar.add_task(title, total=len(self.todo))
-            waiting: list[tuple[Path, Photo, Read]] = []
+            run = _Run(self, behind, partial(bar.advance, task), make, readers.tell if readers else None)
             for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
-                try:
-                    photo, content = result.result()
-                    if tell is not None:
-                        tell(image, content)
-                    waiting.append((target, photo, content))
-                except (InputError, OSError) as error:
-                    self.fail(error)
-                    bar.advance(task)
-                if waiting and (len(waiting) == at_once or number == len(self.todo)):
-                    targets, photos, contents = zip(*waiting, strict=True)
-                    self._photos = dict(zip(targets, photos, strict=True))
-                    for path, picture in zip(targets, make(targets, contents), strict=True):
-                        self._finish(path, picture)
-                        bar.advance(task)
-                    waiting.clear()
+                run.take(target, image, result)
+                if len(run.waiting) == at_once or number == len(self.todo):
+                    run.make_waiting()
 
     def write_beside(self, path: Path, picture: Image, target: Path) -> None:
-        """Write a further picture of the photo whose result goes to ``target``.
+        """Write a further picture of the photo whose result goes to ``target``; any thread may.
 
         Raises
         ------
@@ -168,21 +169,32 @@ class Batch:
         """1 where something failed."""
         return 1 if self.failed else 0
 
-    def _finish(self, target: Path, picture: Image | InputError) -> None:
-        """Write one picture and note how it was made."""
+    def begin(self, target: Path, photo: Photo) -> None:
+        """The picture that goes to ``target`` is about to be made, of this photo."""
+        self._photos[target] = photo
+
+    def write(self, target: Path, made: Made) -> Exception | None:
+        """Write one picture and note how it was made; any thread may. Why there is none where that costs it alone."""
+        picture = made() if callable(made) else made
         if isinstance(picture, InputError):
-            self.fail(picture)
-            return
+            return picture
         try:
             make_folder(target.parent)
             write_image(target, picture)
         except OSError as error:
             if error.errno not in _OF_ONE_NAME:
                 raise
-            self.fail(error)
-            return
-        self.made += 1
+            return error
         self._journal(target.parent).add(target, self._photos[target], self.results.making)
+        return None
+
+    def finish(self, target: Path, error: Exception | None) -> None:
+        """Count a picture that was written, or report it."""
+        del self._photos[target]
+        if error is None:
+            self.made += 1
+        else:
+            self.fail(error)
 
     def _place(self, image: Path, target: Path, seen: dict[tuple[str, str], Path]) -> None:
         """Decide what becomes of an image: to be done, done already, or refused."""
@@ -257,6 +269,47 @@ class Batch:
         if not (beside_photo or ours):
             return None
         return f"made by idesketch {entry.command}" if self._journal(path.parent).is_result(path) else None
+
+
+@dataclass
+class _Run(Generic[Read]):
+    """What is under way of a batch: images that were read and wait to be made into pictures together."""
+
+    batch: Batch
+    behind: Behind
+    advance: Callable[[], None]
+    make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Made]]
+    tell: Callable[[Path, Read], None] | None
+    waiting: list[tuple[Path, Read]] = field(default_factory=list)
+
+    def take(self, target: Path, image: Path, result: Future[tuple[Photo, Read]]) -> None:
+        """Add an image that was read to those that wait, or have said why it cannot be used."""
+        try:
+            photo, content = result.result()
+        except (InputError, OSError) as error:
+            self.behind.say(partial(self._refuse, error))
+            return
+        if self.tell is not None:
+            self.behind.say(partial(self.tell, image, content))
+        self.batch.begin(target, photo)
+        self.waiting.append((target, content))
+
+    def make_waiting(self) -> None:
+        """Make the pictures of those that wait, if any, and have them written."""
+        if not self.waiting:
+            return
+        targets, contents = zip(*self.waiting, strict=True)
+        self.waiting.clear()
+        for target, made in zip(targets, self.make(targets, contents), strict=True):
+            self.behind.hand_over(partial(self.batch.write, target, made), partial(self._finish, target))
+
+    def _refuse(self, error: Exception) -> None:
+        self.batch.fail(error)
+        self.advance()
+
+    def _finish(self, target: Path, error: Exception | None) -> None:
+        self.batch.finish(target, error)
+        self.advance()
 
 
 def split_banks(inputs: Sequence[Path], others: int, usage: str) -> tuple[list[Path], list[Path]]:

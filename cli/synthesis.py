@@ -17,7 +17,7 @@ from idemodel.files.journal import Making, file_digest
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, Readers, Results
+from .batch import Batch, Image, Made, Readers, Results
 from .console import err, note, say
 from .kernels import load_kernels
 from .options import PATH, Bytes, PhotoOptions, normalise_option, photo_options, recursive_option
@@ -125,12 +125,12 @@ def _synthesise(
     """Sketch the photos; ``beside`` are the folders for the coarse sketches and the quilts, where they are wanted."""
     from idekernels.coarse import photos_at_once
 
-    def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image | InputError]:
+    def make(targets: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Made]:
         photos, left_out = [photo for photo, _ in taken], np.array([number for _, number in taken])
         made = sketcher.sketch(photos, exclude=left_out)
         rough = [sketches.images() for sketches in (made.coarse, made.quilt) if sketches is not None]
         several = zip(targets, photos, made.images(), *rough, strict=True)
-        return (one(*each) for each in several)
+        return (functools.partial(one, *each) for each in several)
 
     def one(target: Path, photo: PreparedPhoto, fine: Image, *rough: Image) -> Image | InputError:
         try:

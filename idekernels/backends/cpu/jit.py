@@ -68,9 +68,10 @@ if forked_by_multiprocessing() and _openmp_loaded():
 def compiled(**options: Any) -> Callable[[Kernel], Any]:
     """Decorate a kernel like ``numba.njit(**options)``, cached on disk if any cache folder can be written.
 
-    A parallel kernel is for calls from Python alone: compiled code cannot call what is made here of it.
+    A parallel kernel is for calls from Python alone: compiled code cannot call what is made here of it. It lets go of
+    Python's lock, so that other threads read and write files meanwhile.
     """
-    return functools.partial(Parallel, options) if options.get("parallel") else functools.partial(_jitted, options)
+    return functools.partial(Parallel, {**options, "nogil": True}) if options.get("parallel") else functools.partial(_jitted, options)
 
 
 class Parallel:
@@ -150,6 +151,7 @@ def _jitted(options: dict[str, Any], kernel: FunctionType) -> Any:
     if made is not kernel:  # it is, where NUMBA_DISABLE_JIT is set
         try:
             made._cache = _Cache(kernel)
+            made._cache.options = tuple(sorted(options.items()))
         except RuntimeError as error:
             if _NO_CACHE not in str(error):
                 raise
@@ -176,6 +178,11 @@ class _Cache(FunctionCache):
     """Numba's cache; what cannot be read is not there, and what cannot be written is compiled anew the next time."""
 
     _impl_class = _Code
+    options: tuple[tuple[str, Any], ...] = ()  # of the compiler, which Numba's own key leaves out
+
+    def _index_key(self, sig: Any, codegen: Any) -> tuple[Any, ...]:
+        """Numba's key, and how the kernel is compiled."""
+        return (*super()._index_key(sig, codegen), self.options)
 
     def load_overload(self, signature: Any, target: Any) -> Any:
         """The kernel for these types; None where the cache has none, or cannot be read."""

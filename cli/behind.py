@@ -77,7 +77,9 @@ class Behind:
 
     def _append(self, turn: _Turn) -> None:
         self._line.append(turn)
-        while self._line and (len(self._line) > self._most or self._line[0].ready is None or self._line[0].ready.done()):
+        while self._line and (
+            len(self._line) > self._most or self._line[0].ready is None or self._line[0].ready.done()
+        ):
             self._next()
 
     def _next(self) -> None:

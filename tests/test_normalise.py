@@ -16,7 +16,7 @@ from idekernels import BankSettings, PatchBank, coarse_sketch, prepare
 from idekernels.errors import InputError
 from idekernels.representations import intensity
 from idemodel.faces.background import background_mask
-from idemodel.faces.normalise import METHODS, Normaliser, measure
+from idemodel.faces.normalise import METHODS, Measures, Normaliser
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.pairs import images_by_stem
 from idemodel.metrics import ssim
@@ -42,7 +42,7 @@ def bank_of(given: tuple[PhantomPair, ...], planes: tuple[str, ...] = ("intensit
 
 
 def levels_of(photo: np.ndarray) -> np.ndarray:
-    return np.array(measure(intensity(photo)).levels)
+    return np.array(Measures(intensity(photo)).levels)
 
 
 @pytest.mark.parametrize("method", ["auto", "none"])
@@ -70,10 +70,10 @@ def test_altered_levels_come_back(name: str) -> None:
 
 
 def test_side_light_is_levelled() -> None:
-    usual = np.median([measure(intensity(pair.photo)).side for pair in pairs()])
+    usual = np.median([Measures(intensity(pair.photo)).side for pair in pairs()])
     lit = [altered(pair.photo, "side light, 0.4 to 1.3") for pair in pairs()]
     made = [normaliser().normalise(photo, "light").photo for photo in lit]
-    off, left = (np.abs([measure(intensity(p)).side - usual for p in photos]) for photos in (lit, made))
+    off, left = (np.abs([Measures(intensity(p)).side - usual for p in photos]) for photos in (lit, made))
     assert left.mean() < 0.1 and off.mean() > 0.4
 
 
@@ -81,11 +81,11 @@ def test_noise_is_taken_out() -> None:
     photo = altered(pairs()[0].photo, "dim x 0.25, noise 6")
     made = normaliser().normalise(photo)
     assert made.steps[:2] == ("noise", "levels")
-    assert measure(intensity(made.photo)).noise < measure(photo[..., 1]).noise
+    assert Measures(intensity(made.photo)).noise < Measures(photo[..., 1]).noise
 
 
 def test_another_background_is_replaced_and_the_face_is_not() -> None:
-    usual = np.median([measure(intensity(pair.photo)).ground[0] for pair in pairs()])
+    usual = np.median([Measures(intensity(pair.photo)).ground[0] for pair in pairs()])
     for pair in pairs()[:4]:
         grey = intensity(pair.photo)
         outside = background_mask(pair.photo, normaliser()._prior) > 0.9
@@ -197,7 +197,7 @@ def test_long_dark_hair_before_a_light_wall_stays() -> None:
     long_haired = 0
     for pair in pairs():
         grey = intensity(pair.photo).astype(float)
-        found = measure(intensity(pair.photo))
+        found = Measures(intensity(pair.photo))
         hanging = np.zeros(grey.shape, bool)
         hanging[int(0.7 * HEIGHT) : int(0.95 * HEIGHT), int(0.1 * WIDTH) : int(0.25 * WIDTH)] = True
         hanging &= grey < found.levels[0] + 20

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.stats import theilslopes
 
 Image = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -27,7 +25,7 @@ def bars(image: Image) -> Mask:
     is black to the last grey level and ends so is taken for a bar. Two bars that take more than 15 % of an edge
     between them hide each other's line and are left.
     """
-    black = (image if image.ndim == 2 else image.max(axis=2)) <= _BLACK
+    black = np.all([plane <= _BLACK for plane in _planes(image)], axis=0)
     found = np.zeros(black.shape, np.bool_)
     for turns in range(4):
         found |= np.rot90(_lower_bar(np.rot90(black, turns)), -turns)
@@ -39,15 +37,23 @@ def mended(image: Image) -> Image:
     hidden = bars(image)
     if not hidden.any() or hidden.all():
         return image
+    from scipy import ndimage
+
+    places = np.array(np.nonzero(hidden))
     distance, nearest = ndimage.distance_transform_edt(hidden, return_indices=True)
-    places = np.indices(hidden.shape)
+    distance, nearest = distance[hidden], nearest[:, hidden]
     share = (np.maximum(distance - 1, 0) % _MIRRORED) / np.maximum(distance, 1)  # to and fro within a narrow strip
     mirrored = np.rint(nearest + (nearest - places) * share).astype(np.int64)
-    mirrored = np.clip(mirrored, 0, np.array(hidden.shape)[:, None, None] - 1)
+    mirrored = np.clip(mirrored, 0, np.array(hidden.shape)[:, None] - 1)
     inside = hidden[tuple(mirrored)]  # a corner's mirror image may lie in a bar
-    rows, columns = np.where(hidden & ~inside, mirrored, nearest)
-    filled: Image = image[rows, columns]
+    rows, columns = np.where(inside, nearest, mirrored)
+    filled = image.copy()
+    filled[hidden] = image[rows, columns]
     return filled
+
+
+def _planes(image: Image) -> list[Image]:
+    return [image] if image.ndim == 2 else [image[..., channel] for channel in range(image.shape[2])]
 
 
 def _lower_bar(black: Mask) -> Mask:
@@ -60,7 +66,7 @@ def _lower_bar(black: Mask) -> Mask:
     if len(at) < max(2, width // 25):
         return nothing
     some = at[:: -(-len(at) // _POINTS)]
-    slope, start = theilslopes(depth[some], some)[:2]
+    slope, start = _median_line(some, depth[some])
     line = np.maximum(slope * np.arange(width) + start, 0.0)
     within, there = np.abs(depth - line) <= _OFF, line >= 1
     straight = there.any() and min(within.mean(), (depth[there] > 0).mean()) >= _STRAIGHT
@@ -68,3 +74,14 @@ def _lower_bar(black: Mask) -> Mask:
         return nothing
     reach = np.where(line > 0, np.ceil(line + _BLURRED), 0)
     return np.asarray(np.arange(height)[:, None] >= height - reach, np.bool_)
+
+
+def _median_line(places: NDArray[np.int64], depths: NDArray[np.int64]) -> tuple[float, float]:
+    """Slope and start of a line through points by increasing places: medians (Theil, 1950; Sen, 1968).
+
+    The estimate of ``scipy.stats.theilslopes`` to the last digit, without its interval, nor a third of a second that
+    importing it takes.
+    """
+    left, right = np.triu_indices(len(places), 1)
+    slope = np.median((depths[right] - depths[left]) / (places[right] - places[left]))
+    return float(slope), float(np.median(depths) - slope * np.median(places))

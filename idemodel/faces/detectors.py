@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from idekernels.errors import InputError
 from idemodel.faces.alignment import Eyes
+from idemodel.files.kept import kept
 
 Image = NDArray[np.uint8]
 
@@ -73,29 +74,51 @@ class Dlib:
     bias = Eyes(74.0 + 127.2j, 125.3 + 127.4j)
 
     def __init__(self) -> None:
-        self._one_at_a_time = threading.Lock()  # the detector keeps the picture it looks at in itself
+        self._loading = threading.Lock()
+        self._free: list[Any] = []  # a detector keeps the picture it looks at in itself: one for each thread that looks
 
     def why_missing(self) -> str | None:
         """Why it cannot run here, or None."""
         model = _installed_file("face_recognition_models", _LANDMARKS)
         return _why_not_importable("dlib") or (None if model else "face-recognition-models is not installed")
 
-    @cached_property
-    def _models(self) -> tuple[Any, Any]:
-        import dlib
-
-        model = _installed_file("face_recognition_models", _LANDMARKS)  # never imported: it wants pkg_resources
-        return dlib.get_frontal_face_detector(), dlib.shape_predictor(str(model))
-
     def find(self, image: Image) -> list[Sighting]:
         """Every face of a picture, from 80 pixels on."""
         pixels = np.ascontiguousarray(image)
-        with self._one_at_a_time:
-            detector, predictor = self._models
-            boxes, scores, _ = detector.run(pixels, 0, 0.0)
-            return [
-                _from_dlib(predictor(pixels, box).parts(), box, score) for box, score in zip(boxes, scores, strict=True)
-            ]
+        state, predictor = self._models()
+        try:
+            detector = self._free.pop()
+        except IndexError:
+            detector = _dlib_detector(state)
+        boxes, scores, _ = detector.run(pixels, 0, 0.0)
+        self._free.append(detector)
+        return [
+            _from_dlib(predictor(pixels, box).parts(), box, score) for box, score in zip(boxes, scores, strict=True)
+        ]
+
+    def _models(self) -> tuple[bytes, Any]:
+        """What a detector is made of, and the model of the five points; loaded once."""
+        with self._loading:
+            return self._loaded
+
+    @cached_property
+    def _loaded(self) -> tuple[bytes, Any]:
+        import dlib
+
+        model = _installed_file("face_recognition_models", _LANDMARKS)  # never imported: it wants pkg_resources
+        # unpacking what dlib has in its library takes it a quarter of a second, making a detector of that a millisecond
+        name = f"dlib-{dlib.__version__}-frontal-faces"
+        state = kept(name, lambda: bytes(dlib.get_frontal_face_detector().__getstate__()[0]))
+        return state, dlib.shape_predictor(str(model))
+
+
+def _dlib_detector(state: bytes) -> Any:
+    """A new detector of faces seen from the front, of what one was made of."""
+    import dlib
+
+    made = dlib.fhog_object_detector.__new__(dlib.fhog_object_detector)
+    made.__setstate__((state,))
+    return made
 
 
 class Mtcnn:

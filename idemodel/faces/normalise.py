@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -47,32 +47,66 @@ _HAIR = 0.4  # hair is this much of the way from the head's darkest to the backd
 _FLOOD = 30.0  # grey levels around its background's level that a bank photo's background keeps to
 
 
-@dataclass(frozen=True)
 class Measures:
-    """What is measured of one photo's luma.
+    """What is measured of the luma (H, W) of an aligned photo, uint8 or float in 0 to 255; each when it is asked for.
 
-    noise : standard deviation, grey levels. side : horizontal slope of the log light on the face, a picture's width
-    as unit, positive where the right is lighter. levels : the darkest part of the head, then quantiles of the face.
-    contrast : standard deviation of the face, grey levels. ground : level of the background beside the head, and how
-    far pixels there usually stray from it.
+    Attributes
+    ----------
+    noise : float
+        Standard deviation, grey levels.
+    side : float
+        Horizontal slope of the log light on the face, a picture's width as unit, positive where the right is lighter.
+    levels : tuple of float
+        The darkest part of the head, then quantiles of the face.
+    contrast : float
+        Standard deviation of the face, grey levels.
+    ground : (float, float)
+        Level of the background beside the head, and how far pixels there usually stray from it.
     """
 
-    noise: float
-    side: float
-    levels: tuple[float, ...]
-    contrast: float
-    ground: tuple[float, float]
+    def __init__(self, grey: NDArray[Any]) -> None:
+        self.grey: Grey = np.asarray(grey, np.float64)
+
+    @cached_property
+    def noise(self) -> float:  # noqa: D102 - see the class
+        return _noise(self.grey)
+
+    @cached_property
+    def side(self) -> float:  # noqa: D102
+        return _side(self.grey)
+
+    @cached_property
+    def levels(self) -> tuple[float, ...]:  # noqa: D102
+        darkest = float(np.percentile(self.grey[_head(*self.grey.shape)], _DARKEST))
+        return (darkest, *np.percentile(self._face, _QUANTILES).tolist())
+
+    @cached_property
+    def contrast(self) -> float:  # noqa: D102
+        return float(self._face.std())
+
+    @cached_property
+    def ground(self) -> tuple[float, float]:  # noqa: D102
+        beside = self.grey[beside_head(*self.grey.shape)]
+        level = float(np.median(beside))
+        return level, float(np.median(np.abs(beside - level)))
+
+    @cached_property
+    def _face(self) -> Grey:
+        return np.asarray(self.grey[_face(*self.grey.shape)])
 
     def of(self, step: str) -> Grey:
         """What decides about one step."""
-        found: dict[str, tuple[float, ...]] = {
-            "noise": (self.noise,),
-            "light": (self.side,),
-            "levels": (*self.levels, self.contrast),
-            "background": self.ground,
-        }
-        return np.array(found[step])
+        return np.array(_DECIDES[step](self))
 
+
+_DECIDES: Mapping[str, Callable[[Measures], tuple[float, ...]]] = MappingProxyType(
+    {
+        "noise": lambda found: (found.noise,),
+        "light": lambda found: (found.side,),
+        "levels": lambda found: (*found.levels, found.contrast),
+        "background": lambda found: found.ground,
+    }
+)
 
 # A photo is unusual where it lies outside the bank's range by more than half the bank's deviation and this.
 _SLACK: Mapping[str, Any] = MappingProxyType(
@@ -98,7 +132,7 @@ class Normaliser:
     """
 
     def __init__(self, planes: NDArray[np.uint8]) -> None:
-        found = [measure(plane) for plane in planes]
+        found = [Measures(plane) for plane in planes]
         self._limits = {step: _limits(np.array([one.of(step) for one in found]), _SLACK[step]) for step in _SLACK}
         self._limits["noise"][0][:] = 0.0  # no lower limit: low noise never counts as unusual
         self._side = float(np.median([one.side for one in found]))
@@ -144,79 +178,77 @@ class Normaliser:
         """
         if method not in METHODS:
             raise ValueError(f"method must be one of {', '.join(METHODS)}, not {method!r}")
-        grey = intensity(photo).astype(np.float64)
-        if grey.shape != self._prior.shape:
-            raise ValueError(f"the photo is {grey.shape} (rows, columns), the bank's are {self._prior.shape}")
-        levels = measure(grey).levels
-        if levels[-1] - levels[1] < _NO_FACE:
+        found = Measures(intensity(photo))
+        if found.grey.shape != self._prior.shape:
+            raise ValueError(f"the photo is {found.grey.shape} (rows, columns), the bank's are {self._prior.shape}")
+        if found.levels[-1] - found.levels[1] < _NO_FACE:
             return Normalised(photo, ())
         taken = []
         for step in METHODS[method]:
-            if method != "auto" or (step not in without and self._unusual(grey, step)):
-                grey = np.clip(self._take(step, grey, photo), 0.0, 255.0)
+            if method != "auto" or (step not in without and self._unusual(found, step)):
+                found = Measures(np.clip(self._take(step, found, photo), 0.0, 255.0))
                 taken.append(step)
         if not taken:
             return Normalised(photo, ())
-        made = np.rint(grey).astype(np.uint8)
+        made = np.rint(found.grey).astype(np.uint8)
         return Normalised(
             made if photo.ndim == 2 else np.repeat(made[..., None], 3, axis=2), tuple(dict.fromkeys(taken))
         )
 
-    def _unusual(self, grey: Grey, step: str) -> bool:
+    def _unusual(self, found: Measures, step: str) -> bool:
         low, high = self._limits[step]
-        found = measure(grey).of(step)
-        return bool(((found < low) | (found > high)).any())
+        value = found.of(step)
+        return bool(((value < low) | (value > high)).any())
 
-    def _take(self, step: str, grey: Grey, photo: Image) -> Grey:
-        steps: dict[str, Callable[[Grey], Grey]] = {
+    def _take(self, step: str, found: Measures, photo: Image) -> Grey:
+        steps: dict[str, Callable[[Measures], Grey]] = {
             "noise": self._denoised,
             "light": self._lit,
             "levels": self._levelled,
             "background": lambda given: self._flattened(given, photo),
         }
-        return steps[step](grey)
+        return steps[step](found)
 
-    def _denoised(self, grey: Grey) -> Grey:
+    def _denoised(self, found: Measures) -> Grey:
         """Non-local means (Buades et al., 2005) at the noise that was measured."""
         from skimage.restoration import denoise_nl_means
 
-        sigma = measure(grey).noise / 255.0
+        sigma = found.noise / 255.0
         if sigma == 0.0:
-            return grey
+            return found.grey
         options: dict[str, Any] = {"patch_size": 5, "patch_distance": 6, "fast_mode": True}
-        return np.asarray(denoise_nl_means(grey / 255.0, h=0.8 * sigma, sigma=sigma, **options)) * 255.0
+        return np.asarray(denoise_nl_means(found.grey / 255.0, h=0.8 * sigma, sigma=sigma, **options)) * 255.0
 
-    def _lit(self, grey: Grey) -> Grey:
+    def _lit(self, found: Measures) -> Grey:
         """The light's slope divided out, down to the bank's."""
-        slope = np.clip(measure(grey).side - self._side, -_STEEPEST, _STEEPEST)
-        return (grey + _STEADY) * np.exp(-slope * _places(*grey.shape)[1]) - _STEADY
+        slope = np.clip(found.side - self._side, -_STEEPEST, _STEEPEST)
+        return (found.grey + _STEADY) * np.exp(-slope * _places(*found.grey.shape)[1]) - _STEADY
 
-    def _levelled(self, grey: Grey) -> Grey:
+    def _levelled(self, found: Measures) -> Grey:
         """A monotone curve (PCHIP) through black, the head's darkest, the face's quantiles and white."""
         from scipy.interpolate import PchipInterpolator
 
         knots = [(0.0, 0.0)]
-        for given, wanted in zip(measure(grey).levels, self._levels, strict=True):
+        for given, wanted in zip(found.levels, self._levels, strict=True):
             # skip quantiles under 2 levels apart: PCHIP needs increasing knots
             if knots[-1][0] + 2.0 <= given <= 253.0:
                 knots.append((given, max(wanted, knots[-1][1])))
-        return np.asarray(PchipInterpolator(*zip(*knots, (255.0, 255.0), strict=True))(grey))
+        return np.asarray(PchipInterpolator(*zip(*knots, (255.0, 255.0), strict=True))(found.grey))
 
-    def _flattened(self, grey: Grey, photo: Image) -> Grey:
+    def _flattened(self, found: Measures, photo: Image) -> Grey:
         mask = background_mask(photo, self._prior)
-        share = np.clip((mask - 0.35) / 0.3, 0.0, 1.0) * (1.0 - _hanging_hair(grey, mask))
-        return (1.0 - share) * grey + share * self._ground
+        share = np.clip((mask - 0.35) / 0.3, 0.0, 1.0) * (1.0 - _hanging_hair(found, mask))
+        return (1.0 - share) * found.grey + share * self._ground
 
 
-def _hanging_hair(grey: Grey, mask: Grey) -> Grey:
+def _hanging_hair(found: Measures, mask: Grey) -> Grey:
     """How much of each pixel is dark hair that hangs beside the neck before a light backdrop, where a mask may err.
 
     It touches the person, and the picture's border below the eyes alone: what touches it above is a dark backdrop.
     """
     from scipy.ndimage import binary_dilation, gaussian_filter, label
 
-    found = measure(grey)
-    dark, ground = found.levels[0], found.ground[0]
+    grey, dark, ground = found.grey, found.levels[0], found.ground[0]
     if ground - dark < _APART:
         return np.zeros_like(grey)
     person = mask < 0.5
@@ -247,24 +279,6 @@ def sample_planes(bank: PatchBank, sample: int) -> NDArray[np.uint8]:
     plane = bank.settings.representations.index("intensity")
     chosen = np.unique(np.linspace(0, bank.images - 1, min(sample, bank.images)).round().astype(int))
     return np.stack([bank.source(int(one), int(one) + 1)[0, plane] for one in chosen])
-
-
-def measure(grey: NDArray[Any]) -> Measures:
-    """Measure the luma (H, W) of an aligned photo, uint8 or float in 0 to 255."""
-    grey = np.asarray(grey, np.float64)
-    beside = grey[beside_head(*grey.shape)]
-    ground = float(np.median(beside))
-    face = grey[_face(*grey.shape)]
-    return Measures(
-        noise=_noise(grey),
-        side=_side(grey),
-        levels=(
-            float(np.percentile(grey[_head(*grey.shape)], _DARKEST)),
-            *np.percentile(face, _QUANTILES).tolist(),
-        ),
-        contrast=float(face.std()),
-        ground=(ground, float(np.median(np.abs(beside - ground)))),
-    )
 
 
 def _noise(grey: Grey) -> float:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from idekernels.bank import PatchBank
 from idekernels.representations import intensity
 from idemodel.faces.alignment import PLAIN, Similarity, depths, warp
-from idemodel.faces.normalise import beside_head, measure, require_grey, sample_planes
+from idemodel.faces.normalise import Measures, beside_head, require_grey, sample_planes
 
 Image = NDArray[np.uint8]
 Grey = NDArray[np.float64]
@@ -42,7 +42,7 @@ class Surroundings:
     def __init__(self, planes: NDArray[np.uint8]) -> None:
         height, width = planes.shape[1:]
         down = np.repeat((np.arange(height)[:, None] + 0.5) / height, width, axis=1)
-        self.level = float(np.median([measure(plane).ground[0] for plane in planes]))
+        self.level = float(np.median([Measures(plane).ground[0] for plane in planes]))
         self.median: Grey = np.median(planes, axis=0).astype(np.float64)
         self._below: Grey = np.clip((down - _CHIN[0]) / (_CHIN[1] - _CHIN[0]), 0.0, 1.0)
         self._beside = beside_head(height, width)

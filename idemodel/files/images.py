@@ -7,8 +7,6 @@ import io
 import os
 import re
 import struct
-import threading
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -20,10 +18,10 @@ from PIL import Image, ImageOps
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.notices import tell_once
-from idekernels.files.processes import keep_over_forks
 from idekernels.files.regular import regular_file
 from idemodel.files.formats import HEAD, LABELS, Format, can_read, format_of, open_heif, webp_size
 from idemodel.files.png import significant_bits, without_metadata
+from idemodel.files.warned import warnings_ignored
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 64_000_000  # a phone's largest picture; past it a small file can fill the memory
@@ -32,8 +30,6 @@ LARGEST = 2**29  # bytes of a file: so many pixels of 16 bits, three channels, u
 _USUAL = ("PNG", "JPEG", "BMP", "TIFF")  # tried on a file whose first bytes are no format's, for Pillow's reason
 _ONE_OF_SEVERAL = ("MPO", "GIF", "HEIF")  # formats of several pictures whose first is the one that a person means
 _LARGEST_MENDED = 2**27  # bytes of a PNG that is read again without its metadata
-_ONE_AT_A_TIME = threading.Lock()  # the warning filter belongs to the whole process
-keep_over_forks(_ONE_AT_A_TIME)
 _SIXTEEN = 2**16 - 1  # the largest of 16 bits
 _MAX_SAMPLE, _BITS = 281, 258  # tags of TIFF
 _DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered
@@ -176,8 +172,7 @@ def _decode(content: bytes, name: str) -> Image.Image:
 
 def _decoded(name: str, opened: Callable[[], BinaryIO], also: tuple[str, ...] = ()) -> Image.Image:
     try:
-        with _ONE_AT_A_TIME, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about metadata that does no harm
+        with warnings_ignored():  # Pillow warns about metadata that does no harm
             # an open file, not a path: Pillow maps a path's TIFF with the sides of a turned picture swapped
             with opened() as file:
                 head = file.read(HEAD)

@@ -71,7 +71,11 @@ def compiled(**options: Any) -> Callable[[Kernel], Any]:
     A parallel kernel is for calls from Python alone: compiled code cannot call what is made here of it. It lets go of
     Python's lock, so that other threads read and write files meanwhile.
     """
-    return functools.partial(Parallel, {**options, "nogil": True}) if options.get("parallel") else functools.partial(_jitted, options)
+    return (
+        functools.partial(Parallel, {**options, "nogil": True})
+        if options.get("parallel")
+        else functools.partial(_jitted, options)
+    )
 
 
 class Parallel:

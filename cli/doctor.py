@@ -142,8 +142,8 @@ def _folders() -> dict[str, str]:
 
 def _cache() -> dict[str, str]:
     """Where the built-in bank is kept, and whether it is there."""
+    from idekernels.files.cache import usual_folder
     from idemodel.builtin import builtin_file
-    from idemodel.files.cache import usual_folder
 
     folder, file = usual_folder(), builtin_file()
     there = file is not None and file.is_file()

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from idekernels import BankSettings, FileBank, arguments, verify, write_bank
 from idekernels.errors import BankError
 from idekernels.files.atomic import remove_partials, replace_when_done
+from idekernels.files.cache import Tell, usual_folder, writable_folder
 from idekernels.files.notices import tell_once
-from idemodel.files.cache import Tell, usual_folder, writable_folder
 from idemodel.files.journal import file_digest
 from idemodel.phantom.pairs import DRAWING, MIN_HEIGHT, MIN_WIDTH, PhantomPair
 from idemodel.phantom.workers import Series, drawn_pairs

@@ -21,8 +21,8 @@ from filelock import FileLock
 import idemodel.builtin
 from idekernels import BankSettings, FileBank, write_bank
 from idekernels.errors import InputError
+from idekernels.files.cache import usual_folder, writable_folder
 from idemodel.builtin import BUILTIN, DrawnBank, builtin_bank, builtin_file
-from idemodel.files.cache import usual_folder, writable_folder
 from idemodel.generator.checkpoint import save_generator
 from idemodel.generator.network import MLANet
 from idemodel.phantom import phantom_pairs

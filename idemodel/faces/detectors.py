@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.errors import InputError
+from idekernels.files.kept import kept
 from idemodel.faces.alignment import Eyes
-from idemodel.files.kept import kept
 
 Image = NDArray[np.uint8]
 

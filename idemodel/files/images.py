@@ -172,16 +172,16 @@ def _decode(content: bytes, name: str) -> Image.Image:
 
 def _decoded(name: str, opened: Callable[[], BinaryIO], also: tuple[str, ...] = ()) -> Image.Image:
     try:
-        with warnings_ignored():  # Pillow warns about metadata that does no harm
-            # an open file, not a path: Pillow maps a path's TIFF with the sides of a turned picture swapped
-            with opened() as file:
-                head = file.read(HEAD)
-                file.seek(0)
-                found = format_of(head)
-                if found is None:
-                    return _pixels(name, file, (*_USUAL, *also))
-                _refuse_unopened(name, found, head)
-                return _pixels_whatever_is_beside(name, file, found.reader)
+        # Pillow warns about metadata that does no harm. It is given an open file, not a path: it maps a path's TIFF with
+        # the sides of a turned picture swapped
+        with warnings_ignored(), opened() as file:
+            head = file.read(HEAD)
+            file.seek(0)
+            found = format_of(head)
+            if found is None:
+                return _pixels(name, file, (*_USUAL, *also))
+            _refuse_unopened(name, found, head)
+            return _pixels_whatever_is_beside(name, file, found.reader)
     except InputError:
         raise
     except PermissionError:

@@ -1,4 +1,4 @@
-"""Warnings that nobody needs, ignored while any thread is at a place that gives them; threads do not wait for each other.
+"""Warnings that nobody needs, ignored while any thread is at a place that gives them; no thread waits for another.
 
 The filters of warnings belong to the whole process: the first thread to come puts them aside, the last to leave puts
 them back.

@@ -12,12 +12,15 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from idekernels.backends.cuda.compiled import kept_on_disk
 from idekernels.backends.cuda.launch import STATIC_SHARED, Limits
-from idekernels.errors import in_short
+from idekernels.errors import InputError, in_short
+from idekernels.files.cache import why_not_writable, writable_folder
 from idekernels.files.processes import keep_over_forks
 
 TOOLKITS = {12: "idesketch[cuda12]", 13: "idesketch[cuda13]"}
@@ -99,6 +102,7 @@ def why_missing() -> str | None:
 @cache
 def _reason() -> str | None:
     """Looked for once a process."""
+    name_a_folder_for_cupy()
     try:
         import cupy
     except ImportError as error:
@@ -127,6 +131,21 @@ def _reason() -> str | None:
     if not cuda.is_available():
         return f"Numba finds no CUDA {toolkit} toolkit: {install}"
     return _why_nothing_runs(cupy)
+
+
+def name_a_folder_for_cupy() -> None:
+    """Have CuPy keep its kernels where they can be kept; it fails where the folder that it would take is read-only.
+
+    Nothing is changed where CuPy's own folder, or the one that the user named, can be written.
+    """
+    usual = os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache")  # noqa: PTH111 - never raises
+    with contextlib.suppress(OSError):
+        if why_not_writable(Path(usual)) is None:
+            return
+    try:
+        os.environ["CUPY_CACHE_DIR"] = str(writable_folder(lambda _: None, "cupy"))
+    except (OSError, InputError):
+        os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
 
 
 def _add_one(out: Any) -> None:
@@ -228,7 +247,7 @@ class CupyDevice:
         from numba import cuda
 
         if kernel not in self._jitted:
-            self._jitted[kernel] = cuda.jit(kernel)
+            self._jitted[kernel] = kept_on_disk(cuda.jit(kernel), kernel)
         compiled, stream = self._jitted[kernel], self._stream()
 
         def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:

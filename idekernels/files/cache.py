@@ -10,8 +10,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
-
 from idekernels.errors import InputError
 
 VARIABLE = "IDESKETCH_CACHE"  # the environment variable that names another folder
@@ -25,10 +23,16 @@ def usual_folder() -> Path | None:
     """The cache folder by its name, whether it is there or not; None where nobody's home is known."""
     named = os.environ.get(VARIABLE)
     try:
-        folder = Path(named).expanduser() if named else platformdirs.user_cache_path("idesketch", appauthor=False)
+        folder = Path(named).expanduser() if named else _platforms_folder()
     except RuntimeError:  # ~ without a home
         return None
     return folder.absolute() if named or folder.is_absolute() else None
+
+
+def _platforms_folder() -> Path:
+    import platformdirs  # not for who names a folder
+
+    return platformdirs.user_cache_path("idesketch", appauthor=False)
 
 
 def writable_folder(tell: Tell, name: str = "") -> Path:
@@ -45,16 +49,16 @@ def writable_folder(tell: Tell, name: str = "") -> Path:
     """
     cache = usual_folder()
     usual = cache and cache / name
-    reason = "no home folder is known" if usual is None else _why_not_writable(usual)
+    reason = "no home folder is known" if usual is None else why_not_writable(usual)
     if usual is not None and reason is None:
         return usual
-    folder = _private_folder() / name
+    folder = private_folder() / name
     folder.mkdir(exist_ok=True)
     tell(f"{usual or 'cache folder'}: {reason}; {folder} is used instead ({VARIABLE} can name another folder)")
     return folder
 
 
-def _why_not_writable(folder: Path) -> str | None:
+def why_not_writable(folder: Path) -> str | None:
     """What keeps files from being written there, found by writing one; OSError where that is a full disk."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +70,7 @@ def _why_not_writable(folder: Path) -> str | None:
         return f"cannot be written ({error.strerror})"
 
 
-def _private_folder() -> Path:
+def private_folder() -> Path:
     """A folder of this user's among the temporary files, which nobody else can read or write."""
     posix = os.name == "posix"
     folder = Path(tempfile.gettempdir()) / (f"idesketch-{os.geteuid()}" if posix else "idesketch")

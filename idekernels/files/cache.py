@@ -49,7 +49,7 @@ def writable_folder(tell: Tell, name: str = "") -> Path:
     """
     cache = usual_folder()
     usual = cache and cache / name
-    reason = "no home folder is known" if usual is None else why_not_writable(usual)
+    reason = "no home folder is known" if usual is None else _why_not_writable(usual)
     if usual is not None and reason is None:
         return usual
     folder = private_folder() / name
@@ -58,7 +58,7 @@ def writable_folder(tell: Tell, name: str = "") -> Path:
     return folder
 
 
-def why_not_writable(folder: Path) -> str | None:
+def _why_not_writable(folder: Path) -> str | None:
     """What keeps files from being written there, found by writing one; OSError where that is a full disk."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

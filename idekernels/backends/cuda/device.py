@@ -20,7 +20,7 @@ import numpy as np
 from idekernels.backends.cuda.compiled import kept_on_disk
 from idekernels.backends.cuda.launch import STATIC_SHARED, Limits
 from idekernels.errors import InputError, in_short
-from idekernels.files.cache import why_not_writable, writable_folder
+from idekernels.files.cache import writable_folder
 from idekernels.files.processes import keep_over_forks
 
 TOOLKITS = {12: "idesketch[cuda12]", 13: "idesketch[cuda13]"}
@@ -102,7 +102,6 @@ def why_missing() -> str | None:
 @cache
 def _reason() -> str | None:
     """Looked for once a process."""
-    name_a_folder_for_cupy()
     try:
         import cupy
     except ImportError as error:
@@ -113,6 +112,7 @@ def _reason() -> str | None:
         from numba import cuda
     except ImportError as error:
         return f"numba-cuda is missing ({error}): {_INSTALL}"
+    name_a_folder_for_cupy()
     toolkit = cupy.cuda.runtime.runtimeGetVersion() // 1000
     install = f"pip install '{TOOLKITS[toolkit]}'" if toolkit in TOOLKITS else _INSTALL
     try:
@@ -139,9 +139,9 @@ def name_a_folder_for_cupy() -> None:
     Nothing is changed where CuPy's own folder, or the one that the user named, can be written.
     """
     usual = os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache")  # noqa: PTH111 - never raises
-    with contextlib.suppress(OSError):
-        if why_not_writable(Path(usual)) is None:
-            return
+    there = next((place for place in (Path(usual), *Path(usual).parents) if os.path.lexists(place)), None)
+    if there and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
     try:
         os.environ["CUPY_CACHE_DIR"] = str(writable_folder(lambda _: None, "cupy"))
     except (OSError, InputError):

@@ -69,26 +69,43 @@ class TrainingPairs:
         self._coarse, self._beside = list(coarse), dict(beside or {})
         self._guides = np.stack([intensity(image) for image in faces.source]) if network.guide else None
         self._targets = faces.target
-        self._size = height, width = faces.source.shape[1:3]
+        self.size = height, width = faces.source.shape[1:3]
         if recipe.crop > min(height, width):
             raise InputError(f"crops of {recipe.crop} do not fit into {height} x {width}; choose a smaller crop")
 
     def batch(self, seed: int, step: int, size: int, part: slice = slice(None)) -> Batch:
         """The batch of a step: ``size`` crops, drawn with replacement, or the ``part`` of them for this process."""
-        numbers = np.random.default_rng([seed, step])
-        draws = [self._draw(numbers) for _ in range(size)][part]
-        crops = [self._crop(draw) for draw in draws]
+        crops = [self._crop(draw) for draw in self.draws(seed, step, size, part)]
         return Batch(torch.stack([one for one, _ in crops]), torch.stack([other for _, other in crops]))
 
-    def _draw(self, numbers: np.random.Generator) -> _Draw:
+    def draws(self, seed: int, step: int, size: int, part: slice = slice(None)) -> list[Draw]:
+        """What :meth:`batch` cuts, for those who cut it themselves."""
+        numbers = np.random.default_rng([seed, step])
+        return [self._draw(numbers) for _ in range(size)][part]
+
+    def planes(self, image: int) -> dict[str, Tensor]:
+        """What the generator's input is made of, (C, H, W) float32 in [0, 1], by name: coarse, photo, quilt, intra."""
+        planes = {"coarse": self._coarse[image], **{name: made[image] for name, made in self._beside.items()}}
+        if self._guides is not None:
+            planes["photo"] = as_planes(self._guides[image])
+        return planes
+
+    def truth(self, image: int) -> Tensor:
+        """The sketch to be made, (C, H, W) float32 in [0, 1]."""
+        return as_planes(self._targets[image])
+
+    def __len__(self) -> int:
+        return len(self._coarse)
+
+    def _draw(self, numbers: np.random.Generator) -> Draw:
         """One crop; which draw comes when is part of a run's result, so lines here must not change places."""
         image = int(numbers.integers(len(self._coarse)))
         flip = bool(numbers.integers(2)) and self.recipe.flips
         transpose = bool(numbers.integers(2)) and self.recipe.transposes
         upend = self.recipe.flips and self.recipe.transposes and bool(numbers.integers(2))
-        places = [self._places(side, turned) for side, turned in zip(self._size, (upend, flip), strict=True)]
+        places = [self._places(side, turned) for side, turned in zip(self.size, (upend, flip), strict=True)]
         row, column = (int(numbers.choice(some)) for some in (reversed(places) if transpose else places))
-        return _Draw(image, flip, upend, transpose, row, column)
+        return Draw(image, flip, upend, transpose, row, column)
 
     def _places(self, side: int, turned: bool) -> NDArray[np.int64]:
         """Where a crop may begin: every ``stride`` pixels and, the last one, at the (even) end.
@@ -99,20 +116,16 @@ class TrainingPairs:
         places = np.unique(np.append(np.arange(0, last, self.recipe.stride), last))
         return last - places[::-1] if turned else places
 
-    def _crop(self, draw: _Draw) -> tuple[Tensor, Tensor]:
+    def _crop(self, draw: Draw) -> tuple[Tensor, Tensor]:
         """Input and truth of one crop, as in :class:`Batch` without the leading axis."""
-        coarse, truth = self._coarse[draw.image], as_planes(self._targets[draw.image])
-        planes = {"coarse": coarse, **{name: made[draw.image] for name, made in self._beside.items()}}
-        if self._guides is not None:
-            planes["photo"] = as_planes(self._guides[draw.image])
-        turned = {name: draw.turned(plane)[None] for name, plane in planes.items()}
+        turned = {name: draw.turned(plane)[None] for name, plane in self.planes(draw.image).items()}
         inputs = generator_input(
             turned["coarse"],
             *(turned.get(name) for name in ("photo", "quilt", "intra")),
             channels=self.network.channels,
             guide=self.network.guide,
         )
-        truth = draw.turned(truth)[None]
+        truth = draw.turned(self.truth(draw.image))[None]
         truth = even_sided(truth).expand(-1, self.network.channels, -1, -1)
         crop, row, column = self.recipe.crop, draw.row, draw.column
         half = inputs[0, :, row // 2 : (row + crop) // 2, column // 2 : (column + crop) // 2]
@@ -120,7 +133,7 @@ class TrainingPairs:
 
 
 @dataclass(frozen=True)
-class _Draw:
+class Draw:
     """One crop: the image's number, how the whole image is turned, and the crop's first row and column after that.
 
     ``flip`` mirrors left to right, ``upend`` top to bottom, then ``transpose`` swaps rows and columns.

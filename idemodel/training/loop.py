@@ -10,13 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from idemodel.generator.graphs import graphs_on
+from idemodel.generator.precision import float32_products
 from idemodel.generator.threads import torch_threads_kept
-from idemodel.training.crops import TrainingPairs
-from idemodel.training.material import needed_perceptual, prepared_material
+from idemodel.training.material import Material, needed_perceptual, prepared_material
 from idemodel.training.parallel import Group, joined_group
 from idemodel.training.recorder import Recorder
+from idemodel.training.resident import resident_pairs, room_on
 from idemodel.training.run import Run, Trained
 from idemodel.training.run_folder import RunFolder, Standing
+from idemodel.training.steps import Steps
 from idemodel.training.trainer import Trainer
 
 
@@ -53,7 +58,19 @@ def train(run: Run) -> Trained:
         group.wait()
         recorder = Recorder(run, folder, material, trainer, standing, group.first)
         stack.callback(recorder.close)
-        return _Loop(run, group, material.learned, trainer, recorder).go_on(standing.step)
+        stack.enter_context(float32_products(tf32=run.recipe.precision == "tf32"))
+        return _Loop(run, group, _steps(run, group, material, trainer), recorder).go_on(standing.step)
+
+
+def _steps(run: Run, group: Group, material: Material, trainer: Trainer) -> Steps:
+    """The steps of this process; several processes talk within a step, which is then not recorded."""
+    device, pairs, told = run.execution.device, material.learned, run.observer.note
+    resident = resident_pairs(pairs, device, room_on(device))
+    if resident is None and torch.device(device).type != "cpu":
+        told("the pairs take more than a quarter of the device's free memory: their crops are cut on the host")
+    alone = group.size == 1
+    graphs = graphs_on(device) if alone and run.execution.graphs else None
+    return Steps(pairs, trainer, resident, graphs, None if alone else group.average_gradients, told)
 
 
 @dataclass(frozen=True)
@@ -62,8 +79,7 @@ class _Loop:
 
     run: Run
     group: Group
-    pairs: TrainingPairs
-    trainer: Trainer
+    steps: Steps
     recorder: Recorder
 
     def go_on(self, step: int) -> Trained:
@@ -84,9 +100,8 @@ class _Loop:
         """Take the step of this number, counted from 0, with the crops that are this process's."""
         started = time.perf_counter()
         own, processes = self.run.recipe.batch, self.group.size
-        batch = self.pairs.batch(self.run.execution.seed, number, own * processes, self.group.part(own))
-        synchronise = self.group.average_gradients if processes > 1 else None
-        losses = self.group.average(self.trainer.step(batch, number, synchronise))
+        seed, part = self.run.execution.seed, self.group.part(own)
+        losses = self.group.average(self.steps.take(seed, number, own * processes, part))
         self.recorder.losses(number + 1, losses, time.perf_counter() - started)
 
 

@@ -6,6 +6,7 @@ The paper's terms (Peng et al., KBS 2022) come first, then those of the compact 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ class PerceptualLoss(nn.Module):
 
     def _of(self, images: Tensor) -> Tensor:
         features: Tensor = self.features((images.expand(-1, 3, -1, -1) - self.mean) / self.deviation)
-        return features
+        return features.float()  # under autocast, too
 
 
 def load_perceptual(path: str | Path, *, widths: Sequence[int] = VGG19_WIDTHS) -> PerceptualLoss:
@@ -270,11 +271,17 @@ def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
 
 def _blurred(images: Tensor) -> Tensor:
     """Gaussian mean of every window that lies inside, (B * C, 1, H - 10, W - 10)."""
-    reach = _SSIM_WINDOW // 2
-    weights = [math.exp(-((x / _SSIM_SIGMA) ** 2) / 2) for x in range(-reach, reach + 1)]
-    window = torch.tensor(weights, dtype=images.dtype, device=images.device) / sum(weights)
+    window = _ssim_window(images.dtype, images.device)
     planes = images.reshape(-1, 1, *images.shape[2:])
     return functional.conv2d(functional.conv2d(planes, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+
+@functools.cache
+def _ssim_window(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The window's weights along one axis, sent to the device once: a copy from the host cannot be recorded."""
+    reach = _SSIM_WINDOW // 2
+    weights = [math.exp(-((x / _SSIM_SIGMA) ** 2) / 2) for x in range(-reach, reach + 1)]
+    return torch.tensor(weights, dtype=dtype, device=device) / sum(weights)
 
 
 def _check_pair(fine: Tensor, truth: Tensor, minimum: int = 1) -> None:

@@ -23,6 +23,7 @@ else:
     import tomli as tomllib
 
 DISCRIMINATORS = ("vgg", "patch")
+PRECISIONS = ("float32", "tf32", "bf16")
 _MOST = MappingProxyType(  # upper bounds, so that a mistyped number is refused before it fills the memory
     {
         "features": 1024,
@@ -109,6 +110,9 @@ class Recipe:
         orientations, as the released training has them.
     rate : float
         Of Adam, for generator and discriminator.
+    precision : {"float32", "tf32", "bf16"}
+        Of the networks' products in training: float32 to the last bit, or on CUDA devices by tf32, or their activations
+        in bfloat16. Weights, losses and Adam are float32 in any case.
     betas : (float, float)
         Of Adam.
     halvings : tuple of int
@@ -143,6 +147,7 @@ class Recipe:
     flips: bool = True
     transposes: bool = True
     rate: float = 1e-4
+    precision: str = "float32"
     betas: tuple[float, float] = (0.9, 0.999)
     halvings: tuple[int, ...] = (50_000, 100_000, 200_000)
     average: float = 0.0
@@ -159,6 +164,7 @@ class Recipe:
             raise TypeError(f"name must be text, not {self.name!r}")
         arguments.choice("inputs", self.inputs, INPUTS)
         arguments.choice("discriminator", self.discriminator, DISCRIMINATORS)
+        arguments.choice("precision", self.precision, PRECISIONS)
         if arguments.choice("tail", self.tail, TAILS) == "refine" and self.inputs == "coarse":
             raise ValueError("the tail 'refine' needs inputs of full resolution: 'coarse+photo' or with the quilt")
         if arguments.whole("channels", self.channels, 0) not in (0, 1, 3):

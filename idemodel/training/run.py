@@ -47,6 +47,8 @@ class Execution:
         Decides first weights and crops: equal runs give equal weights on one machine with equally many threads.
     resume : bool
         Go on with the run in the run's folder.
+    graphs : bool
+        Record a step as one CUDA graph, where the device has them and one process trains.
     """
 
     backend: str = "auto"
@@ -54,6 +56,7 @@ class Execution:
     device: str = "cpu"
     seed: int = 0
     resume: bool = False
+    graphs: bool = True
 
 
 @dataclass(frozen=True)

@@ -128,8 +128,19 @@ class RunFolder:
             theirs, ours = described.get(name), content[name]
             if name == "recipe":
                 theirs, ours = _in_full(theirs), _in_full(ours)
+            if name == "recipe" and theirs != ours:
+                self._check_precision(theirs, ours)
             if theirs != ours:
                 raise InputError(f"{self.path}: its run had another {name}; resume with the same or use another folder")
+
+    def _check_precision(self, theirs: Any, ours: Any) -> None:
+        """InputError that says so where two recipes are of different precision."""
+        told = [recipe.get("precision") if isinstance(recipe, dict) else None for recipe in (theirs, ours)]
+        if None not in told and told[0] != told[1]:
+            raise InputError(
+                f"{self.path}: its run has the precision {in_short(told[0])}, the recipe now {told[1]}; resume with "
+                "the same or use another folder"
+            )
 
     def describe(self, content: Mapping[str, Any]) -> None:
         """Write ``run.json``, with the versions that run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -44,6 +45,9 @@ class Trainer:
         Needed where the recipe gives it a weight.
     device : str or torch.device
         Of all networks.
+    recordable : bool, optional
+        Whether what changes from step to step lies in tensors, so that a step can be recorded and replayed; by default
+        on a CUDA device. A CPU's plain numbers have other last digits.
     """
 
     def __init__(
@@ -53,8 +57,10 @@ class Trainer:
         seed: int,
         perceptual: losses.PerceptualLoss | None = None,
         device: str | torch.device = "cpu",
+        recordable: bool | None = None,
     ) -> None:
         self.recipe, self.device = recipe, torch.device(device)
+        self.recordable = self.device.type == "cuda" if recordable is None else recordable
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.generator = _placed(MLANet(**asdict(network)), self.device)
@@ -64,6 +70,8 @@ class Trainer:
         self.perceptual = perceptual.to(self.device) if perceptual else None
         self._generator_adam = self._adam(self.generator)
         self._discriminator_adam = self._adam(self.discriminator) if self.discriminator else None
+        self._rate = recipe.rate
+        self._share: float | Tensor = torch.zeros((), device=self.device) if self.recordable else 0.0
 
     @property
     def best_generator(self) -> MLANet:
@@ -75,20 +83,49 @@ class Trainer:
 
         ``synchronise(parameters)`` is called between the gradients and their use, to average them over processes.
         """
-        inputs, truth = batch.inputs.to(self.device), batch.truth.to(self.device)
-        fine = self.generator(inputs)
-        judging = number >= self.recipe.structure_first
+        self.aim(number)
+        here = Batch(batch.inputs.to(self.device), batch.truth.to(self.device))
+        return self.take(here, self.judges(number), synchronise)
+
+    def judges(self, number: int) -> bool:
+        """Whether discriminator and texture take part in the step of this number."""
+        return number >= self.recipe.structure_first
+
+    def aim(self, number: int) -> None:
+        """Set what depends on the number of the step alone: Adam's rate, and how far the running mean moves."""
+        rate, share = self.recipe.rate_at(number), 1.0 - min(self.recipe.average, (1 + number) / (10 + number))
+        if isinstance(self._share, Tensor):
+            self._share.fill_(share)
+        else:
+            self._share = share
+        if rate == self._rate:
+            return
+        self._rate = rate
+        for group in (group for _, adam, _ in self._adams() for group in adam.param_groups):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def take(self, batch: Batch, judging: bool, synchronise: Synchronise | None = None) -> dict[str, Tensor]:
+        """The work of one step on a batch on the device, as :meth:`aim` set it; what :meth:`step` gives.
+
+        Where the trainer is ``recordable``, it waits for nothing and holds no number that changes from step to step.
+        """
+        inputs, truth = batch.inputs, batch.truth
+        with self._lowered():
+            fine = self.generator(inputs).float()
         found = self._generator_losses(fine, truth, judging)
         weights = asdict(self.recipe.losses)
         total = torch.stack([weights[name] * value for name, value in found.items()]).sum()
-        self._take(self._generator_adam, total, self.generator, number, synchronise)
+        _move(self._generator_adam, total, self.generator, synchronise)
         found["generator"] = total
         if judging and self.discriminator and self._discriminator_adam:
-            real, fake = self.discriminator(truth), self.discriminator(fine.detach())
+            real, fake = (self._judge(self.discriminator, images).logits for images in (truth, fine.detach()))
             found["discriminator"] = losses.discriminator_loss(real, fake)
-            self._take(self._discriminator_adam, found["discriminator"], self.discriminator, number, synchronise)
+            _move(self._discriminator_adam, found["discriminator"], self.discriminator, synchronise)
         if self.average:
-            _follow(self.average, self.generator, min(self.recipe.average, (1 + number) / (10 + number)))
+            _follow(self.average, self.generator, self._share)
         return {name: value.detach() for name, value in found.items()}
 
     def state(self) -> dict[str, Tensor]:
@@ -116,7 +153,9 @@ class Trainer:
                 if len(moments) == len(_MOMENTS):
                     _check_moments(f"{role}.adam of {name}", moments, parameter)
                     steps, *means = moments
-                    values = [steps.float().clone(), *(mean.to(parameter, copy=True) for mean in means)]
+                    place = self.device if self.recordable else "cpu"  # Adam's own choice
+                    counted = steps.to(place, torch.float32, copy=True)
+                    values = [counted, *(mean.to(parameter, copy=True) for mean in means)]
                     adam.state[parameter] = dict(zip(_MOMENTS, values, strict=True))
 
     def finite(self) -> bool:
@@ -135,7 +174,7 @@ class Trainer:
         }
         if self.perceptual:
             perceptual = self.perceptual
-            terms["perceptual"] = lambda: perceptual(fine, truth)
+            terms["perceptual"] = lambda: self._perceived(perceptual, fine, truth)
         if self.discriminator and judging:
             judged, expected = self._judgements(self.discriminator, fine, truth)
             terms["adversarial"] = lambda: losses.generator_loss(judged.logits)
@@ -148,30 +187,31 @@ class Trainer:
     ) -> tuple[Judgement, Judgement]:
         """Of the fine sketches, with gradient to them alone, and of the truth, without."""
         discriminator.requires_grad_(False)
-        judged = discriminator.judge(fine)
+        judged = self._judge(discriminator, fine)
         with torch.no_grad():
-            expected = discriminator.judge(truth) if self.recipe.losses.features else judged
+            expected = self._judge(discriminator, truth) if self.recipe.losses.features else judged
         discriminator.requires_grad_(True)
         return judged, expected
 
-    def _take(
-        self,
-        adam: torch.optim.Adam,
-        loss: Tensor,
-        network: nn.Module,
-        number: int,
-        synchronise: Synchronise | None,
-    ) -> None:
-        for group in adam.param_groups:
-            group["lr"] = self.recipe.rate_at(number)
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        if synchronise:
-            synchronise(network.parameters())
-        adam.step()
+    def _judge(self, discriminator: PatchDiscriminator | VGGDiscriminator, images: Tensor) -> Judgement:
+        """What the discriminator says, in float32 whatever the recipe's precision."""
+        with self._lowered():
+            judged = discriminator.judge(images)
+        return Judgement(judged.logits.float(), [layer.float() for layer in judged.layers])
+
+    def _perceived(self, perceptual: losses.PerceptualLoss, fine: Tensor, truth: Tensor) -> Tensor:
+        with self._lowered():
+            found: Tensor = perceptual(fine, truth)
+        return found
+
+    def _lowered(self) -> AbstractContextManager[None]:
+        """Around the networks alone: bf16 where the recipe says so. Weights, losses and Adam keep float32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _adam(self, network: nn.Module) -> torch.optim.Adam:
-        return torch.optim.Adam(network.parameters(), lr=self.recipe.rate, betas=self.recipe.betas)
+        rate: Any = torch.tensor(self.recipe.rate, device=self.device) if self.recordable else self.recipe.rate
+        recorded = self.recordable
+        return torch.optim.Adam(network.parameters(), lr=rate, betas=self.recipe.betas, capturable=recorded)
 
     def _networks(self) -> dict[str, nn.Module]:
         every = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
@@ -200,8 +240,22 @@ def _placed(network: _Network, device: torch.device) -> _Network:
     return network
 
 
+def _move(adam: torch.optim.Adam, loss: Tensor, network: nn.Module, synchronise: Synchronise | None) -> None:
+    """Move a network's weights by the gradient of its loss."""
+    adam.zero_grad(set_to_none=True)
+    loss.backward()
+    if synchronise:
+        synchronise(network.parameters())
+    adam.step()
+
+
 @torch.no_grad()
-def _follow(mean: nn.Module, network: nn.Module, decay: float) -> None:
-    """The running mean moves by 1 - decay towards the weights."""
-    for kept, new in zip(mean.parameters(), network.parameters(), strict=True):
-        kept.lerp_(new, 1.0 - decay)
+def _follow(mean: nn.Module, network: nn.Module, share: float | Tensor) -> None:
+    """The running mean moves by this share towards the weights."""
+    kept, new = list(mean.parameters()), list(network.parameters())
+    if isinstance(share, Tensor):  # a few launches for all of them
+        every: Any = torch  # whose annotations know these as internal
+        every._foreach_add_(kept, every._foreach_mul(every._foreach_sub(new, kept), share))
+        return
+    for one, other in zip(kept, new, strict=True):
+        one.lerp_(other, share)

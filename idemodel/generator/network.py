@@ -342,6 +342,9 @@ def _activations(blocks: nn.ModuleList, images: Tensor) -> list[Tensor]:
 
 def _interleave(first: Tensor, second: Tensor) -> Tensor:
     """Concatenate and shuffle with two groups: the channels first[0], second[0], first[1], ..."""
+    if first.is_contiguous(memory_format=torch.channels_last):  # pairs lie side by side: nothing is moved afterwards
+        last = [images.permute(0, 2, 3, 1) for images in (first, second)]
+        return torch.stack(last, dim=-1).flatten(3).permute(0, 3, 1, 2)
     return torch.stack((first, second), dim=2).flatten(1, 2)
 
 

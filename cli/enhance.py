@@ -19,7 +19,7 @@ from idemodel.preparation import number_in_bank
 
 from .batch import Batch, Image, Results
 from .console import err, note, say
-from .options import PATH, hand_options, leave_one_out_option, recursive_option
+from .options import PATH, hand_options, leave_one_out_option, precision_option, precision_told, recursive_option
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 @hand_options
 @click.option("--size", type=click.Choice(["source", "double"]), default="source", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
+@precision_option
 @leave_one_out_option
 @recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
@@ -52,6 +53,7 @@ def enhance(
     hand: dict[str, float],
     size: str,
     device: str,
+    precision: str,
     leave_one_out: bool,
     recursive: bool,
     overwrite: bool,
@@ -63,7 +65,7 @@ def enhance(
     with err.status("Loading the model"):
         from idemodel.generator.enhance import Enhancer
 
-        enhancer = Enhancer.open(model, device, hand)
+        enhancer = Enhancer.open(model, device, hand, precision=precision)
     source, target = kinds(enhancer.direction)
     if enhancer.needs_photo and photos is None:
         raise InputError(
@@ -79,7 +81,7 @@ def enhance(
     work = _Work(enhancer, size, seen, pieced, leave_one_out)
     made_by = Making.of(
         "enhance", model=file_digest(model), size=size, hand=enhancer.hand, photos=seen.folder, quilts=pieced.folder,
-        leave_one_out=leave_one_out,
+        leave_one_out=leave_one_out, **precision_told(precision),
     )  # fmt: skip
     others = [model, *seen.files.values(), *pieced.files.values()]
     batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, others)

@@ -20,7 +20,16 @@ from idemodel.preparation import PreparationSettings, PreparedPhoto
 from .batch import Batch, Image, Made, Readers, Results
 from .console import err, note, say
 from .kernels import load_kernels
-from .options import PATH, Bytes, PhotoOptions, normalise_option, photo_options, recursive_option
+from .options import (
+    PATH,
+    Bytes,
+    PhotoOptions,
+    normalise_option,
+    photo_options,
+    precision_option,
+    precision_told,
+    recursive_option,
+)
 from .photos import PhotoIntake, bank_digest
 
 if TYPE_CHECKING:
@@ -41,6 +50,7 @@ class SynthesisOptions:
     normalise: str
     backend: str
     device: str
+    precision: str
     memory: int | None
     recursive: bool
     overwrite: bool
@@ -51,8 +61,9 @@ class SynthesisOptions:
             from idemodel.sketcher import Sketcher
 
         return Sketcher(
-            bank, model, size=self.size, backend=self.backend, memory=self.memory, device=self.device, **more
-        )
+            bank, model, size=self.size, backend=self.backend, memory=self.memory, device=self.device,
+            precision=self.precision, **more,
+        )  # fmt: skip
 
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (  # in the order of the help
@@ -62,6 +73,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (  # in the order of the help
     normalise_option,
     click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse."),
     click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda."),
+    precision_option,
     click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result."),
     recursive_option,
     click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already."),
@@ -111,6 +123,7 @@ class Synthesis:
             self.command, bank=bank_digest(bank), model=file_digest(self.model), settings=sketcher.settings,
             size=self.options.size, hand=sketcher.enhancer.hand, photo=self.options.photo,
             normalise=self.options.normalise, leave_one_out=self.leave_one_out,
+            **precision_told(self.options.precision),
         )  # fmt: skip
 
 

@@ -81,6 +81,8 @@ class Sketcher:
         Of the photos that :meth:`prepare` is given.
     hand : Hand, mapping or str, optional
         The tone of the fine sketches, where the model is not an Enhancer; see :class:`idemodel.Enhancer`.
+    precision : {"float32", "float16"}
+        Of stage 2, likewise.
 
     Raises
     ------
@@ -103,6 +105,7 @@ class Sketcher:
         device: str = "auto",
         preparation: PreparationSettings | None = None,
         hand: Hand | Mapping[str, float] | str | None = None,
+        precision: str = "float32",
     ) -> None:
         arguments.choice("size", size, SIZES)
         if isinstance(bank, PreparedBank):
@@ -111,7 +114,10 @@ class Sketcher:
                 raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
         runs_on = bank.backend.name if isinstance(bank, PreparedBank) else backend
         model = PHANTOM if model is None else model
-        self.enhancer = model if isinstance(model, Enhancer) else Enhancer.open(model, device, hand, runs_on)
+        if not isinstance(model, Enhancer):
+            self.enhancer = Enhancer.open(model, device, hand, runs_on, precision=precision)
+        else:
+            self.enhancer = model
         self.settings = settings if isinstance(settings, CoarseSettings) else self._trained(settings or {})
         self._kinds = [self.settings, *([self._quilt()] if self.enhancer.needs_quilt else [])]
         self.size = size

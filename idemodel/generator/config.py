@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from idekernels import arguments
 
 TAILS = ("shuffle", "refine")
+PRECISIONS = ("float32", "float16")  # of inference; float16 on CUDA devices alone
 PHASES = 4  # pixels of the doubled image, 2 x 2, that one pixel of the generator's input covers
 
 INPUTS = ("coarse", "coarse+photo", "coarse+photo+quilt", "coarse+photo+quilt+intra")

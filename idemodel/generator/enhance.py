@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -11,18 +12,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from idekernels import arguments
 from idekernels.bank import PHOTO_TO_SKETCH
 from idekernels.coarse import CoarseSettings, CoarseSketch
 from idekernels.errors import InputError, in_short
+from idekernels.files.notices import tell_once
 from idemodel.generator.checkpoint import Header, load_generator, load_reference, read_header
-from idemodel.generator.config import inputs_of
+from idemodel.generator.config import PRECISIONS, inputs_of
 from idemodel.generator.devices import torch_device
+from idemodel.generator.graphs import Graphs, RepeatedByShape, graphs_on
 from idemodel.generator.hand import Hand, chosen_hand, hand_of
 from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.intra import IntraDomain
 from idemodel.generator.network import MINIMUM, MLANet
+from idemodel.generator.precision import float32_products
 
 REFERENCE_SUFFIXES = (".pth", ".pt")
+_BESIDE = ("photo", "quilt", "intra")  # what may go with a coarse sketch
 _PIXELS_AT_ONCE = 2**21  # rows x columns x photos of the generator's input: a few GiB of memory at 64 features
 
 
@@ -44,13 +50,19 @@ class Enhancer:
         values of that; a name, ``soft``, ``pencil`` or ``bold``, is a style of it.
     domain : IntraDomain, optional
         Of a generator that takes the coarse sketch carried over within its domain.
+    precision : {"float32", "float16"}
+        Of the network's products: float32 strictly, without tf32; float16, channels last, on a CUDA device, where
+        sketches differ by at most one grey level.
+    graphs : bool
+        Record sizes that come again, up to eight, as CUDA graphs, where the device has them. Their memory is kept.
 
     Raises
     ------
     InputError
-        No such device, the recipe's hand cannot be read, or the generator needs a ``domain`` and none is given.
+        No such device, float16 on a CPU, the recipe's hand cannot be read, or the generator needs a ``domain`` and none
+        is given.
     TypeError, ValueError
-        A hand out of its range.
+        A hand out of its range, another ``precision``.
     """
 
     def __init__(
@@ -61,9 +73,14 @@ class Enhancer:
         direction: str = PHOTO_TO_SKETCH,
         hand: Hand | Mapping[str, float] | str | None = None,
         domain: IntraDomain | None = None,
+        *,
+        precision: str = "float32",
+        graphs: bool = True,
     ) -> None:
         self.device = torch_device(device)
-        self.network = network.fold_weight_norm().to(self.device).eval().requires_grad_(False)
+        self.precision = _allowed(precision, self.device)
+        self.network = _ready(network, self.device, self.precision)
+        self._repeated = _repeated(graphs_on(self.device) if graphs else None)
         self.recipe = MappingProxyType(dict(recipe or {}))
         self.direction, self.domain = direction, domain
         if "intra" in self._takes and domain is None:
@@ -77,24 +94,28 @@ class Enhancer:
         device: str = "auto",
         hand: Hand | Mapping[str, float] | str | None = None,
         backend: str = "auto",
+        *,
+        precision: str = "float32",
     ) -> Enhancer:
         """Read a model file: one of idesketch (.safetensors) or the authors' checkpoint (.pth).
 
         An intra-domain bank beside it is read where the model needs it; ``backend`` is what matches in it, see
-        :func:`idekernels.prepare`.
+        :func:`idekernels.prepare`. ``precision`` is the constructor's.
 
         Raises
         ------
         InputError
-            The file is missing, damaged or something else, or there is no such device.
+            The file is missing, damaged or something else, there is no such device, or none for that precision.
         """
         file = Path(path)
+        _allowed(precision, torch_device(device))  # which is not the file's fault
         if file.suffix.lower() in REFERENCE_SUFFIXES:
-            return cls(load_reference(file), device=device, hand=hand)
+            return cls(load_reference(file), device=device, hand=hand, precision=precision)
         header = read_header(file)
         domain, runs_on = _domain(file, header, backend) if header.intra else None, torch_device(device)
         try:
-            return cls(load_generator(file), header.recipe, runs_on, header.direction, hand, domain)
+            network, recipe = load_generator(file), header.recipe
+            return cls(network, recipe, runs_on, header.direction, hand, domain, precision=precision)
         except InputError as error:
             told = str(error)
             raise InputError(told if told.startswith(str(file)) else f"{file}: {told}") from None
@@ -183,10 +204,43 @@ class Enhancer:
     @torch.no_grad()
     def _enhanced(self, coarse: Tensor, *beside: Tensor | None, size: str) -> Tensor:
         """Fine sketches of coarse ones and what goes with them: photo, quilt, intra-domain sketch."""
+        names = [name for name, one in zip(_BESIDE, beside, strict=True) if one is not None]
+        given = [one.to(self.device) for one in (coarse, *beside) if one is not None]
+        made = partial(self._drawn, names, size)
+        with float32_products():
+            if self._repeated is None:
+                return made(*given)["fine"]
+            return self._repeated((*names, size, self.hand), made, *given)["fine"]
+
+    def _drawn(self, names: Sequence[str], size: str, coarse: Tensor, *beside: Tensor) -> dict[str, Tensor]:
+        """The work on the device, from coarse sketches and what of ``_BESIDE`` goes with them to what is drawn."""
         config, height, width = self.network.config, *coarse.shape[2:]
-        here = (None if one is None else one.to(self.device) for one in beside)
-        inputs = generator_input(coarse.to(self.device), *here, channels=config.channels, guide=config.guide, size=size)
-        return self.hand.drawn(fitted(self.network(inputs), height, width, size))
+        more = dict(zip(names, beside, strict=True))
+        inputs = generator_input(coarse, **more, channels=config.channels, guide=config.guide, size=size)
+        return {"fine": self.hand.drawn(fitted(self.network(inputs), height, width, size))}
+
+
+def _allowed(precision: str, device: str) -> str:
+    """The precision; InputError for one that the device lacks, ValueError for another word."""
+    arguments.choice("precision", precision, PRECISIONS)
+    if precision == "float16" and torch.device(device).type == "cpu":
+        raise InputError(
+            "the precision float16 is for CUDA devices, a CPU takes longer by it; take float32, or --device cuda"
+        )
+    return precision
+
+
+def _ready(network: MLANet, device: str, precision: str) -> MLANet:
+    """The network for inference: folded, on its device; float16 with its channels last, as tensor cores read them."""
+    ready = network.fold_weight_norm().to(device).eval().requires_grad_(False)
+    if precision == "float16":
+        move: Any = ready.half().to
+        move(memory_format=torch.channels_last)
+    return ready
+
+
+def _repeated(graphs: Graphs | None) -> RepeatedByShape | None:
+    return RepeatedByShape(graphs, partial(tell_once, "graphs of inference")) if graphs else None
 
 
 def _domain(file: Path, header: Header, backend: str) -> IntraDomain:

@@ -67,8 +67,13 @@ class MLANet(nn.Module):
             Another dtype, number of dimensions or channels, or an image that is too small.
         """
         images = self._checked(coarse)
-        fine: Tensor = self.tail(self.body(self.head(images)), images)
+        fine: Tensor = self.tail(self.body(self.head(_as(self.dtype, images))), images)
         return fine
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights. With float16 ones, what the coarse sketch gives at once stays as exact as it was given."""
+        return next(self.parameters()).dtype
 
     @property
     def folded(self) -> bool:
@@ -188,7 +193,7 @@ class _RefiningTail(nn.Module):
         """The fine sketch of features ``x`` and the network's input ``images``, whose guide begins with the coarse."""
         planes = self.shuffle(images[:, self.channels :])
         doubled = functional.interpolate(self.lead(x), scale_factor=2.0, mode="nearest")
-        x = torch.cat((doubled, planes), dim=1)
+        x = torch.cat((doubled, _as(doubled.dtype, planes)), dim=1)
         x = functional.leaky_relu(self.join(x), SLOPE)
         x = functional.leaky_relu(self.refine(x), SLOPE)
         fine: Tensor = self.last(x) + planes[:, : self.channels]
@@ -346,6 +351,11 @@ def _interleave(first: Tensor, second: Tensor) -> Tensor:
         last = [images.permute(0, 2, 3, 1) for images in (first, second)]
         return torch.stack(last, dim=-1).flatten(3).permute(0, 3, 1, 2)
     return torch.stack((first, second), dim=2).flatten(1, 2)
+
+
+def _as(dtype: torch.dtype, images: Tensor) -> Tensor:
+    """The images in another precision; as they are, without a step of their own in an export, where they have it."""
+    return images if images.dtype == dtype else images.to(dtype)
 
 
 def _norms(weight: Tensor) -> Tensor:

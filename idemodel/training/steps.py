@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from torch import Tensor
@@ -45,28 +45,34 @@ class Steps:
             raise ValueError("a step can be recorded only where the trainer is recordable")
         self._pairs, self._trainer, self._resident = pairs, trainer, resident
         self._graphs, self._synchronise, self._told = graphs, synchronise, told
-        self._phase: tuple[bool, Callable[..., Mapping[str, Tensor]]] | None = None
+        self._phase: tuple[bool, Repeated] | None = None
 
     def take(self, seed: int, number: int, size: int, part: slice = slice(None)) -> Mapping[str, Tensor]:
         """Take the step of this number with its ``part`` of ``size`` crops; gives what :meth:`Trainer.step` gives."""
+        given = self._given(seed, number, size, part)
+        if self._graphs is None:
+            return self._trainer.step(self._batch(given), number, self._synchronise)
         self._trainer.aim(number)
-        if self._resident is not None:
-            given: tuple[Tensor, ...] = (as_numbers(self._pairs.draws(seed, number, size, part)),)
-        else:
-            batch = self._pairs.batch(seed, number, size, part)
-            given = (batch.inputs, batch.truth)
-        return self._work(self._trainer.judges(number))(*given)
+        return self._recorded(self._trainer.judges(number), self._graphs)(*given)
 
-    def _work(self, judging: bool) -> Callable[..., Mapping[str, Tensor]]:
+    def _given(self, seed: int, number: int, size: int, part: slice) -> tuple[Tensor, ...]:
+        """What is sent to the device: numbers of crops, or crops."""
+        if self._resident is not None:
+            return (as_numbers(self._pairs.draws(seed, number, size, part)),)
+        batch = self._pairs.batch(seed, number, size, part)
+        return batch.inputs, batch.truth
+
+    def _batch(self, given: Sequence[Tensor]) -> Batch:
+        here = [one.to(self._trainer.device) for one in given]
+        return self._resident.cut(*here) if self._resident is not None else Batch(*here)
+
+    def _recorded(self, judging: bool, graphs: Graphs) -> Repeated:
         """What takes a step of a phase; the recorded one of the phase before is given back to the device."""
         if self._phase is None or self._phase[0] != judging:
             self._phase = None
-            step = partial(self._launched, judging)
-            self._phase = judging, Repeated(step, self._graphs, _WARM, self._told) if self._graphs else step
+            self._phase = judging, Repeated(partial(self._launched, judging), graphs, _WARM, self._told)
         return self._phase[1]
 
     def _launched(self, judging: bool, *given: Tensor) -> dict[str, Tensor]:
-        """The step launched singly, and what is recorded of it."""
-        here = [one.to(self._trainer.device) for one in given]
-        batch = self._resident.cut(*here) if self._resident is not None else Batch(*here)
-        return self._trainer.take(batch, judging, self._synchronise)
+        """The step but for what :meth:`Trainer.aim` sets: what is recorded."""
+        return self._trainer.take(self._batch(given), judging, self._synchronise)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import secrets
 import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def serve(workers: int, host: str, port: int, **told: Any) -> None:
             raise InputError(f"{file}: no such file or folder")
     _open_bank(plan.banks).close()  # what is wrong with it is told, and the built-in one drawn, before processes begin
     listening = listen(host, port)
-    serve_it(plan, listening, workers, ready=lambda: _tell(plan.access, listening))
+    with suppress(KeyboardInterrupt):  # the way to end it
+        serve_it(plan, listening, workers, ready=lambda: _tell(plan.access, listening))
 
 
 def _plan(access: Any, told: dict[str, Any]) -> Any:

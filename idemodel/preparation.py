@@ -31,10 +31,11 @@ from idemodel.faces.aligner import Aligned, Aligner, AlignSettings, given_face, 
 from idemodel.faces.alignment import PADS, Eyes, Similarity, paste_back, standard_eyes, warp
 from idemodel.faces.bars import mended
 from idemodel.faces.detectors import Detector, any_detector, open_detector
+from idemodel.faces.errors import EyesWanted
 from idemodel.faces.normalise import METHODS, Normaliser, can_normalise, require_grey
 from idemodel.faces.padding import Surroundings
 from idemodel.faces.search import Face, find_faces
-from idemodel.files.images import as_colour, decode_colour, read_colour, require_size
+from idemodel.files.images import as_colour, decode_colour, misfit, read_colour, require_size
 from idemodel.files.listing import one_form, stem_of
 
 Image = NDArray[np.uint8]
@@ -286,8 +287,10 @@ class PhotoPreparer:
             return True
         if frame.shape[:2] == self.size:
             return mode == "auto" and not may_stay(frame, self._detector())
-        if mode == "never" or self._detector() is None:
+        if mode == "never":
             require_size(frame, name, self.size, remedy=_REMEDIES[mode])
+        if self._detector() is None:
+            raise EyesWanted(misfit(frame, name, self.size), _REMEDIES[mode])
         return True
 
     def _warped(self, name: str, frame: Image, faces: Sequence[Face], face: str | int) -> Aligned:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,16 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
 
 from idekernels import BankSettings, open_bank, write_bank
 from idemodel.faces.alignment import Similarity, warp
 from idemodel.files.images import encode_image
+from idemodel.generator.checkpoint import save_generator
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.network import MLANet
 from idemodel.phantom import phantom_pairs
 from idemodel.serving.engine import Engine
-from idemodel.serving.server import Impatient, listen
+from idemodel.serving.server import Impatient, Server, listen
 from idemodel.serving.service import create_app
 from idemodel.serving.settings import Access, Limits
 from idemodel.sketcher import Sketcher
@@ -54,8 +60,8 @@ def photo_of(number: int, height: int = 64, width: int = 48, scale: float = 1.0)
 class Served:
     """A running server: its address, its engine, and clients for it."""
 
-    def __init__(self, engine: Engine, url: str) -> None:
-        self.engine, self.url = engine, url
+    def __init__(self, engine: Engine, server: Server, url: str) -> None:
+        self.engine, self.server, self.url = engine, server, url
         self.client = httpx.Client(base_url=url, timeout=60)
 
     def sketch(self, photo: bytes, name: str = "me.png", json: bool = False, **options: Any) -> httpx.Response:
@@ -77,16 +83,12 @@ def serving(sketcher: Sketcher, limits: Limits | None = None, access: Access | N
     Impatient.idle = limits.idle
     engine = Engine(sketcher, limits)
     with listen("127.0.0.1", 0) as listening:
-        config = uvicorn.Config(
-            create_app(engine, access), http=Impatient, ws="none", log_config=None, access_log=False, lifespan="on",
-            server_header=False, timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        server = uvicorn.Server(config)
+        server = Server(create_app(engine, access), lambda: None)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started and thread.is_alive():
             time.sleep(0.01)
-        served = Served(engine, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        served = Served(engine, server, f"http://127.0.0.1:{listening.getsockname()[1]}")
         try:
             yield served
         finally:
@@ -94,3 +96,41 @@ def serving(sketcher: Sketcher, limits: Limits | None = None, access: Access | N
             server.should_exit = True
             thread.join(30)
             engine.sketcher.prepared.bank.close()
+
+
+def connected(served: Served) -> socket.socket:
+    made = socket.create_connection(("127.0.0.1", int(served.url.rpartition(":")[2])), timeout=30)
+    made.settimeout(30)
+    return made
+
+
+def bank_and_model(folder: Path) -> tuple[Path, Path]:
+    """Files of a server of a process of its own."""
+    save_generator(folder / "model.safetensors", MLANet(1, 4, 1, 2, 8), recipe={"coarse": {"method": "mwf", "k": 3}})
+    return tiny_bank(folder), folder / "model.safetensors"
+
+
+@contextmanager
+def running(bank: Path, model: Path, *more: object) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The address of a server in a process of its own, once it has printed it."""
+    command = [sys.executable, "-m", "idecli", "serve", "--port", "0", "--bank", str(bank), "--model", str(model)]
+    command += map(str, more)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout
+            line = process.stdout.readline()
+            found = re.fullmatch(r"idesketch is at (http://\S+) \(Ctrl\+C ends it\)\n", line)
+            assert found, line + (process.stderr.read() if process.stderr else "")
+            yield found[1].rstrip("/"), process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+
+
+def workers_of(parent: int) -> list[int]:
+    """The processes of a server of several, on Linux."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

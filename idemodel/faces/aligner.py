@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from idekernels.errors import InputError
 from idemodel.faces.alignment import HEIGHT, WIDTH, Eyes, Similarity, standard_eyes, warp
 from idemodel.faces.detectors import Detector, open_detector
+from idemodel.faces.errors import EyesWanted
 from idemodel.faces.eye_table import LEAST_DISTANCE, EyeTable
 from idemodel.faces.search import Face, find_faces
 from idemodel.files.images import MAX_PIXELS
@@ -109,15 +110,15 @@ class Aligner:
             ``face="all"`` such a face is left out with a warning of the others, and an error where none is left).
         """
         if not faces:
-            raise InputError(
-                f"{name}: no face found (a profile, a covered or a very small face is not seen); {_GIVE_EYES}"
+            raise EyesWanted(
+                f"{name}: no face found (a profile, a covered or a very small face is not seen)", _GIVE_EYES
             )
         numbers = self._chosen(name, faces)
         faults = {number: _fault(faces[number - 1], image) for number in numbers}
         good = [number for number in numbers if not faults[number]]
         told = [f"face {number} {faults[number]}, left out" for number in numbers if faults[number] and good]
         if not good:
-            raise InputError(f"{name}: the face {faults[numbers[0]]}; {_GIVE_EYES}")
+            raise EyesWanted(f"{name}: the face {faults[numbers[0]]}", _GIVE_EYES)
         if len(faces) > 1 and self.settings.face != "all":
             order = "in the order of the table" if faces[0].score is None else "counted from the largest"
             told.append(f"{len(faces)} faces, took number {good[0]} {order}")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from idekernels.errors import InputError
 from idekernels.files.kept import kept
 from idemodel.faces.alignment import Eyes
+from idemodel.faces.errors import EyesWanted
 
 Image = NDArray[np.uint8]
 
@@ -165,9 +166,9 @@ def open_detector(name: str = "auto") -> Detector:
         if reasons[detector.name] is None:
             return detector
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
-    raise InputError(
-        f"nothing here finds faces ({told}); pip install 'idesketch[{candidates[0].extra}]', "
-        "or give the eyes with idesketch align --eyes FILE.csv"
+    raise EyesWanted(
+        f"nothing here finds faces ({told})",
+        f"pip install 'idesketch[{candidates[0].extra}]', or give the eyes with idesketch align --eyes FILE.csv",
     )
 
 

@@ -118,10 +118,15 @@ def require_size(
 ) -> None:
     """InputError where an image (H, W) or (H, W, 3) has not the ``size`` (rows, columns) of what it goes with."""
     if image.shape[:2] != size:
-        raise InputError(
-            f"{os.fspath(name)}: is {image.shape[0]} x {image.shape[1]} (rows x columns), "
-            f"{whose} {size[0]} x {size[1]}; {remedy}"
-        )
+        raise InputError(f"{misfit(image, name, size, whose)}; {remedy}")
+
+
+def misfit(
+    image: NDArray[np.uint8], name: str | os.PathLike[str], size: tuple[int, int], whose: str = "the bank"
+) -> str:
+    """That an image (H, W) or (H, W, 3) has another size (rows, columns) than what it goes with, in words."""
+    rows, columns = image.shape[:2]
+    return f"{os.fspath(name)}: is {rows} x {columns} (rows x columns), {whose} {size[0]} x {size[1]}"
 
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:

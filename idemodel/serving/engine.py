@@ -23,16 +23,18 @@ from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.search import Face, find_faces
 from idemodel.files.images import encode_image, scaled_within
 from idemodel.preparation import Once, PreparedPhoto, read_photo
-from idemodel.serving.problems import Refused, refusal
+from idemodel.serving.logs import OWN
+from idemodel.serving.problems import Refused, ending, refusal
 from idemodel.serving.settings import Limits
 from idemodel.serving.waiting import Job, Line
 from idemodel.sketcher import Sketcher, Sketches
 
 Image = NDArray[np.uint8]
 
-_LOG = logging.getLogger("idesketch.serving")
+_LOG = logging.getLogger(OWN)
 _SHOWN = 1024  # pixels of a preview's longer side
 _LINGER = 0.1  # of the time that the last batch took: worth while to have as large a one again
+_FRESH = 0.3  # of the pace, by the last batch
 _MOST_KINDS = 32  # of settings whose sketchers are kept
 
 
@@ -117,6 +119,8 @@ class Engine:
         self.sketcher, self.limits = sketcher, limits or Limits()
         self.line = Line()
         self.computed = 0  # photos that were sketched
+        self.pace = 0.5  # seconds a job, of late
+        self._present: Sequence[Job] = ()  # what is computed now
         self._sketchers = {Kind(size=sketcher.size): sketcher}
         self._detector = Once(any_detector)
         self._ready = threading.Event()
@@ -135,21 +139,32 @@ class Engine:
         return found.name if found else None
 
     def start(self) -> None:
-        """Start the thread and wait until its kernels are compiled or loaded.
+        """Start the thread, once, and wait until its kernels are compiled or loaded.
 
         Raises
         ------
         Exception
             What went wrong with that.
         """
-        self._thread.start()
+        if self._thread.ident is None:
+            self._thread.start()
         self._ready.wait()
         if self._failed is not None:
             raise self._failed
 
+    def end(self) -> None:
+        """Refuse what waits and whatever comes; what is computed goes on."""
+        self.line.close()
+
+    def hurry(self) -> None:
+        """Refuse even what is computed; the thread leaves it at its next step."""
+        for job in self._present:
+            job.given_up = True
+            job.fail(ending())
+
     def stop(self) -> None:
         """Refuse what waits, finish what is computed, and close the bank."""
-        self.line.close()
+        self.end()
         if self._thread.is_alive():
             self._thread.join()
         self.sketcher.close()
@@ -181,16 +196,22 @@ class Engine:
         while jobs:
             began = time.monotonic()
             with _answered(jobs):  # nothing may end the thread
-                self._compute([job for job in jobs if job.begin()])
+                self._present = [job for job in jobs if job.begin()]
+                self._compute(self._present)
             seconds = time.monotonic() - began
+            self._note_pace(seconds / max(1, len(self._present)))
+            self._present = ()
             jobs = self.line.take(self.limits.batch, max(self.limits.linger, _LINGER * seconds), len(jobs))
+
+    def _note_pace(self, seconds: float) -> None:
+        self.pace += _FRESH * (seconds - self.pace)
 
     def _compute(self, jobs: Sequence[Job]) -> None:
         groups: dict[Kind, list[_Ready]] = {}
         for job in jobs:
             with _answered([job]):
                 if isinstance(job.work, FacesWork):
-                    job.future.set_result(self._faces(job.work))
+                    job.answer(self._faces(job.work))
                 elif not job.given_up:
                     groups.setdefault(job.work.kind, []).append(self._prepared(job))
         for kind, ready in groups.items():
@@ -213,7 +234,8 @@ class Engine:
         self._sketcher(work.kind)  # refuses settings before anything is computed
         with heard() as lines:
             photo = self.sketcher.preparer.prepare(work.photo, eyes=work.eyes, face=work.face, name=work.name)
-        return _Ready(job, photo, (*self.sketcher.preparer.notes, *lines, *photo.notes))
+        told = (*self.sketcher.preparer.notes, *lines, *photo.notes)
+        return _Ready(job, photo, tuple(line for line in told if line.strip()))
 
     def _sketch(self, kind: Kind, ready: Sequence[_Ready]) -> None:
         """One batch of photos of one kind, as many at a time as their tables leave room for."""
@@ -227,7 +249,7 @@ class Engine:
             for number, one in enumerate(some):
                 if not one.job.given_up:
                     with _answered([one.job]):
-                        one.job.future.set_result(_made(one, fine[number], coarse[number]))
+                        one.job.answer(_made(one, fine[number], coarse[number]))
 
     def _faces(self, work: FacesWork) -> FacesMade:
         with heard() as lines:
@@ -295,5 +317,4 @@ def _fail(jobs: Sequence[Job], error: Exception) -> None:
     if told.status >= 500 and not isinstance(error, Refused):
         _LOG.error("a request failed", exc_info=error)
     for job in jobs:
-        if not job.future.done():
-            job.future.set_exception(told)
+        job.fail(told)

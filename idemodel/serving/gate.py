@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import math
+import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -13,15 +15,18 @@ from typing import Any
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from idemodel.serving.problems import Refused
-from idemodel.serving.settings import Access, Limits
+from idemodel.serving.problems import Refused, ending
+from idemodel.serving.settings import Access, Limits, is_loopback
 from idemodel.serving.uploads import too_large
 
 API = "/api/"
 
-_DRAINED_FOR = (401, 403, 413, 415, 421, 429)  # what may be answered before the body has come in
 _DRAINED = 4  # times the largest upload that is read, and thrown away, of a request that is refused
-_DRAIN_SECONDS = 5.0
+# what may be answered before the body has come in, and the seconds for which the rest of it is read
+_DRAIN_SECONDS = {**dict.fromkeys((401, 403, 413, 415, 421, 429), 5.0), 503: 0.5}
+_LONGEST_RETRY = 30  # seconds
+
+EXPOSED = ("idesketch-warnings", "retry-after")  # headers that pages of other servers, where allowed, may read
 
 SECURITY_HEADERS = {
     "content-security-policy": (
@@ -37,7 +42,10 @@ SECURITY_HEADERS = {
 
 
 class Gate:
-    """Refuses foreign hosts and origins, and requests of the interface without the token; adds the security headers."""
+    """Refuses foreign hosts and origins, and requests of the interface without the token; adds the security headers.
+
+    HEAD is answered as GET, without the body.
+    """
 
     def __init__(self, app: ASGIApp, access: Access, limits: Limits) -> None:
         self._app, self._access, self._limits = app, access, limits
@@ -47,13 +55,15 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        body = _Body(receive)
+        body, asked = _Body(receive), scope["method"]
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if message["status"] in _DRAINED_FOR and "expect" not in headers:
-                    await body.drain(_DRAINED * self._limits.upload)
+                if message["status"] in _DRAIN_SECONDS and "expect" not in headers:
+                    await body.drain(_DRAINED * self._limits.upload, _DRAIN_SECONDS[message["status"]])
                 self._add_headers(message, headers, scope["path"])
+            elif asked == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
@@ -61,7 +71,7 @@ class Gate:
         except Refused as refused:
             await answer(refused, guarded)
             return
-        await self._app(scope, body.receive, guarded)
+        await self._app({**scope, "method": "GET"} if asked == "HEAD" else scope, body.receive, guarded)
 
     def _check(self, headers: Headers, scope: Scope) -> None:
         host, origin = headers.get("host", ""), headers.get("origin")
@@ -88,40 +98,79 @@ class Gate:
         for name, value in SECURITY_HEADERS.items():
             added[name] = value
         added.setdefault("cache-control", "no-store" if path.startswith(API) else "no-cache")
-        allowed = headers.get("origin") in self._access.origins
+        allowed = headers.get("origin", "") in self._access.origins
         added["cross-origin-resource-policy"] = "cross-origin" if allowed else "same-origin"
+        if allowed:  # also what is refused: else the page that asked could not tell why
+            added["access-control-allow-origin"] = headers["origin"]
+            added["access-control-expose-headers"] = ", ".join(EXPOSED)
+            added.add_vary_header("Origin")
 
 
 class Places:
-    """The places of one process: a request with a photo holds one from before its body is read until it is answered."""
+    """The places of one process: a request with a photo holds one from before its body is read until it is answered.
 
-    def __init__(self, limits: Limits, announce: Callable[[int], None]) -> None:
-        self.most, self.held = limits.places, 0
-        self._announce = announce
-        self._seconds = 1.0  # that a request has taken of late, divided by those beside it
+    announce : called with 1 when a request begins to come in, with -1 when it is here. pace : the seconds that a photo
+    takes at present.
+    """
 
-    def take(self) -> None:
-        """Hold one.
+    def __init__(self, limits: Limits, announce: Callable[[int], None], pace: Callable[[], float]) -> None:
+        self.most, self._of_one = limits.places, limits.places_of_one
+        self._announce, self._pace = announce, pace
+        self._held: Counter[str] = Counter()  # by address
+        self._coming: set[asyncio.Future[None]] = set()  # of those that are received, done when the server ends
+        self._ended = False
+
+    @property
+    def held(self) -> int:
+        """Places that are held now."""
+        return self._held.total()
+
+    def take(self, address: str) -> None:
+        """Hold one; an address beyond this machine holds at most half of them.
 
         Raises
         ------
         Refused
-            All are held: 429, with the seconds after which it is worth while to try again.
+            All are held: 429, with the seconds after which it is worth while to try again. 503 once the server ends.
         """
+        if self._ended:
+            raise ending()
         if self.held >= self.most:
-            seconds = min(120, max(1, math.ceil(self._seconds * self.held)))
-            raise Refused(429, f"too many requests at once; try again in {seconds} s", {"retry-after": str(seconds)})
-        self.held += 1
+            self._refuse("too many requests at once", self.held)
+        if self._held[address] >= self._of_one and not is_loopback(address):
+            self._refuse("too many requests at once from one address", self._held[address])
+        self._held[address] += 1
         self._announce(1)
 
-    def received(self) -> None:
-        """The request that holds one has come in whole."""
+    def _refuse(self, why: str, before: int) -> None:
+        """Those who are refused together do not come again together, and rather too early than too late."""
+        seconds = before * self._pace() * random.uniform(0.5, 1.0)
+        told = min(_LONGEST_RETRY, max(1, math.ceil(seconds)))
+        raise Refused(429, f"{why}; try again in {told} s", {"retry-after": str(told)})
+
+    def coming(self) -> asyncio.Future[None]:
+        """For a request that begins to come in: a future that is done when the server ends."""
+        made = asyncio.get_running_loop().create_future()
+        self._coming.add(made)
+        return made
+
+    def received(self, coming: asyncio.Future[None]) -> None:
+        """The request is here whole, or is not waited for any more."""
+        self._coming.discard(coming)
         self._announce(-1)
 
-    def give_back(self, seconds: float) -> None:
-        """Hold one no more; the request took so long."""
-        self._seconds += 0.2 * (seconds / max(1, self.held) - self._seconds)
-        self.held -= 1
+    def give_back(self, address: str) -> None:
+        """Hold one no more."""
+        self._held[address] -= 1
+        if not self._held[address]:
+            del self._held[address]
+
+    def end(self) -> None:
+        """Give no more places, and refuse what is being received."""
+        self._ended = True
+        for coming in self._coming:
+            if not coming.done():
+                coming.set_result(None)
 
 
 class Admission:
@@ -137,23 +186,23 @@ class Admission:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
             return
+        address = (scope.get("client") or ("", 0))[0]
         try:
             length = Headers(scope=scope).get("content-length", "0")
             if length.isdecimal() and int(length) > self._limits.upload:
                 raise too_large(self._limits.upload)
-            self._places.take()
+            self._places.take(address)
         except Refused as refused:
             await answer(refused, send)
             return
-        began = time.monotonic()
-        hurried = _Hurried(receive, send, self._limits, self._places.received)
+        hurried = _Hurried(receive, send, self._limits, self._places)
         try:
             await self._app(scope, hurried.receive, hurried.send)
         except _NotTaken:
             return  # uvicorn closes the connection of an answer that does not end
         finally:
             hurried.note_received()
-            self._places.give_back(time.monotonic() - began)
+            self._places.give_back(address)
 
 
 class _NotTaken(Exception):
@@ -163,28 +212,46 @@ class _NotTaken(Exception):
 class _Hurried:
     """A request that must come in, and whose answer must go out, in time."""
 
-    def __init__(self, receive: Receive, send: Send, limits: Limits, received: Callable[[], None]) -> None:
-        self._receive, self._send, self._limits = receive, send, limits
-        self._until = time.monotonic() + limits.receive
-        self._note: Callable[[], None] | None = received
+    def __init__(self, receive: Receive, send: Send, limits: Limits, places: Places) -> None:
+        self._receive, self._send, self._limits, self._places = receive, send, limits, places
+        self._began, self._size = time.monotonic(), 0
+        self._coming: asyncio.Future[None] | None = places.coming()
 
     def note_received(self) -> None:
         """The body is here whole, or no longer expected."""
-        if self._note is not None:
-            self._note()
-            self._note = None
+        if self._coming is not None:
+            self._places.received(self._coming)
+            self._coming = None
 
     async def receive(self) -> Message:
-        """The next message; Refused where the body takes too long."""
-        if self._note is None:
+        """The next message; Refused where the body takes too long, or the server ends meanwhile."""
+        if self._coming is None:
             return await self._receive()
-        try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, self._until - time.monotonic()))
-        except asyncio.TimeoutError:
-            raise Refused(408, "the photo took too long to arrive", {"connection": "close"}) from None
+        message = await self._next(self._coming)
+        self._size += len(message.get("body", b""))
         if message["type"] != "http.request" or not message.get("more_body", False):
             self.note_received()
         return message
+
+    async def _next(self, ended: asyncio.Future[None]) -> Message:
+        """What comes next, by the time at which so many bytes are too few."""
+        limits = self._limits
+        seconds = min(limits.receive, limits.grace + self._size / limits.rate)
+        next_one = asyncio.ensure_future(self._receive())
+        try:
+            left = self._began + seconds - time.monotonic()
+            both: set[asyncio.Future[Any]] = {next_one, ended}
+            await asyncio.wait(both, timeout=max(0.0, left), return_when=asyncio.FIRST_COMPLETED)
+            if next_one.done():
+                return next_one.result()
+        finally:
+            next_one.cancel()
+        if ended.done():
+            raise ending()
+        why = f"came too slowly; at least {limits.rate} bytes a second are expected"
+        if seconds == limits.receive:
+            why = f"took over {limits.receive:g} s to arrive; send a smaller one"
+        raise Refused(408, f"the photo {why}", {"connection": "close"})
 
     async def send(self, message: Message) -> None:
         """Send on, in pieces; a client that does not take them in time is left."""
@@ -212,15 +279,22 @@ class _Body:
         self._over = self._over or message["type"] != "http.request" or not message.get("more_body", False)
         return message
 
-    async def drain(self, most: int) -> None:
+    async def drain(self, most: int, seconds: float) -> None:
         """Read what is left and throw it away, within limits: a client that is still sending would see no answer."""
         with suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._drain(most), _DRAIN_SECONDS)
+            await asyncio.wait_for(self._drain(most), seconds)
 
     async def _drain(self, most: int) -> None:
         size = 0
         while not self._over and size < most:
             size += len((await self.receive()).get("body", b""))
+
+
+async def crowded(scope: Scope, receive: Receive, send: Send) -> None:
+    """The application of connections that are too many."""
+    refused = Refused(503, "too many connections at once; try again in a few seconds", {"connection": "close"})
+    refused.headers.update({**SECURITY_HEADERS, "retry-after": str(random.randint(2, 10))})
+    await answer(refused, send)
 
 
 async def answer(refused: Refused, send: Send) -> None:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from idekernels import arguments
 from idekernels.methods import METHODS
 from idemodel.faces.alignment import Eyes
+from idemodel.generator.inputs import SIZES
 from idemodel.serving.problems import Refused
 from idemodel.serving.settings import MOST_CANDIDATES
 
 _FARTHEST = 1e5  # pixels; no photo is as large
+_MOST_FACES = 1000
+_LONGEST_NUMBER = 18  # digits
+_YES = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
 
 
 class Point(BaseModel):
@@ -40,38 +45,43 @@ class EyePoints(BaseModel):
 
 
 class SketchOptions(BaseModel):
-    """How a sketch is made; what is not given is as the model was trained, or as usual."""
+    """How a picture is made; what is not given is as the model was trained, or as usual."""
 
     model_config = ConfigDict(extra="forbid")
 
     method: Annotated[
-        str | None,
-        Field(description="How candidates are weighed", json_schema_extra={"enum": [*METHODS]}, max_length=20),
+        str | None, Field(description="How candidates are weighed", json_schema_extra={"enum": [*METHODS]})
     ] = None
     alpha: Annotated[
-        float | None, Field(ge=0, le=1e6, allow_inf_nan=False, description="Weight of the agreement of neighbours")
+        float | None,
+        BeforeValidator(lambda told: _real("alpha", told, 0.0, 1e6)),
+        Field(ge=0, le=1e6, description="Weight of the agreement of neighbours"),
     ] = None
-    k: Annotated[int | None, Field(ge=1, le=MOST_CANDIDATES, description="Candidates a patch")] = None
+    k: Annotated[
+        int | None,
+        BeforeValidator(lambda told: _whole("k", told, 1, MOST_CANDIDATES)),
+        Field(ge=1, le=MOST_CANDIDATES, description="Candidates a patch"),
+    ] = None
     size: Annotated[
         str,
-        Field(
-            pattern="^(source|double)$",
-            description="Of the bank, or twice that",
-            json_schema_extra={"enum": ["source", "double"]},
-        ),
-    ] = "source"
-    paste_back: Annotated[bool, Field(description="Lay the sketch over its photo, in grey, of the photo's size")] = (
-        False
-    )
+        BeforeValidator(lambda told: arguments.choice("size", told, SIZES)),
+        Field(description="Of the bank, or twice that", json_schema_extra={"enum": [*SIZES]}),
+    ] = SIZES[0]
+    paste_back: Annotated[
+        bool,
+        BeforeValidator(lambda told: _yes("paste_back", told)),
+        Field(description="Lay what is made over the picture that was sent, of its size"),
+    ] = False
     face: Annotated[
-        int | None, Field(ge=1, le=1000, description="Which of several faces, from 1, counted from the largest")
+        int | None,
+        BeforeValidator(lambda told: _whole("face", told, 1, _MOST_FACES)),
+        Field(ge=1, le=_MOST_FACES, description="Which of several faces, from 1, counted from the largest"),
     ] = None
     eyes: Annotated[
         str | None,
         Field(
-            max_length=200,
             description="Where a person sees the eyes, instead of a face being looked for: "
-            "LEFT_X,LEFT_Y,RIGHT_X,RIGHT_Y in pixels of the upright photo; left is left in the picture",
+            "LEFT_X,LEFT_Y,RIGHT_X,RIGHT_Y in pixels of the upright picture; left is left in the picture",
             examples=["75,125,125,125"],
         ),
     ] = None
@@ -121,7 +131,9 @@ class FacesOptions(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     preview: Annotated[
-        bool, Field(description="With the photo as the server sees it, upright, at most 1024 pixels, as JPEG")
+        bool,
+        BeforeValidator(lambda told: _yes("preview", told)),
+        Field(description="With the picture as the server sees it, upright, at most 1024 pixels, as JPEG"),
     ] = False
 
     @classmethod
@@ -131,17 +143,19 @@ class FacesOptions(BaseModel):
 
 
 class SketchAnswer(BaseModel):
-    """A sketch with all that is known of it; pictures are PNG in base64."""
+    """What was made, with all that is known of it; pictures are PNG in base64."""
 
-    fine: Annotated[str, Field(description="The fine sketch")]
-    coarse: Annotated[str, Field(description="The coarse sketch of stage 1")]
-    photo: Annotated[str, Field(description="The photo as it was sketched: aligned, in the light of the bank")]
-    framed: Annotated[str | None, Field(description="The sketch in its place in the photo, with paste_back")] = None
-    width: Annotated[int, Field(description="Of the fine sketch, in pixels")]
+    fine: Annotated[str, Field(description="The fine sketch, or the fine photo where the bank makes photos")]
+    coarse: Annotated[str, Field(description="The coarse one, of stage 1")]
+    photo: Annotated[str, Field(description="What was sent as it was used: aligned, in the light of the bank")]
+    framed: Annotated[str | None, Field(description="The fine one in its place in what was sent, with paste_back")] = (
+        None
+    )
+    width: Annotated[int, Field(description="Of the fine one, in pixels")]
     height: int
     face: Annotated[int | None, Field(description="Which face, from 1; null where none had to be looked for")] = None
     eyes: Annotated[EyePoints | None, Field(description="By which the photo was aligned; null where it was not")] = None
-    warnings: Annotated[list[str], Field(description="What may spoil the sketch, and what was done to the photo")]
+    warnings: Annotated[list[str], Field(description="What may spoil the result, and what was done to the picture")]
 
 
 class FoundFace(BaseModel):
@@ -182,7 +196,7 @@ class Info(BaseModel):
     """What this server makes, of what, and how much it takes."""
 
     version: str
-    direction: Annotated[str, Field(description="photo_to_sketch or sketch_to_photo, as bank and model go")]
+    direction: Annotated[str, Field(description="photo-to-sketch or sketch-to-photo, as bank and model go")]
     pairs: Annotated[int, Field(description="In the bank")]
     builtin: Annotated[bool, Field(description="Whether bank and model are those that ship")]
     height: Annotated[int, Field(description="Of a sketch of size source, in pixels")]
@@ -205,7 +219,7 @@ class Problem(BaseModel):
     type: str = "about:blank"
     title: str
     status: int
-    detail: Annotated[str, Field(description="The sentence that the command line would say")]
+    detail: Annotated[str, Field(description="What is wrong, in a sentence")]
 
 
 def _numbers(told: str) -> tuple[float, float, float, float]:
@@ -218,13 +232,41 @@ def _numbers(told: str) -> tuple[float, float, float, float]:
     return left_x, left_y, right_x, right_y
 
 
+def _whole(name: str, told: Any, least: int, most: int) -> int | None:
+    """An integer in a field of a form, refused in the words of the command line."""
+    if told is None or isinstance(told, int):
+        return told
+    text = str(told).strip()
+    if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) <= _LONGEST_NUMBER):
+        raise ValueError(f"{name} must be an integer, not {told!r}")
+    return arguments.whole(name, int(text), least, most)
+
+
+def _real(name: str, told: Any, least: float, most: float) -> float | None:
+    if told is None:
+        return told
+    try:
+        number = float(told)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, not {told!r}") from None
+    return arguments.real(name, number, least, most)
+
+
+def _yes(name: str, told: Any) -> bool:
+    if isinstance(told, bool):
+        return told
+    try:
+        return _YES[str(told).strip().casefold()]
+    except KeyError:
+        raise ValueError(f"{name} must be true or false, not {told!r}") from None
+
+
 def _checked(model: Any, fields: dict[str, str]) -> Any:
     try:
         return model.model_validate({name: value for name, value in fields.items() if value != ""})
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
         said = str(first["msg"]).removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            said = f"no such field; there are photo, {', '.join(model.model_fields)}"
-        raise Refused(422, f"{where}: {said}" if where else said) from None
+            said = f"{first['loc'][0]}: no such field; there are photo, {', '.join(model.model_fields)}"
+        raise Refused(422, said) from None

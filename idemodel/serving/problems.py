@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from idekernels.errors import BankError, InputError, printable
+from idemodel.faces.errors import EyesWanted
 
 MEDIA_TYPE = "application/problem+json"
 
 _TOLD = 500  # characters of a sentence that are told
+_GIVE_EYES = "put the two points on the eyes, or send them in the field eyes"
 _OURS = "the server could not do this; what went wrong stands in its own output"
 
 
@@ -41,13 +43,21 @@ class Refused(Exception):
         return {"content-type": MEDIA_TYPE, "cache-control": "no-store", **self.headers}
 
 
+def ending() -> Refused:
+    """What those are told whom the server, which is asked to end, does not serve any more."""
+    return Refused(503, "the server is ending", {"connection": "close"})
+
+
 def refusal(error: BaseException) -> Refused:
     """An error as what a client is told of it: a client's own mistake in words, anything else without details.
 
-    A bank's file that turns out damaged while it is read is nothing that a client did, and its message names a path.
+    The words are the error's own, as on the command line; but how eyes are given is told as it is done here. A bank's
+    file that turns out damaged while it is read is nothing that a client did, and its message names a path.
     """
     if isinstance(error, Refused):
         return error
+    if isinstance(error, EyesWanted):
+        return Refused(422, f"{error.what}; {_GIVE_EYES}")
     if isinstance(error, InputError) and not isinstance(error, BankError):
         return Refused(422, str(error) or "the photo cannot be used")
     if isinstance(error, MemoryError):

@@ -3,39 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
-from starlette.types import ASGIApp
-from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.supervisors import Multiprocess
 
 from idekernels.errors import InputError
+from idemodel.serving.gate import SECURITY_HEADERS, crowded
+from idemodel.serving.logs import bound_logs
 from idemodel.serving.problems import Refused
+from idemodel.serving.processes import TO_END, serve_in_processes
 from idemodel.serving.settings import Access, Limits
 
 if TYPE_CHECKING:
-    from idemodel.serving.engine import Engine
+    from idemodel.serving.service import Application
+    from idemodel.sketcher import Sketcher
 
 _BACKLOG = 512  # connections that wait to be accepted
 _KEPT = 10  # seconds that an idle connection is kept for the next request
-_TO_END = 10  # seconds for what is under way when the server ends
-_HEALTHY = 30  # seconds for a process to answer its parent: one that compiles kernels is busy
-_MOST_CONNECTIONS = 900  # of a process; below the usual limit of open files
+_MOST_CONNECTIONS = 900  # of a process, where it may open as many files
+_OTHER_FILES = 124  # that it may have open besides
+_TURNED_AWAY = 64  # connections beyond that get an answer; further ones are closed
 
 _OPTIONS: dict[str, Any] = {
-    "ws": "none", "log_level": "warning", "access_log": False, "server_header": False, "date_header": False,
-    "proxy_headers": False, "lifespan": "on", "backlog": _BACKLOG, "timeout_keep_alive": _KEPT,
-    "timeout_graceful_shutdown": _TO_END, "timeout_worker_healthcheck": _HEALTHY,
-    "limit_concurrency": _MOST_CONNECTIONS,
+    "http": "idemodel.serving.server:Impatient", "ws": "none", "log_config": None, "access_log": False,
+    "server_header": False, "date_header": False, "proxy_headers": False, "lifespan": "on", "backlog": _BACKLOG,
+    "timeout_keep_alive": _KEPT, "timeout_graceful_shutdown": int(TO_END) + 3,
 }  # fmt: skip
 
 
@@ -55,49 +54,99 @@ class Plan:
     access: Access = field(default_factory=Access)
     limits: Limits = field(default_factory=Limits)
 
-    def engine(self) -> Engine:
-        """Open bank and model.
+    def check(self) -> None:
+        """Open bank and model once, on the CPU, and close them: what is wrong with them is told before processes begin.
 
         Raises
         ------
         InputError
             One is missing or damaged, or they do not fit.
         """
+        replace(self, backend="cpu", device="cpu").sketcher().close()
+
+    def sketcher(self) -> Sketcher:
+        """Open bank and model.
+
+        Raises
+        ------
+        InputError
+            As :meth:`check`, or backend or device cannot be had.
+        """
         from idekernels import open_bank
         from idemodel.builtin import builtin_bank
-        from idemodel.serving.engine import Engine
         from idemodel.sketcher import Sketcher
 
         bank = open_bank(*self.banks) if self.banks else builtin_bank()
-        sketcher = Sketcher(bank, self.model, backend=self.backend, device=self.device, memory=self.memory)
-        return Engine(sketcher, self.limits)
+        try:
+            return Sketcher(bank, self.model, backend=self.backend, device=self.device, memory=self.memory)
+        except BaseException:
+            bank.close()
+            raise
 
-    def app(self) -> ASGIApp:
-        """The application with its engine; what it imports is not for a parent that only watches its processes."""
+    def app(self) -> Application:
+        """The application, its engine running; what it imports is not for a parent that only watches its processes."""
+        from idemodel.serving.engine import Engine
         from idemodel.serving.service import create_app
 
         Impatient.idle = self.limits.idle
-        return create_app(self.engine(), self.access, builtin=not self.banks and self.model is None)
+        engine = Engine(self.sketcher(), self.limits)
+        engine.start()
+        return create_app(engine, self.access, builtin=not self.banks and self.model is None)
 
-    def __call__(self) -> ASGIApp:
-        """The application, in a process of its own; a mistake is one line, and the parent is told to end."""
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which tells at its end those whom it does not serve any more, and leaves none waiting.
+
+    app : Application. ready : called when it serves. options : of :class:`uvicorn.Config`, others than ours.
+    """
+
+    def __init__(self, app: Application, ready: Callable[[], None], **options: Any) -> None:
+        super().__init__(uvicorn.Config(app, **{**_OPTIONS, **options}))
+        self._served, self._ready = app, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to serve."""
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Refuse what waits, let what is computed finish in time, and leave no connection."""
+        self._served.end()
+        loop = asyncio.get_running_loop()
+        later = (loop.call_later(TO_END, self._served.hurry), loop.call_later(TO_END + 1, self._close_all))
         try:
-            return self.app()
-        except (InputError, OSError) as error:
-            print(f"Error: {error}", file=sys.stderr)
-            sys.exit(STARTUP_FAILURE)
+            await super().shutdown(sockets)
+        finally:
+            for timer in later:
+                timer.cancel()
+
+    def _close_all(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
 
 class Impatient(H11Protocol):
-    """uvicorn's HTTP, but a connection that sends no whole header in time is closed: it costs an open file."""
+    """uvicorn's HTTP, but a connection that sends no whole header in time is closed: it costs an open file.
+
+    So do too many: they are refused in words, and closed without where they are many more.
+    """
 
     idle = 20.0  # seconds
+    most = _MOST_CONNECTIONS
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request."""
         self._header_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         self._wait()
+        if len(self.connections) > self.most + _TURNED_AWAY:
+            transport.abort()
+        elif len(self.connections) > self.most:
+            self.app = crowded
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Who asks for another protocol is answered by this one; nobody need read of it."""
 
     def data_received(self, data: bytes) -> None:
         """Wait for the header that these bytes begin, unless they end it or belong to a body."""
@@ -109,7 +158,7 @@ class Impatient(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as every other mistake, and close the connection."""
-        told = Refused(400, msg)
+        told = Refused(400, msg, SECURITY_HEADERS)
         head = "".join(f"{name}: {value}\r\n" for name, value in told.all_headers().items())
         body = told.body()
         head = f"HTTP/1.1 400 {told.title}\r\n{head}content-length: {len(body)}\r\nconnection: close\r\n\r\n"
@@ -162,27 +211,41 @@ def serve(plan: Plan, listening: socket.socket, workers: int = 1, *, ready: Call
     workers : int
         Processes, each with its own bank, networks and line; with 1 it is this one.
     ready : function, optional
-        Called once the bank and the model are loaded; with several processes at once.
+        Called once every process answers.
 
     Raises
     ------
     InputError
-        Bank or model cannot be used. Several processes tell why themselves; their parent notices within a minute.
+        Bank or model cannot be used, or backend or device cannot be had.
     """
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     tell = ready or (lambda: None)
     with listening:
         if workers == 1:
-            config = uvicorn.Config(plan.app(), http=Impatient, **_OPTIONS)
-            tell()
-            uvicorn.Server(config).run(sockets=[listening])
+            serve_here(plan, listening, tell)
             return
-        tell()
-        config = uvicorn.Config(plan, factory=True, workers=workers, http=Impatient, **_OPTIONS)
-        several = Multiprocess(config, [listening])
-        several.run()
-        if STARTUP_FAILURE in [process.exitcode for process in several.processes]:
-            raise InputError("no process of the server could start; each has told why")
+        plan.check()
+        serve_in_processes(partial(serve_here, plan), listening, workers, tell)
+
+
+def serve_here(plan: Plan, listening: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve in this process until it is told to end; see :func:`serve`."""
+    bound_logs()
+    Impatient.most = min(_MOST_CONNECTIONS, _most_files() - _OTHER_FILES)
+    Server(plan.app(), ready).run(sockets=[listening])
+
+
+def _most_files() -> int:
+    """Files that this process may have open; as many as it may ask for, where it may by now not have enough."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return _MOST_CONNECTIONS + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return wanted if soft == resource.RLIM_INFINITY else min(soft, wanted)
 
 
 def _listening(made: socket.socket, address: Any) -> socket.socket:

@@ -16,8 +16,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from idekernels.bank import PHOTO_TO_SKETCH, SKETCH_TO_PHOTO
 from idekernels.methods import METHODS
 from idemodel.serving.answers import faces_answer, sketch_answer
 from idemodel.serving.engine import Engine, FacesWork, Kind, SketchWork
@@ -49,11 +50,17 @@ _KINDS = {
 _PAGES = {"/": "index.html", "/docs": "docs.html"}
 _OWN = ("page.css", "page.js", "picture.js", "docs.js", "icon.svg")
 _SWAGGER = ("swagger-ui.css", "swagger-ui-bundle.js")
+_ABOUT = {
+    direction: f"{what}. Pictures are kept in memory only, and only while they are computed."
+    for direction, what in (
+        (PHOTO_TO_SKETCH, "Face photos to pencil sketches"), (SKETCH_TO_PHOTO, "Face sketches to photos")
+    )
+}  # fmt: skip
 _GONE = 499  # nobody reads it
 _TAGS: list[Any] = ["sketches"]
 
 
-def create_app(engine: Engine, access: Access | None = None, *, builtin: bool = False) -> ASGIApp:
+def create_app(engine: Engine, access: Access | None = None, *, builtin: bool = False) -> Application:
     """The application of one process.
 
     Parameters
@@ -66,14 +73,14 @@ def create_app(engine: Engine, access: Access | None = None, *, builtin: bool = 
 
     Returns
     -------
-    ASGI application
+    Application
     """
     access = access or Access()
-    places = Places(engine.limits, engine.line.announce)
+    places = Places(engine.limits, engine.line.announce, lambda: engine.pace)
     routes = _Routes(engine, places, builtin)
     app = FastAPI(
         title="idesketch", version=version("idesketch"), docs_url=None, redoc_url=None, lifespan=routes.lifespan,
-        description="Face photos to pencil sketches. Photos are kept in memory only, and only while they are computed.",
+        description=_ABOUT[engine.sketcher.prepared.bank.direction],
     )  # fmt: skip
     _add_routes(app, routes)
     _add_pages(app)
@@ -84,9 +91,28 @@ def create_app(engine: Engine, access: Access | None = None, *, builtin: bool = 
     if access.origins:
         admitted = CORSMiddleware(
             admitted, allow_origins=access.origins, allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "accept"], expose_headers=["idesketch-warnings", "retry-after"],
+            allow_headers=["authorization", "accept"],
         )  # fmt: skip
-    return Gate(admitted, access, engine.limits)
+    return Application(Gate(admitted, access, engine.limits), engine, places)
+
+
+class Application:
+    """What uvicorn calls, and how it ends."""
+
+    def __init__(self, app: ASGIApp, engine: Engine, places: Places) -> None:
+        self._app, self._engine, self._places = app, engine, places
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: D102 - ASGI
+        await self._app(scope, receive, send)
+
+    def end(self) -> None:
+        """Refuse what is received or waits, and whatever comes; what is computed goes on."""
+        self._places.end()
+        self._engine.end()
+
+    def hurry(self) -> None:
+        """Refuse what is computed, too."""
+        self._engine.hurry()
 
 
 class _Routes:
@@ -105,7 +131,7 @@ class _Routes:
             await asyncio.to_thread(self._engine.stop)
 
     async def sketch(self, request: Request) -> Response:
-        """Sketch a photo: the sketch as PNG, or JSON with all pictures and warnings, as the Accept header says."""
+        """Make a sketch of a photo, or a photo of a sketch: as PNG, or as JSON with all pictures and warnings."""
         kind = _wanted(request.headers.get("accept", "*/*"))
         upload = await self._upload(request)
         options = SketchOptions.of(upload.fields)
@@ -120,14 +146,14 @@ class _Routes:
         return Response(made.framed or made.fine, media_type=_PNG, headers={"idesketch-warnings": told})
 
     async def faces(self, request: Request) -> Response:
-        """Find the faces of a photo and their eyes."""
+        """Find the faces in a picture, and their eyes."""
         upload = await self._upload(request)
         options = FacesOptions.of(upload.fields)
         work = FacesWork(upload.photo, upload.name, options.preview)
         return _model(faces_answer(await _awaited(request, self._engine.submit(work))))
 
     async def health(self) -> Response:
-        """Whether sketches are made, and how many requests are under way."""
+        """Whether pictures are made, and how many requests are under way."""
         alive = self._engine.is_alive
         told = Health(status="ok" if alive else "ended", waiting=self._places.held, places=self._places.most)
         return _model(told, 200 if alive else 503)
@@ -208,7 +234,7 @@ def _add_routes(app: FastAPI, routes: _Routes) -> None:
         for status, text in _PROBLEMS.items()
     }
     picture = {_PNG: {"schema": {"type": "string", "format": "binary"}}}
-    image: dict[int | str, dict[str, Any]] = {200: {"description": "The sketch", "content": picture}}
+    image: dict[int | str, dict[str, Any]] = {200: {"description": "What was made", "content": picture}}
     app.post(
         SKETCH,
         tags=_TAGS,
@@ -227,7 +253,7 @@ _PROBLEMS = {
     400: "The form is damaged",
     401: "A token is needed",
     403: "A page of another server asks",
-    408: "The photo took too long to arrive",
+    408: "The photo came too slowly",
     413: "Too large",
     415: "No multipart/form-data",
     421: "Asked by a foreign name",

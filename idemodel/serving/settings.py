@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ MOST_CANDIDATES = 40  # K that a request may ask for: the tables grow with its s
 
 _LEAST_TOKEN = 8  # characters
 _EVERYWHERE = ("0.0.0.0", "::", "")
+_HOST = re.compile(r"(\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^\s:/@\[\]]+))(:\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Limits:
         Bytes of a request, at least 1024; a larger one is refused with 413.
     places : int
         Requests with a photo that are received, wait, are computed or answered at the same time; the next is refused
-        with 429. Uploads hold at most ``places * upload`` bytes.
+        with 429. Uploads hold at most ``places * upload`` bytes. One address beyond this machine has half of them.
     batch : int
         Requests that are taken together by the engine.
     linger : float
@@ -33,6 +35,10 @@ class Limits:
         before, so that they go into one batch; it waits a tenth of the last batch's time where that is longer.
     receive, send : float
         Seconds in which a request must have come in whole, and in which an answer must have gone out.
+    grace : float
+        Seconds for which a request may come in as slowly as it will.
+    rate : int
+        Bytes a second that it must bring after that, on average.
     idle : float
         Seconds after which a connection that sent no whole header is closed.
 
@@ -48,14 +54,22 @@ class Limits:
     linger: float = 0.02
     receive: float = 60.0
     send: float = 60.0
+    grace: float = 5.0
+    rate: int = 1024
     idle: float = 20.0
 
     def __post_init__(self) -> None:
         arguments.whole("upload", self.upload, 1024)
         arguments.whole("places", self.places, 1)
         arguments.whole("batch", self.batch, 1)
-        for name in ("linger", "receive", "send", "idle"):
+        arguments.whole("rate", self.rate, 1)
+        for name in ("linger", "receive", "send", "grace", "idle"):
             arguments.real(name, getattr(self, name), 0.0, 3600.0)
+
+    @property
+    def places_of_one(self) -> int:
+        """Places that one address beyond this machine has."""
+        return (self.places + 1) // 2
 
 
 @dataclass(frozen=True)
@@ -99,7 +113,7 @@ class Access:
     @property
     def is_loopback(self) -> bool:
         """Whether nobody but this machine can connect."""
-        return _is_loopback(self.host)
+        return is_loopback(self.host)
 
     def knows_host(self, header: str) -> bool:
         """Whether the Host of a request is a name of this server.
@@ -107,11 +121,13 @@ class Access:
         A page of somebody else's that has its name point here (DNS rebinding) sends its own name.
         """
         name = _without_port(header)
+        if name is None:
+            return False
         if name in {known.casefold() for known in self.names} or name == self.host.casefold():
             return True
         if self.is_loopback:
-            return _is_loopback(name)
-        if _is_loopback(name) or name == socket.gethostname().casefold():
+            return is_loopback(name)
+        if is_loopback(name) or name == socket.gethostname().casefold():
             return True
         return self.host in _EVERYWHERE and _is_address(name)  # rebinding needs a name
 
@@ -121,15 +137,14 @@ class Access:
         return origin.casefold() in own | {known.casefold() for known in self.origins}
 
 
-def _without_port(header: str) -> str:
-    """The name or address in a Host header, without brackets."""
-    host = header.strip().casefold()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.rpartition(":")[0] if ":" in host else host
+def _without_port(header: str) -> str | None:
+    """The name or address in a Host header, without brackets; None where it is no Host."""
+    found = _HOST.fullmatch(header.strip().casefold())
+    return (found["address"] or found["name"]) if found else None
 
 
-def _is_loopback(name: str) -> bool:
+def is_loopback(name: str) -> bool:
+    """Whether a name or an address is this machine's own, whatever network it is in."""
     return name.casefold() == "localhost" or (_is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from idemodel.serving.problems import Refused
+from idemodel.serving.problems import ending
 
 
 @dataclass(eq=False)
@@ -23,6 +24,16 @@ class Job:
         """Nobody waits for it any more."""
         self.given_up = True
         self.future.cancel()
+
+    def answer(self, made: Any) -> None:
+        """Hand over what came of it, unless it has been answered already."""
+        with suppress(InvalidStateError):
+            self.future.set_result(made)
+
+    def fail(self, error: Exception) -> None:
+        """Hand over what went wrong, unless it has been answered already."""
+        with suppress(InvalidStateError):
+            self.future.set_exception(error)
 
     def begin(self) -> bool:
         """Whether it is still wanted; from now on it gets a result."""
@@ -57,7 +68,7 @@ class Line:
         """
         with self._changed:
             if self._closed:
-                raise Refused(503, "the server is ending")
+                raise ending()
             self._jobs.append(job)
             self._changed.notify_all()
 
@@ -91,4 +102,4 @@ class Line:
             self._changed.notify_all()
         for job in waiting:
             if job.begin():
-                job.future.set_exception(Refused(503, "the server is ending"))
+                job.fail(ending())

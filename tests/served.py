@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 
 from idekernels import BankSettings, open_bank, write_bank
+from idekernels.bank import PHOTO_TO_SKETCH
 from idemodel.faces.alignment import Similarity, warp
 from idemodel.files.images import encode_image
 from idemodel.generator.checkpoint import save_generator
@@ -31,11 +32,11 @@ from idemodel.serving.settings import Access, Limits
 from idemodel.sketcher import Sketcher
 
 
-def tiny_bank(folder: Path, height: int = 64, width: int = 48) -> Path:
+def tiny_bank(folder: Path, height: int = 64, width: int = 48, direction: str = PHOTO_TO_SKETCH) -> Path:
     """A bank of four drawn faces."""
     pairs = [(pair.name, pair.photo, pair.sketch) for pair in phantom_pairs(4, height=height, width=width, seed=2)]
     path = folder / "bank.h5"
-    write_bank(path, pairs, BankSettings(patch=8, overlap=4, radius=2))
+    write_bank(path, pairs, BankSettings(patch=8, overlap=4, radius=2, direction=direction))
     return path
 
 
@@ -45,8 +46,9 @@ def sketcher_of(bank: Path) -> Sketcher:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        enhancer = Enhancer(MLANet(1, 4, 1, 2, 8), device="cpu")
-    return Sketcher(open_bank(bank), enhancer, {"k": 3})
+        opened = open_bank(bank)
+        enhancer = Enhancer(MLANet(opened.channels, 4, 1, 2, 8), device="cpu", direction=opened.direction)
+    return Sketcher(opened, enhancer, {"k": 3})
 
 
 def photo_of(number: int, height: int = 64, width: int = 48, scale: float = 1.0) -> bytes:

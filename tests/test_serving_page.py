@@ -38,6 +38,14 @@ document.getElementById("drop").dispatchEvent(
 PASTE = DROP.replace('getElementById("drop")', "body").replace(
     'DragEvent("drop", { dataTransfer: given', 'ClipboardEvent("paste", { clipboardData: given'
 )
+TOLD = """
+const [where, parts] = arguments, real = window.fetch;
+window.fetch = async (path, options) => {
+  const answer = await real(path, options);
+  if (path !== where || !answer.ok) return answer;
+  return new Response(JSON.stringify({ ...(await answer.json()), ...parts }));
+};
+"""
 CONTENT = """
 const shown = document.getElementById(arguments[0]), canvas = document.createElement("canvas");
 Object.assign(canvas, { width: shown.naturalWidth, height: shown.naturalHeight });
@@ -106,14 +114,25 @@ class Page:
         )
         return decode_grey(base64.b64decode(self.browser.execute_script(CONTENT, "fine")), "sketch")
 
+    def phone(self, width: int) -> None:
+        """Show it as a phone of so many CSS pixels would."""
+        size = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+        self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def told(self, path: str, **parts: Any) -> None:
+        """Have the page see these parts in what the server answers at a path from now on."""
+        self.browser.execute_script(TOLD, path, parts)
+
     def messages(self) -> list[str]:
         """What the browser complains of."""
         return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
 
 
 @pytest.fixture
-def page(browser: Any, served: Served) -> Page:
-    return Page(browser, served)
+def page(browser: Any, served: Served) -> Iterator[Page]:
+    yield Page(browser, served)
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_a_photo_dropped_becomes_the_sketch_that_the_interface_makes(page: Page, served: Served) -> None:
@@ -200,6 +219,91 @@ def test_options_download_and_paste_back(page: Page, downloads: Path, served: Se
     np.testing.assert_array_equal(decode_grey(file.read_bytes(), "file"), decode_grey(asked.content, "sketch"))
 
 
+def test_a_mistake_in_an_option_is_told_and_no_old_sketch_stays(page: Page) -> None:
+    page.drop(photo_of(0))
+    page.sketched()
+    page.browser.execute_script("document.querySelector('details').open = true")
+    for name, typed, says in (
+        ("alpha", "e", "Alpha must be a number"),
+        ("alpha", "-1", "Alpha must be 0 or more, not -1"),
+        ("k", "1.5", "K must be an integer, not 1.5"),
+        ("k", "400", "K must be 1 or more and at most 40, not 400"),
+        ("k", "40", "only 36 positions"),  # what the server says
+    ):
+        field = page.browser.find_element("css selector", f"[name={name}]")
+        field.send_keys(typed)
+        page.until(lambda says=says: says in page["error"].text)
+        assert not page["result"].is_displayed()
+        field.send_keys("\b" * 5)
+        page.sketched()
+        page.until(lambda: page["error"].text == "")
+
+
+def test_warnings_are_a_list_without_empty_lines(page: Page) -> None:
+    page.told("/api/sketch", warnings=["", "too dark", " "])
+    page.drop(photo_of(0))
+    page.sketched()
+    assert [line.text for line in page.browser.find_elements("css selector", "#warnings li")] == ["too dark"]
+    page.told("/api/sketch", warnings=[])
+    page["go"].click()
+    page.until(lambda: not page["warnings"].is_displayed() and page.sketched().size)
+
+
+TARGETS = """
+const [left, right] = ["left-eye", "right-eye"].map((id) => document.getElementById(id));
+left.scrollIntoView({ block: "center" });
+return [left, right].map((eye) => {
+  const box = eye.getBoundingClientRect();
+  let seen = 0;
+  for (let row = 0; row < box.height; row += 1)
+    for (let column = 0; column < box.width; column += 1)
+      seen += document.elementFromPoint(box.left + column + 0.5, box.top + row + 0.5) === eye;
+  return seen;
+});
+"""
+
+
+def test_on_a_phone_either_eye_can_be_grabbed_however_near_they_are(page: Page) -> None:
+    from selenium.webdriver import ActionChains
+
+    page.phone(375)
+    small = np.full((900, 900, 3), 255, np.uint8)
+    small[400:464, 400:448] = decode(photo_of(0))
+    near = {"left": {"x": 440, "y": 430}, "right": {"x": 455, "y": 431}}
+    page.told("/api/faces", faces=[{"number": 1, "eyes": near, "box": [], "score": 1}])
+    page.drop(encode_image(small), "small.png")
+    page.until(lambda: page["left-eye"].is_displayed() and not page["state"].text)
+    assert min(page.browser.execute_script(TARGETS)) >= np.pi * 16**2  # a disc of 32 pixels across
+    for eye in ("left-eye", "right-eye"):
+        label = page[eye].get_attribute("aria-label")
+        other = {"left-eye": "right-eye", "right-eye": "left-eye"}[eye]
+        kept = page[other].get_attribute("aria-label")
+        ActionChains(page.browser).click_and_hold(page[eye]).move_by_offset(0, 9).release().perform()
+        page.until(lambda eye=eye, label=label: page[eye].get_attribute("aria-label") != label)
+        assert page[other].get_attribute("aria-label") == kept
+
+
+def test_sketch_to_photo_is_told_throughout(browser: Any, tmp_path: Path) -> None:
+    from idemodel.phantom import phantom_pairs
+
+    sketch = encode_image(next(iter(phantom_pairs(1, height=64, width=48, seed=2))).sketch)
+    with serving(sketcher_of(tiny_bank(tmp_path, direction="sketch-to-photo"))) as served:
+        page = Page(browser, served)
+        page.drop(sketch, "anna.png")
+        page.sketched()
+        assert page["about"].text == "A sketch of a face becomes a photo."
+        assert page["download"].text == "Download the photo (PNG)"
+        assert page["download"].get_attribute("download") == "anna-photo.png"
+        assert page["go"].text == "Make the photo again" and page["result-title"].text == "3. Photo"
+        texts = [page[name].get_attribute("alt") for name in ("shown", "photo", "coarse", "fine", "under", "over")]
+        assert texts == [
+            "The sketch as it was given", "The sketch, aligned", "The coarse photo", "The fine photo",
+            "Left of the divider: the sketch", "Right of the divider: the fine photo",
+        ]  # fmt: skip
+        assert "in grey" not in served.client.get("/openapi.json").text
+        assert served.client.get("/openapi.json").json()["info"]["description"].startswith("Face sketches to photos")
+
+
 def test_the_camera_gives_a_photo(page: Page) -> None:
     page["camera"].click()
     page.until(lambda: page["video"].is_displayed() and page["shoot"].is_enabled())
@@ -237,23 +341,17 @@ def test_it_works_with_the_keyboard_alone(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_light_and_dark(page: Page, scheme: str) -> None:
-    page.browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    )
+    page.phone(360)
     page.browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
-    try:
-        page.drop(photo_of(0))
-        page.sketched()
-        page.browser.execute_script("document.querySelector('details').open = true")
-        width = page.browser.execute_script("return document.documentElement.scrollWidth")
-        assert width <= 360
-        seen = np.asarray(Image.open(io.BytesIO(page.browser.get_screenshot_as_png())).convert("L"))
-        assert (np.median(seen) < 80) == (scheme == "dark")
-    finally:
-        page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-        page.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+    page.drop(photo_of(0))
+    page.sketched()
+    page.browser.execute_script("document.querySelector('details').open = true")
+    width = page.browser.execute_script("return document.documentElement.scrollWidth")
+    assert width <= 360
+    seen = np.asarray(Image.open(io.BytesIO(page.browser.get_screenshot_as_png())).convert("L"))
+    assert (np.median(seen) < 80) == (scheme == "dark")
 
 
 def test_nothing_is_asked_of_any_other_server_and_docs_work(page: Page, served: Served) -> None:

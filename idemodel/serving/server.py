@@ -62,7 +62,9 @@ class Plan:
         InputError
             One is missing or damaged, or they do not fit.
         """
-        replace(self, backend="cpu", device="cpu").sketcher().close()
+        opened = replace(self, backend="cpu", device="cpu").sketcher()
+        opened.close()
+        opened.prepared.bank.close()
 
     def sketcher(self) -> Sketcher:
         """Open bank and model.

@@ -4,6 +4,7 @@ import { Divider, EyePoints } from "/assets/picture.js";
 const element = (id) => document.getElementById(id);
 const TRIES = 6, PAUSE = 350; // tries when the server is busy; ms after the last change before it is asked
 
+const words = { source: "photo", target: "sketch" }; // what is given, what is made
 const state = { photo: null, name: "photo.png", faces: [], face: null, moved: false, urls: [], asked: null, info: null };
 const eyes = new EyePoints(element("picture"), element("left-eye"), element("right-eye"), () => {
   state.moved = true;
@@ -12,7 +13,7 @@ const eyes = new EyePoints(element("picture"), element("left-eye"), element("rig
 });
 const divider = new Divider(element("compare"), element("under"), element("over"), element("divider"), [
   element("left-of"), element("right-of"),
-]);
+], (name) => (name === "photo" ? `the ${words.source}` : `the ${name} ${words.target}`));
 
 // ---- the server
 
@@ -60,8 +61,18 @@ function pause(milliseconds, signal) {
 
 // ---- what a person sees
 
+function capital(text) { return text && text[0].toUpperCase() + text.slice(1); }
+function inWords(text) {
+  return text.replace(/\{(\w+)\}/g, (_, name) => words[name] ?? capital(words[name.toLowerCase()]));
+}
+// every text of the page that names what is given or made
+function tellWords() {
+  for (const each of document.querySelectorAll("[data-text]")) each.textContent = inWords(each.dataset.text);
+  for (const each of document.querySelectorAll("[data-alt]")) each.alt = inWords(each.dataset.alt);
+  for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", inWords(each.dataset.label));
+}
 function say(text) { element("state").textContent = text; }
-function complain(text) { element("error").textContent = text ? text[0].toUpperCase() + text.slice(1) : ""; }
+function complain(text) { element("error").textContent = capital(text) ?? ""; }
 
 async function working(text, work) {
   state.asked?.abort(); // what was asked before is given up
@@ -112,7 +123,7 @@ function showFaces(found) {
   state.face = found.faces.length > 1 ? 1 : null;
   putBack();
   if (!found.faces.length) {
-    complain(`${state.name}: ${found.warnings.at(-1)}. Put the two rings on the eyes, and it is sketched.`);
+    complain(`${state.name}: ${found.warnings.at(-1)}. Put the two rings on the eyes, and the ${words.target} is made.`);
   }
 }
 
@@ -157,14 +168,37 @@ function soon() {
   timer = setTimeout(again, PAUSE);
 }
 function again() {
-  if (state.photo) working("Sketching …", sketch);
+  const wrong = wrongOption();
+  if (wrong) { // nothing is asked, and nothing that was made with other options is left standing
+    state.asked?.abort();
+    document.body.setAttribute("aria-busy", "false");
+    say("");
+    element("result").hidden = true;
+    complain(wrong);
+  } else if (state.photo) working("", sketch);
+  else complain("");
+}
+
+// a browser gives the text of a field that is no number as if it were empty
+function wrongOption() {
+  for (const field of element("options").elements) {
+    if (field.validity.valid) continue;
+    if (field.validity.badInput) return `${field.name} must be a number`;
+    if (field.validity.stepMismatch) return `${field.name} must be an integer, not ${field.value}`;
+    const range = field.max ? `${field.min} or more and at most ${field.max}` : `${field.min} or more`;
+    return `${field.name} must be ${range}, not ${field.value}`;
+  }
+  return "";
 }
 
 async function sketch(signal) {
-  say("Sketching …");
-  const told = options();
-  const made = await ask("/api/sketch", form(told), signal);
-  show(made);
+  say(inWords("Making the {target} …"));
+  try {
+    show(await ask("/api/sketch", form(options()), signal));
+  } catch (error) {
+    if (error instanceof Problem) element("result").hidden = true; // it is not what was asked for now
+    throw error;
+  }
 }
 
 function show(made) {
@@ -177,9 +211,10 @@ function show(made) {
     element(name).src = sources[name];
   }
   divider.show(sources);
-  element("warnings").replaceChildren(...made.warnings.map((line) => Object.assign(document.createElement("li"), { textContent: line })));
+  element("warnings").hidden = !made.warnings.length;
+  element("warnings").replaceChildren(...made.warnings.filter((line) => line.trim()).map((line) => Object.assign(document.createElement("li"), { textContent: line })));
   const stem = state.name.replace(/\.[^.]*$/, "");
-  link("download", sources.fine, `${stem}-sketch.png`);
+  link("download", sources.fine, `${stem}-${words.target}.png`);
   link("download-coarse", sources.coarse, `${stem}-coarse.png`);
   link("download-framed", sources.framed, `${stem}-framed.png`);
   element("framed-part").hidden = !sources.framed;
@@ -294,12 +329,9 @@ element("ask-token").addEventListener("submit", (event) => {
 async function begin() {
   await working("", async (signal) => {
     const info = (state.info = await ask("/api/info", null, signal));
-    const [source, target] = info.direction.split("-to-");
-    for (const [name, word] of [["source", source], ["target", target]]) {
-      for (const each of document.querySelectorAll(`[data-${name}]`)) each.textContent = word[0].toUpperCase() + word.slice(1);
-      for (const each of document.querySelectorAll(`[data-${name}-lower]`)) each.textContent = word;
-    }
-    element("about").textContent = source === "photo" ? "A photo of a face becomes a pencil sketch." : "A sketch of a face becomes a photo.";
+    [words.source, words.target] = info.direction.split("-to-");
+    tellWords();
+    element("about").textContent = words.source === "photo" ? "A photo of a face becomes a pencil sketch." : "A sketch of a face becomes a photo.";
     element("made-of").textContent = `idesketch ${info.version}, ${info.builtin ? "built-in bank" : "bank"} of ${info.pairs} pairs, ${info.width} × ${info.height}.`;
     const { method, alpha, k } = element("options").elements;
     method.replaceChildren(new Option(`as the model was trained (${info.method})`, ""),

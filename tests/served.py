@@ -22,6 +22,7 @@ from idekernels.bank import PHOTO_TO_SKETCH
 from idemodel.faces.alignment import Similarity, warp
 from idemodel.files.images import encode_image
 from idemodel.generator.checkpoint import save_generator
+from idemodel.generator.config import guide_channels
 from idemodel.generator.enhance import Enhancer
 from idemodel.generator.network import MLANet
 from idemodel.phantom import phantom_pairs
@@ -47,7 +48,8 @@ def sketcher_of(bank: Path) -> Sketcher:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         opened = open_bank(bank)
-        enhancer = Enhancer(MLANet(opened.channels, 4, 1, 2, 8), device="cpu", direction=opened.direction)
+        network = MLANet(opened.channels, 4, 1, 2, guide_channels("coarse+photo", opened.channels))
+        enhancer = Enhancer(network, device="cpu", direction=opened.direction)
     return Sketcher(opened, enhancer, {"k": 3})
 
 

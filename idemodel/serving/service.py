@@ -245,7 +245,8 @@ def _add_routes(app: FastAPI, routes: _Routes) -> None:
     app.post(FACES, tags=_TAGS, response_model=FacesAnswer, responses=problems, openapi_extra=_form(FacesOptions))(
         routes.faces
     )
-    app.get("/api/health", tags=_TAGS, response_model=Health)(routes.health)
+    ended: dict[int | str, dict[str, Any]] = {503: {"description": "The engine has stopped", "model": Health}}
+    app.get("/api/health", tags=_TAGS, response_model=Health, responses=ended)(routes.health)
     app.get("/api/info", tags=_TAGS, response_model=Info)(routes.info)
 
 

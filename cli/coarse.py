@@ -26,9 +26,10 @@ from .options import (
     leave_one_out_option,
     normalise_option,
     photo_options,
+    preselect_option,
     recursive_option,
 )
-from .photos import PhotoIntake, bank_digest
+from .photos import PhotoIntake, bank_digest, pairs_told, preselected
 
 
 @click.command()
@@ -43,6 +44,7 @@ from .photos import PhotoIntake, bank_digest
     "--backend", default="auto", show_default=True, help="auto, cuda, cpu or reference; never replaced by another."
 )
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
+@preselect_option
 @recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def coarse(
@@ -54,6 +56,7 @@ def coarse(
     leave_one_out: bool,
     backend: str,
     memory: int | None,
+    preselect: int | None,
     recursive: bool,
     overwrite: bool,
     **settings: Any,
@@ -72,12 +75,12 @@ def coarse(
     with open_bank(*banks, direction=direction) as bank:
         made_by = Making.of(
             "coarse", bank=bank_digest(bank), settings=chosen, align=photo.align, normalise=normalise,
-            leave_one_out=leave_one_out,
+            leave_one_out=leave_one_out, **preselected(preselect),
         )  # fmt: skip
         photos = Batch.find(given, Results(out, made_by, overwrite), recursive)
-        prepared = prepare(bank, backend, memory)
+        prepared = prepare(bank, backend, memory, preselect=preselect)
         grid = bank.grid(chosen.patch, chosen.overlap)
-        note(f"backend {prepared.backend}, {bank.images} pairs, {grid.shape[0]} x {grid.shape[1]} patches")
+        note(f"backend {prepared.backend}, {pairs_told(bank, preselect)}, {grid.shape[0]} x {grid.shape[1]} patches")
         if photos.todo:
             make_folder(out)
             load_kernels(chosen, prepared)

@@ -211,6 +211,12 @@ def leave_one_out_option(command: Command) -> Command:
     return click.option("--leave-one-out", is_flag=True, help=text)(command)
 
 
+def preselect_option(command: Command) -> Command:
+    """How many of the bank's faces are searched for a photo, the nearest ones; None for all."""
+    text = "Search only the N bank faces nearest to a photo: faster with a bank of thousands.  [default: all, exact]"
+    return click.option("--preselect", type=click.IntRange(1), metavar="N", help=text)(command)
+
+
 def recursive_option(command: Command) -> Command:
     """Whether the folders in a folder are searched for images."""
     text = "Search folders in folders too; results keep them."

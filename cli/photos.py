@@ -17,6 +17,17 @@ def bank_digest(bank: PatchBank) -> str:
     return " ".join(getattr(shard, "digest", "") for shard in shards)
 
 
+def preselected(count: int | None) -> dict[str, int]:
+    """What a journal's digest says of a preselection: of none nothing, as in journals from before there was any."""
+    return {} if count is None else {"preselect": count}
+
+
+def pairs_told(bank: PatchBank, preselect: int | None) -> str:
+    """What is said of a bank's size: how many pairs it has, and how many of them are searched."""
+    nearest = f", the {preselect} nearest searched" if preselect is not None and preselect < bank.images else ""
+    return f"{bank.images} pairs{nearest}"
+
+
 class PhotoIntake:
     """Reads photos for a bank, and says on stderr what was done to them.
 

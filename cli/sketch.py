@@ -13,6 +13,7 @@ from idemodel.generator.weights import PHANTOM
 
 from .builtin import builtin_bank_shown
 from .options import PATH, Names
+from .photos import pairs_told
 from .synthesis import Synthesis, SynthesisOptions, synthesis_options
 
 _USUAL_STYLE = "pencil"  # the model's own
@@ -44,7 +45,8 @@ def sketch(
 
     model = model or PHANTOM
     with open_bank(*banks) if banks else builtin_bank_shown() as bank:
-        told = f"{bank.images} pairs" if banks else f"built-in bank of {bank.images} drawn faces"
+        pairs = pairs_told(bank, options.preselect)
+        told = pairs if banks else f"built-in bank of {pairs.replace('pairs', 'drawn faces', 1)}"
         sketcher = options.sketcher(bank, model, hand=style)
         return Synthesis("sketch", options, model).run(photos, bank, sketcher, told)
 

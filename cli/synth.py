@@ -9,6 +9,7 @@ import click
 
 from .batch import split_banks
 from .options import PATH, direction_check, hand_options, kernel_changes, leave_one_out_option
+from .photos import pairs_told
 from .synthesis import Synthesis, SynthesisOptions, synthesis_options
 
 _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at least one image or folder of images"
@@ -47,4 +48,4 @@ def synth(
     with open_bank(*banks, direction=direction) as bank:
         sketcher = options.sketcher(bank, model, settings=changes, hand=hand)
         call = Synthesis("synth", options, model, save_coarse, leave_one_out)
-        return call.run(given, bank, sketcher, f"{bank.images} pairs")
+        return call.run(given, bank, sketcher, pairs_told(bank, options.preselect))

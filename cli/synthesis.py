@@ -28,9 +28,10 @@ from .options import (
     photo_options,
     precision_option,
     precision_told,
+    preselect_option,
     recursive_option,
 )
-from .photos import PhotoIntake, bank_digest
+from .photos import PhotoIntake, bank_digest, preselected
 
 if TYPE_CHECKING:
     from idemodel.sketcher import Sketcher
@@ -52,6 +53,7 @@ class SynthesisOptions:
     device: str
     precision: str
     memory: int | None
+    preselect: int | None
     recursive: bool
     overwrite: bool
 
@@ -61,8 +63,8 @@ class SynthesisOptions:
             from idemodel.sketcher import Sketcher
 
         return Sketcher(
-            bank, model, size=self.size, backend=self.backend, memory=self.memory, device=self.device,
-            precision=self.precision, **more,
+            bank, model, size=self.size, backend=self.backend, memory=self.memory, preselect=self.preselect,
+            device=self.device, precision=self.precision, **more,
         )  # fmt: skip
 
 
@@ -75,6 +77,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (  # in the order of the help
     click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda."),
     precision_option,
     click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result."),
+    preselect_option,
     recursive_option,
     click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already."),
 )
@@ -123,7 +126,7 @@ class Synthesis:
             self.command, bank=bank_digest(bank), model=file_digest(self.model), settings=sketcher.settings,
             size=self.options.size, hand=sketcher.enhancer.hand, photo=self.options.photo,
             normalise=self.options.normalise, leave_one_out=self.leave_one_out,
-            **precision_told(self.options.precision),
+            **precision_told(self.options.precision), **preselected(self.options.preselect),
         )  # fmt: skip
 
 

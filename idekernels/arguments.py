@@ -106,15 +106,19 @@ def excluded(value: Any, photos: int, images: int) -> NDArray[np.int64]:
     return np.ascontiguousarray(ids.reshape(photos, -1), np.int64)
 
 
-def enough_positions(bank: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: NDArray[np.int64]) -> None:
-    """K must not exceed the positions that the most cornered patch has in the images left to its photo."""
-    images = bank.images - max(len(np.unique(ids[ids >= 0])) for ids in exclude)
+def enough_positions(
+    bank: PatchBank, grid: PatchGrid, radius: int, k: int, exclude: NDArray[np.int64], most: int | None = None
+) -> None:
+    """K must not exceed the positions that the most cornered patch has in the images searched, at most ``most``."""
+    most = bank.images if most is None else most
+    images = min(most, bank.images - max(len(np.unique(ids[ids >= 0])) for ids in exclude))
     down, across = grid.positions(radius)
+    remedy = "a larger bank" if most == bank.images else "more preselected images"
     positions = images * int(down.min()) * int(across.min())
     if k > positions:
         raise ValueError(
             f"k is {k}, but a corner patch has only {positions} positions in {images} images at radius {radius}; "
-            "take a smaller k, a larger radius or a larger bank"
+            f"take a smaller k, a larger radius or {remedy}"
         )
 
 

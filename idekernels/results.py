@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from idekernels.arguments import on_device
 from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
+from idekernels.preselection import Preselection
 
 Own = TypeVar("Own", bound="Result")
 
@@ -24,11 +25,18 @@ class PreparedBank:
     """A bank as one backend reads it, resident or streamed; made by :func:`idekernels.prepare`.
 
     bank : the bank. backend : what reads it, and whatever is computed from it. handle : the backend's own.
+    preselection : which images are searched for a photo; None for all.
     """
 
     bank: PatchBank
     backend: Backend
     handle: Any
+    preselection: Preselection | None = None
+
+    @property
+    def most_searched(self) -> int:
+        """How many images are searched for a photo, at most."""
+        return self.bank.images if self.preselection is None else min(self.preselection.count, self.bank.images)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class Sketcher:
         How stage 1 runs; by default as when the model was trained. A mapping changes single settings of that.
     size : {"source", "double"}
         The fine sketch has the bank's size, or twice as many rows and columns.
-    backend, memory : str, int, optional
+    backend, memory, preselect : str, int, int, optional
         Of stage 1, see :func:`idekernels.prepare`.
     device : str
         Of stage 2, see :func:`idemodel.generator.devices.torch_device`.
@@ -90,7 +90,8 @@ class Sketcher:
         A file is missing or damaged, bank and model do not fit or are of different directions, or backend or device
         cannot be had.
     TypeError, ValueError
-        A setting out of range, another ``size``, or a ``backend`` or ``memory`` that a prepared bank does not have.
+        A setting out of range, another ``size``, or what a prepared bank decides itself: another ``backend``, a
+        ``memory`` or a ``preselect``.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class Sketcher:
         size: str = "source",
         backend: str = "auto",
         memory: int | None = None,
+        preselect: int | None = None,
         device: str = "auto",
         preparation: PreparationSettings | None = None,
         hand: Hand | Mapping[str, float] | str | None = None,
@@ -110,8 +112,9 @@ class Sketcher:
         arguments.choice("size", size, SIZES)
         if isinstance(bank, PreparedBank):
             backends.common(backend, bank=bank)
-            if memory is not None:
-                raise ValueError("memory is given, but the bank is prepared already; give it to prepare")
+            for name, given in (("memory", memory), ("preselect", preselect)):
+                if given is not None:
+                    raise ValueError(f"{name} is given, but the bank is prepared already; give it to prepare")
         runs_on = bank.backend.name if isinstance(bank, PreparedBank) else backend
         model = PHANTOM if model is None else model
         if not isinstance(model, Enhancer):
@@ -122,7 +125,9 @@ class Sketcher:
         self._kinds = [self.settings, *([self._quilt()] if self.enhancer.needs_quilt else [])]
         self.size = size
         opened = bank if isinstance(bank, PatchBank | PreparedBank) else _opened(bank)
-        self.prepared = opened if isinstance(opened, PreparedBank) else prepare(opened, backend, memory)
+        self.prepared = (
+            opened if isinstance(opened, PreparedBank) else prepare(opened, backend, memory, preselect=preselect)
+        )
         self._owned = None if opened is bank else self.prepared.bank
         self._preparer = Once(lambda: PhotoPreparer(self.prepared.bank, preparation))
         try:

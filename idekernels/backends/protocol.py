@@ -32,6 +32,13 @@ class Backend(Protocol):
         """A handle of the bank for ``match`` and ``gather``, that takes ``memory`` bytes at most (None: any)."""
         ...
 
+    def select(self, prepared: Any, images: Array) -> Any:
+        """A handle for ``match`` of some of a prepared bank's images: its image i is image ``images[i]`` of the bank.
+
+        images : (n,) int64 NumPy array, ascending, each once. What was read for the bank's own handle is used.
+        """
+        ...
+
     def upload(self, array: Array) -> Array:
         """The array where this backend computes: itself if it is there, else a copy."""
         ...

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from idekernels import merging
 from idekernels.backends.protocol import Backend, Named
-from idekernels.bank import PatchBank
+from idekernels.bank import PatchBank, SelectedBank
 from idekernels.grid import PatchGrid
 
 Array = NDArray[Any]
@@ -31,6 +31,11 @@ def prepare(bank: PatchBank, memory: int | None) -> PatchBank:
     """The bank itself: this backend reads one image at a time, so it never needs more memory than that."""
     del memory
     return bank
+
+
+def select(prepared: PatchBank, images: Array) -> PatchBank:
+    """These images read as a bank of their own."""
+    return SelectedBank(prepared, images)
 
 
 def upload(array: Array) -> Array:
@@ -377,6 +382,7 @@ class Reference(Named):
         """None: NumPy is always there."""
 
     prepare = staticmethod(prepare)
+    select = staticmethod(select)
     upload = staticmethod(upload)
     free_memory = staticmethod(free_memory)
     match = staticmethod(match)

@@ -6,6 +6,7 @@ The file's side is not imported here, because it needs h5py: ``bank.file`` (read
 from idekernels.bank.base import BankHead, PatchBank
 from idekernels.bank.joined import JoinedBank
 from idekernels.bank.memory import MemoryBank
+from idekernels.bank.selected import SelectedBank
 from idekernels.bank.settings import DIRECTIONS, PHOTO_TO_SKETCH, PLURALS, SKETCH_TO_PHOTO, BankSettings, kinds
 
 __all__ = [
@@ -18,5 +19,6 @@ __all__ = [
     "JoinedBank",
     "MemoryBank",
     "PatchBank",
+    "SelectedBank",
     "kinds",
 ]

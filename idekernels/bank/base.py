@@ -11,11 +11,14 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from idekernels.bank.description import describe, shape_of
 from idekernels.bank.settings import BankSettings
 from idekernels.grid import PatchGrid
 from idekernels.representations import planes_of
 
 Bank = TypeVar("Bank", bound="PatchBank")
+
+_AT_ONCE = 32  # images that are described at once
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,17 @@ class PatchBank(ABC):
     @abstractmethod
     def target(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Target planes of the pairs start .. stop, (n, C, H, W) uint8, C-contiguous."""
+
+    def descriptions(self) -> NDArray[np.uint8]:
+        """Descriptions of all source images, (n, L, R, S) uint8, see :func:`idekernels.bank.description.describe`.
+
+        Computed of the images at every call, unless the bank's file holds them.
+        """
+        found = np.empty((self.images, *shape_of(self.planes, self.height, self.width)), np.uint8)
+        for first in range(0, self.images, _AT_ONCE):
+            stop = min(first + _AT_ONCE, self.images)
+            found[first:stop] = describe(self.source(first, stop))
+        return found
 
     def close(self) -> None:  # noqa: B027 - not abstract: most banks have nothing to close
         """Close the files that the bank reads, if there are any."""

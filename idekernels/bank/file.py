@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from idekernels.bank.base import PatchBank
 from idekernels.bank.compression import check_frame, is_compressed
+from idekernels.bank.description import describe
 from idekernels.bank.header import pair_hash, read_header
 from idekernels.bank.joined import JoinedBank
-from idekernels.bank.layout import new_enough
+from idekernels.bank.layout import DESCRIPTIONS, new_enough
 from idekernels.errors import BankError, in_short
 from idekernels.files.regular import regular_file
 
@@ -84,7 +85,7 @@ class FileBank(PatchBank):
             raise
         super().__init__(header.head)
         self.created, self.tool = header.created, header.tool
-        self.hashes, self.digest = header.hashes, header.digest
+        self.hashes, self.digest, self._described = header.hashes, header.digest, header.described
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopened, (type(self), self._absolute, self.digest, self.size)
@@ -97,24 +98,41 @@ class FileBank(PatchBank):
         """Target planes of the pairs start .. stop; BankError where the file is damaged."""
         return self._read("target", start, stop)
 
-    def damaged(self, progress: Callable[[], None] = lambda: None) -> Iterator[str]:
-        """Yield the name of every pair whose bytes are not those that were written."""
-        for i, name in enumerate(self.names):
-            try:
-                whole = pair_hash(self.source(i, i + 1), self.target(i, i + 1)) == bytes(self.hashes[i])
-            except BankError:
-                whole = False
-            if not whole:
-                yield name
+    def descriptions(self) -> NDArray[np.uint8]:
+        """Descriptions of all source images: those of the file, computed anew where it has none or older ones."""
+        if not self._described:
+            return super().descriptions()
+        self._check_open()
+        with _damage(self.path):
+            found: NDArray[np.uint8] = self._file[DESCRIPTIONS][()]
+        return found
+
+    def damaged(self, progress: Callable[[], None] = lambda: None, share: slice = slice(None)) -> Iterator[str]:
+        """Yield the name of every pair whose bytes, or description, are not those that were written.
+
+        ``progress`` is called after every pair; ``share`` are the pairs to look at, where several share the work.
+        """
+        described = self.descriptions() if self._described else None
+        for i in range(*share.indices(self.images)):
+            if not self._is_whole(i, None if described is None else described[i]):
+                yield self.names[i]
             progress()
+
+    def _is_whole(self, number: int, description: NDArray[np.uint8] | None) -> bool:
+        try:
+            source, target = self.source(number, number + 1), self.target(number, number + 1)
+        except BankError:
+            return False
+        if pair_hash(source, target) != bytes(self.hashes[number]):
+            return False
+        return description is None or np.array_equal(describe(source)[0], description)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
     def _read(self, side: str, start: int, stop: int) -> NDArray[np.uint8]:
-        if not self._file:
-            raise BankError(f"{self.path}: the bank is closed; open it again")
+        self._check_open()
         with _damage(self.path):
             data = self._file[side]
             if self._compressed[side == "target"]:
@@ -122,6 +140,10 @@ class FileBank(PatchBank):
                     check_frame(data, number)
             planes: NDArray[np.uint8] = data[start:stop]
         return planes
+
+    def _check_open(self) -> None:
+        if not self._file:
+            raise BankError(f"{self.path}: the bank is closed; open it again")
 
 
 def _reopened(kind: type[FileBank], path: Path, digest: str, size: int) -> FileBank:

@@ -60,6 +60,10 @@ class JoinedBank(PatchBank):
         """Target planes of the pairs start .. stop, across the shards' borders."""
         return self._read("target", start, stop)
 
+    def descriptions(self) -> NDArray[np.uint8]:
+        """Descriptions of all source images, (n, L, R, S) uint8, as every shard has them."""
+        return np.concatenate([bank.descriptions() for bank in self.banks])
+
     def close(self) -> None:
         """Close every shard."""
         for bank in self.banks:

@@ -10,6 +10,7 @@ import numpy as np
 
 from idekernels.bank.compression import ZSTANDARD, filters_of
 
+DESCRIPTIONS = "descriptions"  # the data set that older banks do not have
 LARGEST_NAMES = 2**24  # bytes of the names' JSON
 LARGEST_PAIR = 2**30  # bytes of one pair's source planes
 
@@ -42,6 +43,7 @@ def check_layout(file: h5py.File, size: int) -> None:
         ("names", {h5py.h5z.FILTER_FLETCHER32}),
         ("hashes", {h5py.h5z.FILTER_FLETCHER32}),
         *((side, {h5py.h5z.FILTER_FLETCHER32, ZSTANDARD}) for side in _SIDES),
+        *([(DESCRIPTIONS, {h5py.h5z.FILTER_FLETCHER32})] if file.id.links.exists(DESCRIPTIONS.encode()) else []),
     ):
         _check_data(_own(file, name), filters, size)
     if file["names"].nbytes > LARGEST_NAMES:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.bank.compression import zstandard
-from idekernels.bank.header import pair_hash, write_header
+from idekernels.bank.description import describe
+from idekernels.bank.header import PairTable, pair_hash, write_header
 from idekernels.bank.settings import BankSettings
 from idekernels.errors import InputError
 from idekernels.files.atomic import replace_when_done
@@ -23,6 +24,7 @@ from idekernels.representations import as_planes, planes_of
 
 _Pair = tuple[str, NDArray[np.uint8], NDArray[np.uint8]]
 _Sides = dict[str, NDArray[np.uint8]]  # the planes of one pair, under "source" and "target"
+_Entry = tuple[str, _Sides]
 
 
 def write_bank(
@@ -58,6 +60,18 @@ def write_bank(
         The folder is missing or read-only, or the disk is full.
     """
     settings = settings or BankSettings()
+    write_planes(path, _transformed(pairs, settings), settings, compress=compress, created=created)
+
+
+def write_planes(
+    path: str | os.PathLike[str],
+    entries: Iterable[_Entry],
+    settings: BankSettings,
+    *,
+    compress: bool = False,
+    created: datetime.datetime | None = None,
+) -> None:
+    """The same of pairs that are planes already: ``(name, {"source": (L, H, W), "target": (C, H, W)})``, uint8."""
     filters = zstandard() if compress else {}
     with (
         replace_when_done(path) as partial,
@@ -65,32 +79,37 @@ def write_bank(
         closing(PatientFile(partial)) as disk,
         h5py.File(disk, "w", libver="latest") as file,
     ):
-        hashes = _write_pairs(file, _until_full(pairs, disk, interrupts), settings, filters)
-        table = np.frombuffer(b"".join(hashes.values()), np.uint8).reshape(-1, 32)
-        write_header(file, list(hashes), table, settings, created)
+        written = _write_all(file, _until_full(entries, disk, interrupts), filters)
+        write_header(file, written, settings, created)
 
 
-def _write_pairs(
-    file: h5py.File, pairs: Iterable[_Pair], settings: BankSettings, filters: dict[str, Any]
-) -> dict[str, bytes]:
-    """Write the planes of all pairs; their hashes, by name, in order."""
-    hashes: dict[str, bytes] = {}
+def _transformed(pairs: Iterable[_Pair], settings: BankSettings) -> Iterator[_Entry]:
+    """The planes of pairs of images."""
     for name, photo, sketch in pairs:
-        _check_pair(name, photo, sketch, hashes)
+        _check_pair(name, photo, sketch)
         queried, copied = settings.ordered(photo, sketch)
-        sides = {"source": planes_of(queried, settings.representations), "target": as_planes(copied)}
+        yield name, {"source": planes_of(queried, settings.representations), "target": as_planes(copied)}
+
+
+def _write_all(file: h5py.File, entries: Iterable[_Entry], filters: dict[str, Any]) -> PairTable:
+    """Write the planes of all pairs; what the header says of them, a few hundred bytes a pair and plane."""
+    hashes: dict[str, bytes] = {}
+    descriptions: list[NDArray[np.uint8]] = []
+    for name, sides in entries:
+        if name in hashes:
+            raise InputError(f"pair {name!r} comes twice")
         if not hashes:
             _create(file, sides, filters)
         _append(file, name, sides, len(hashes))
         hashes[name] = pair_hash(sides["source"], sides["target"])
+        descriptions.append(describe(sides["source"][None]))
     if not hashes:
         raise InputError("no pairs to build a bank from")
-    return hashes
+    table = np.frombuffer(b"".join(hashes.values()), np.uint8).reshape(-1, 32)
+    return PairTable(list(hashes), table, np.concatenate(descriptions))
 
 
-def _check_pair(name: str, photo: NDArray[np.uint8], sketch: NDArray[np.uint8], earlier: dict[str, bytes]) -> None:
-    if name in earlier:
-        raise InputError(f"pair {name!r} comes twice")
+def _check_pair(name: str, photo: NDArray[np.uint8], sketch: NDArray[np.uint8]) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -124,7 +143,7 @@ def _append(file: h5py.File, name: str, sides: _Sides, number: int) -> None:
         data[number] = planes
 
 
-def _until_full(pairs: Iterable[_Pair], disk: PatientFile, interrupts: HeldInterrupts) -> Iterator[_Pair]:
+def _until_full(pairs: Iterable[_Entry], disk: PatientFile, interrupts: HeldInterrupts) -> Iterator[_Entry]:
     """Yield the pairs, and raise the error of a failed write before the next is written; a read may be interrupted."""
     coming = iter(pairs)
     while True:

@@ -11,6 +11,7 @@ class Cpu(Named):
 
     why_missing = staticmethod(jit.why_missing)
     prepare = staticmethod(residency.prepare)
+    select = staticmethod(residency.select)
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
     match = staticmethod(matching.match)

@@ -14,7 +14,7 @@ from idekernels.backends.cpu.copying import copy_bytes
 from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import LANES
 from idekernels.backends.cpu.threads import at_most, worth
-from idekernels.bank import PatchBank
+from idekernels.bank import MemoryBank, PatchBank, SelectedBank
 from idekernels.files.processes import kept_property
 
 Blocks = tuple[int, int, NDArray[np.uint8]]
@@ -62,6 +62,14 @@ class Prepared:
                 _interleave(source, block)
         return blocks
 
+    def selected(self, images: NDArray[np.int64]) -> Prepared:
+        """Some of the images, made ready to be searched; of a resident bank they are copied from memory."""
+        return Prepared(SelectedBank(self._in_memory if self.resident else self.bank, images), self.resident)
+
+    @kept_property
+    def _in_memory(self) -> MemoryBank:
+        return MemoryBank(*self.images, self.bank.names, self.bank.settings)
+
     @kept_property
     def images(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """All source and target planes, image by image; read once. Only for a resident bank."""
@@ -74,6 +82,11 @@ def prepare(bank: PatchBank, memory: int | None) -> Prepared:
     kept = -(-bank.images // LANES) * LANES * bank.planes * pixels
     images = bank.images * (bank.planes + bank.channels) * pixels
     return Prepared(bank, memory is None or kept + images <= memory)
+
+
+def select(prepared: Prepared, images: NDArray[np.int64]) -> Prepared:
+    """Some of a prepared bank's images, for ``match``; see :meth:`idekernels.backends.protocol.Backend.select`."""
+    return prepared.selected(images)
 
 
 def upload(array):

@@ -18,6 +18,7 @@ class Cuda(Named):
     name = "cuda"
     why_missing = staticmethod(device.why_missing)
     prepare = staticmethod(residency.prepare)
+    select = staticmethod(residency.select)
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
     match = staticmethod(matching.match)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
+from numpy.typing import NDArray
 
 from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch
-from idekernels.bank import PatchBank
+from idekernels.bank import PatchBank, SelectedBank
 from idekernels.errors import InputError
 
 Block = tuple[int, int, Any]
@@ -51,6 +52,13 @@ class Prepared:
         for first in range(0, self.bank.images, images):
             count = min(images, self.bank.images - first)
             yield first, count, staging.upload(self._padded(side, first, first + count))
+
+    def selected(self, images: NDArray[np.int64]) -> Prepared:
+        """Some of the images, made ready to be searched; of a resident bank they are gathered on the device."""
+        kept: dict[str, Any] = {}
+        if self._stays("source"):
+            kept["source"] = self.device.xp.take(self._kept["source"], self.device.xp.asarray(images), axis=0)
+        return Prepared(SelectedBank(self.bank, images), self.device, self.budget, kept)
 
     def padded(self, planes: Any) -> Any:
         """Device planes (..., H, W) with rows of whole words."""
@@ -111,6 +119,11 @@ def prepare(bank: PatchBank, memory: int | None) -> Prepared:
     """Keep the bank on the device if it fits into ``memory`` bytes (None: a share of what is free), else stream it."""
     device = devices.current()
     return Prepared(bank, device, int(_SHARE * device.free()) if memory is None else memory)
+
+
+def select(prepared: Prepared, images: NDArray[np.int64]) -> Prepared:
+    """Some of a prepared bank's images, for ``match``; see :meth:`idekernels.backends.protocol.Backend.select`."""
+    return prepared.selected(images)
 
 
 def upload(array: Any) -> Any:

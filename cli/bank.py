@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from idekernels.bank import PHOTO_TO_SKETCH, BankSettings
 from idekernels.errors import InputError
 from idemodel.faces.bars import mended
 from idemodel.files.images import read_colour, read_grey
+from idemodel.files.journal import file_digest
 from idemodel.files.outputs import Inputs
 from idemodel.files.pairs import PairFiles, list_pairs
 
@@ -68,9 +70,10 @@ def build(
     """Build BANK.h5 from PAIRS (photo/NAME.png and sketch/NAME.png, all of one size).
 
     Black bars along the edges, which the alignment of old data sets left, are filled with what lies beside them. An
-    old bank at that path stays whole until the new one is complete.
+    old bank at that path stays whole until the new one is complete. A build of more than 256 pairs that was ended goes
+    on where it stopped when the same command is given again; until it is done it takes up to twice the file's room.
     """
-    from idekernels import write_bank
+    from idekernels.bank.parts import PairSource, build_bank
 
     names, weights = zip(*(planes or (("intensity", 1),)), strict=True)
     settings = BankSettings(patch, overlap, radius, names, weights, direction)
@@ -79,17 +82,18 @@ def build(
         raise InputError(f"{bank_file}: is one of the pairs and would be written over; choose another name")
     colour = target == "colour" if target else _has_colour(files, settings)
     barred: list[str] = []
+
+    def read(pair: PairFiles) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        given = _read(pair, settings, colour)
+        photo, sketch = (mended(image) for image in given)
+        barred.extend([pair.name] * (photo is not given[0] or sketch is not given[1]))
+        return photo, sketch
+
+    sources = [PairSource(pair.name, partial(_key, pair, colour), partial(read, pair)) for pair in files]
     with counted("Reading pairs", len(files)) as told:
-
-        def images() -> Iterator[tuple[str, NDArray[np.uint8], NDArray[np.uint8]]]:
-            for number, pair in enumerate(files, 1):
-                name, *given = _read(pair, settings, colour)
-                photo, sketch = (mended(image) for image in given)
-                barred.extend([name] if photo is not given[0] or sketch is not given[1] else [])
-                yield name, photo, sketch
-                told(number, len(files))
-
-        write_bank(bank_file, images(), settings, compress=compress)
+        there = build_bank(bank_file, sources, settings, compress=compress, progress=told)
+    if there:
+        note(f"{there} of {len(files)} pairs were there from a build that was ended")
     if barred:
         more = f" and {len(barred) - _SHOWN} more" if len(barred) > _SHOWN else ""
         note(f"black bars at the edges were mended: {', '.join(barred[:_SHOWN])}{more}")
@@ -122,7 +126,10 @@ def info(bank_file: Path) -> None:
 
 @bank.command()
 @click.argument("bank_files", metavar="BANK.h5...", type=PATH, nargs=-1, required=True)
-def verify(bank_files: tuple[Path, ...]) -> int:
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Processes that share a bank.  [default: one a core, for 32 MiB each]"
+)
+def verify(bank_files: tuple[Path, ...], jobs: int | None) -> int:
     """Check every image, name and setting of banks against the checksums written with them.
 
     A bank that is not sound is reported, the others are checked, and the exit code is 1.
@@ -132,7 +139,7 @@ def verify(bank_files: tuple[Path, ...]) -> int:
     failed = False
     for path in bank_files:
         try:
-            verify_bank(path)
+            verify_bank(path, jobs)
             say(f"{path}: sound")
         except (InputError, OSError) as error:  # noqa: PERF203 - the other banks are checked all the same
             complain(error)
@@ -147,7 +154,12 @@ def _has_colour(files: Sequence[PairFiles], settings: BankSettings) -> bool:
     return any(bool(np.ptp(read_colour(pair.photo), axis=2).any()) for pair in files)
 
 
-def _read(pair: PairFiles, settings: BankSettings, colour: bool) -> tuple[str, NDArray[np.uint8], NDArray[np.uint8]]:
+def _key(pair: PairFiles, colour: bool) -> str:
+    """What a pair's planes are made of, besides the bank's settings."""
+    return f"{file_digest(pair.photo)} {file_digest(pair.sketch)} {colour}"
+
+
+def _read(pair: PairFiles, settings: BankSettings, colour: bool) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     read_photo, read_sketch = settings.ordered(read_colour, read_colour if colour else read_grey)
     photo, sketch = read_photo(pair.photo), read_sketch(pair.sketch)
     if photo.shape[:2] != sketch.shape[:2]:
@@ -159,4 +171,4 @@ def _read(pair: PairFiles, settings: BankSettings, colour: bool) -> tuple[str, N
         raise InputError(
             f"{pair.photo}: is smaller than one {settings.patch}-pixel patch; take larger images or --patch"
         )
-    return pair.name, photo, sketch
+    return photo, sketch

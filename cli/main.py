@@ -61,6 +61,7 @@ COMMANDS = {  # in the order of the work
     "export": Entry(".export:export", "Write a MODEL as ONNX: any batch, any size from 16x16 up."),
     "evaluate": Entry(".evaluate:evaluate_command", "Score synthesised images against the true ones."),
     "recognise": Entry(".recognise:recognise_command", "Recognise artists' sketches among synthesised ones."),
+    "bench": Entry(".bench:bench", "Time whole coarse sketches on this machine; nothing but idesketch is needed."),
 }
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from benchmarks.cards import Card
+from idekernels.backends.cuda import cutting
 from idekernels.backends.cuda import launch as geometry
-from idekernels.backends.cuda.blending import _waves
 from idekernels.backends.cuda.catalogue import MANY
 from idekernels.backends.cuda.launch import THREADS, WARP, Limits
 from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, TensorShape, Variant
@@ -37,18 +37,23 @@ class Passes:
     """How often the warps of a block, all together, pass one loop.
 
     markers : what its instructions begin with. each : how many of the first a pass holds as the source is written, from
-    which follows how far it was unrolled; None: not at all. around : passes of the loop around it.
+    which follows how far it was unrolled; None: not at all. around : passes of the loop around it. inner : of several
+    loops with such instructions it is the shortest, not the one with most of them.
     """
 
     markers: tuple[str, ...]
     times: float
     each: float | None = None
     around: float = 0.0
+    inner: bool = False
 
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel's launches, all alike; ``bytes`` that one must read and write at least."""
+    """One kernel's launches, all alike; ``bytes`` that one must read and write at least.
+
+    waits : for memory or for other blocks, one after the other whatever else happens, in a launch.
+    """
 
     kernel: str
     blocks: int
@@ -56,6 +61,7 @@ class Launch:
     bytes: float
     passes: tuple[Passes, ...] = ()
     times: int = 1
+    waits: float = 0.0
     compiled: str = ""  # the name of the setting that it is compiled for, where a kernel has several
 
 
@@ -247,12 +253,23 @@ def _blending(setting: Setting) -> Iterator[Launch]:
     covered = grid.nodes * pixels / size
     laid = Passes(("FFMA",), THREADS / WARP * covered, 1)
     yield Launch("blend", photos * -(-size // THREADS), THREADS, 4 * (patches + photos * size), (laid,))
-    waves = len(_waves(grid))
-    yield Launch(
+    yield _cut(setting)
+
+
+def _cut(setting: Setting) -> Launch:
+    """A block a photo: wave after wave, a warp a patch; half a warp takes a step down a seam."""
+    grid, photos = setting.grid, setting.photos
+    warps, (down, across) = cutting.warps_of(grid), grid.shape
+    waves, steps = across + cutting.behind(grid) * (down - 1), grid.nodes * (grid.patch - 1)
+    return Launch(
         "cut",
-        photos * -(-grid.nodes // waves),
-        geometry.warps_for(grid.patch),
-        12 * patches / waves,
-        (Passes(("FMNMX",), 2 * grid.patch, 2), Passes(("FFMA", "LDG"), math.ceil(pixels / WARP), 1)),
-        times=waves,
+        photos,
+        WARP * warps,
+        12 * photos * grid.nodes * grid.patch**2,
+        (
+            Passes(("BAR.SYNC",), waves * warps),
+            Passes(("STG",), grid.nodes),
+            Passes(("STS.U8",), steps, around=steps, inner=True),
+        ),
+        waits=2 * waves,  # what is there, then what this wave put there
     )

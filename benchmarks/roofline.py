@@ -34,6 +34,7 @@ from benchmarks.launches import (
 )
 from benchmarks.machine import replace_section
 from benchmarks.toolchain import TRIED, Compiled, Region, tried_entry
+from idekernels.backends.cuda import catalogue
 from idekernels.backends.cuda.launch import WARP
 from idekernels.backends.cuda.variants import direct_shape
 
@@ -45,8 +46,8 @@ BATCH, LARGE = 64, 10_000
 NAMES = " / ".join(card.name for card in CARDS)
 
 MATCH = frozenset(variant.kernel for variant in modelled())
-CUDA_CPP = MATCH | {MERGE}  # launched by CuPy, all others by Numba
-_IN_BOTH = CUDA_CPP | {"gather", "evidence", "compatibility", "compose", "blend"}
+CUDA_CPP = frozenset(entry.kernel for entry in catalogue.cuda_entries(90))  # launched by CuPy, all others by Numba
+_IN_BOTH = MATCH | {MERGE, "gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
     "mwf": _IN_BOTH | {"centre", "link", "sweep", "normalise", "certify"},
     "mrf": _IN_BOTH | {"propagate"},
@@ -66,7 +67,7 @@ class Predicted:
 
 
 def predict(launch: Launch, compiled: Compiled, card: Card) -> Predicted:
-    """The longest of: instructions on the busiest SM, bytes over bandwidth, queueing the launch.
+    """The longest of: instructions on the busiest SM, bytes over bandwidth, queueing the launch; waits are added.
 
     Raises
     ------
@@ -85,8 +86,8 @@ def predict(launch: Launch, compiled: Compiled, card: Card) -> Predicted:
     resident = min(held * card.multiprocessors, launch.blocks) * -(-launch.threads // WARP)
     reached = min(1.0, resident * WARP * 4 * IN_FLIGHT / (card.bandwidth * LATENCY))
     seconds = {
-        slowest: cycles[slowest] / card.clock,
-        "memory": launch.bytes / (card.bandwidth * reached),
+        slowest: cycles[slowest] / card.clock + launch.waits * LATENCY,
+        "memory": launch.bytes / (card.bandwidth * reached) + launch.waits * LATENCY,
         "launch": CUPY if launch.kernel in CUDA_CPP else NUMBA,
     }
     bound = max(seconds, key=lambda what: seconds[what])
@@ -114,7 +115,8 @@ def instructions(launch: Launch, compiled: Compiled) -> dict[str, float]:
 
 
 def loop_of(compiled: Compiled, passes: Passes) -> Region:
-    """The loop that is known by its instructions; of several the one with most of the first, then the last.
+    """The loop that is known by its instructions; of several the one with most of the first, then the last, or the
+    shortest where an inner one is asked for.
 
     Raises
     ------
@@ -124,6 +126,8 @@ def loop_of(compiled: Compiled, passes: Passes) -> Region:
     found = [one for one in compiled.regions[1:] if all(_count(one, marker) for marker in passes.markers)]
     if not found:
         raise LookupError(f"{compiled.name} for sm_{compiled.architecture} has no loop with {passes.markers}")
+    if passes.inner:
+        return min(found, key=lambda one: sum(one.opcodes.values()))
     return max(reversed(found), key=lambda one: _count(one, passes.markers[0]))
 
 
@@ -282,7 +286,8 @@ def model() -> str:
 A launch takes the longest of: (a) the warp instructions of a pipe in the blocks of the busiest SM x {WARP} / lanes /
 clock, divided by min(1, resident warps / {SCHEDULERS * DEPENDENT}); (b) bytes / bandwidth, divided by
 min(1, resident warps x {WARP * 4} B x {IN_FLIGHT} loads / (bandwidth x {LATENCY * 1e9:.0f} ns));
-(c) queueing it, {CUPY * 1e6:.0f} us (`match_*`, `merge`) or {NUMBA * 1e6:.0f} us (Numba). The word beside a time is
+(c) queueing it, {CUPY * 1e6:.0f} us (CUDA C++) or {NUMBA * 1e6:.0f} us (Numba). To (a) and (b) a kernel that makes its
+rounds by itself adds {LATENCY * 1e9:.0f} ns for everything that a round must wait for. The word beside a time is
 what bounds it: a pipe (ALU, FMA, FP32, XU, LSU, TENSOR), the issue of instructions, memory, or launch.
 
 Instructions are counted in the machine code, loop by loop (how often a loop is passed: `benchmarks/launches.py`),

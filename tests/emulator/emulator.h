@@ -3,7 +3,12 @@
 // Blocks run one after the other, the threads of a block in turns, in rising or falling order, each until it waits.
 // Reported: a barrier that not all threads of the block reach, or reach at different places; warp functions that not all
 // lanes reach, or different ones; shared memory read or written out of bounds, read before it is written, or touched by
-// two threads, one of them writing, with no barrier in between. Warps are of 32; block shapes are of one dimension.
+// two threads, one of them writing, with no barrier in between (for lanes of one warp __syncwarp is one too). Warps are
+// of 32; block shapes are of one dimension.
+//
+// Where the macro CLUSTER is above 1, so many neighbouring blocks run in turns with one another, each with shared memory
+// of its own, and cluster_barrier waits for all of them. What one block writes to global memory the others see at once:
+// a read that lacks its barrier is found only where one of the two orders of threads gives another result.
 #pragma once
 
 #include <ucontext.h>
@@ -23,6 +28,11 @@ using std::min;
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __cluster_dims__(...)
+
+#ifndef CLUSTER
+#define CLUSTER 1
+#endif
 
 struct dim3 {
     unsigned x = 1, y = 1, z = 1;
@@ -35,7 +45,7 @@ namespace emulator {
 constexpr int WARP = 32;
 constexpr size_t STACK = 256 * 1024;
 
-enum class State { runnable, at_barrier, in_warp, done };
+enum class State { runnable, at_barrier, at_cluster, in_warp, done };
 
 struct Thread {
     ucontext_t context;
@@ -44,16 +54,18 @@ struct Thread {
     std::string place;         // file and line of the barrier that it waits at
     const char* what = "";     // the warp function that it waits in
     unsigned rounds = 0;       // warp functions that it has come through
+    unsigned syncs = 0;        // those of them that order shared memory
     uint64_t posted[2] = {};   // what it gave, to the current one and to the last
     bool voted[2] = {};
     uint32_t operands[2][6] = {};  // what it gave to a product of tensor cores: a, then b
 };
 
-struct Block {
+struct Block {  // or a cluster of them: the threads of its blocks one after the other
     std::vector<Thread> threads;
     ucontext_t scheduler;
     int current = 0;
-    unsigned epoch = 0;  // barriers passed
+    unsigned first = 0;           // number of the first block, along x
+    unsigned epochs[CLUSTER] = {};  // barriers that each block has passed
     std::string error;
     std::function<void()> body;
 };
@@ -67,6 +79,10 @@ struct Resettable {
 static std::vector<Resettable*>& shared_arrays() {
     static std::vector<Resettable*> all;
     return all;
+}
+
+static unsigned rank() {  // of the current thread's block in its cluster
+    return (unsigned)block.current / blockDim.x;
 }
 
 static void wait() {
@@ -86,9 +102,9 @@ static long long word_of(long long byte) {
     return byte / 4;
 }
 
-static void barrier(const char* file, int line) {
+static void barrier(const char* file, int line, State where) {
     Thread& mine = block.threads[block.current];
-    mine.state = State::at_barrier;
+    mine.state = where;
     mine.place = std::string(file) + ":" + std::to_string(line);
     wait();
 }
@@ -128,23 +144,41 @@ static void entry() {
     for (;;) wait();
 }
 
-static void release_barrier() {
-    // Nobody can go on: either all threads stand at one barrier, or the kernel would hang or worse.
+// Whether all of these threads stand at one place, which then lets them go. They cannot go on otherwise: either all stand
+// at one barrier, or the kernel would hang or worse.
+static bool released(size_t first, size_t stop, State barrier) {
     std::string place;
-    for (Thread& thread : block.threads) {
-        if (thread.state == State::in_warp) return;
+    for (size_t i = first; i < stop; ++i) {
+        const Thread& thread = block.threads[i];
+        if (thread.state == State::in_warp) return false;
         if (thread.state == State::done) {
             block.error = "divergent barrier: a thread has ended while others wait";
-            return;
+            return false;
         }
         if (!place.empty() && thread.place != place) {
             block.error = "divergent barrier: threads wait at " + place + " and at " + thread.place;
-            return;
+            return false;
         }
         place = thread.place;
     }
-    for (Thread& thread : block.threads) thread.state = State::runnable;
-    ++block.epoch;
+    if (block.threads[first].state != barrier) return false;
+    for (size_t i = first; i < stop; ++i) block.threads[i].state = State::runnable;
+    return true;
+}
+
+static void release_barriers() {
+    bool any = false;
+    for (size_t of = 0; of < CLUSTER; ++of) {  // a block whose threads have all ended waits for nothing
+        const size_t first = of * blockDim.x, stop = first + blockDim.x;
+        const bool ended = std::all_of(block.threads.begin() + first, block.threads.begin() + stop,
+                                       [](const Thread& thread) { return thread.state == State::done; });
+        if (!ended && block.error.empty() && released(first, stop, State::at_barrier)) {
+            ++block.epochs[of];
+            any = true;
+        }
+    }
+    if (any || !block.error.empty() || !released(0, block.threads.size(), State::at_cluster)) return;
+    for (unsigned& epoch : block.epochs) ++epoch;
 }
 
 static bool release_warps() {
@@ -162,14 +196,14 @@ static bool release_warps() {
 }
 
 static void run_block(bool reverse) {
-    block.epoch = 0;
+    std::fill(block.epochs, block.epochs + CLUSTER, 0u);
     for (Resettable* array : shared_arrays()) array->reset();
     const int count = (int)block.threads.size();
     for (int i = 0; i < count; ++i) {
         Thread& thread = block.threads[i];
         if (!thread.stack) thread.stack.reset(new char[STACK]);
         thread.state = State::runnable;
-        thread.rounds = 0;
+        thread.rounds = thread.syncs = 0;
         getcontext(&thread.context);
         thread.context.uc_stack.ss_sp = thread.stack.get();
         thread.context.uc_stack.ss_size = STACK;
@@ -184,14 +218,15 @@ static void run_block(bool reverse) {
             left |= thread.state != State::done;
             if (thread.state != State::runnable) continue;
             block.current = which;
-            threadIdx.x = (unsigned)which;
+            threadIdx.x = (unsigned)which % blockDim.x;
+            blockIdx.x = block.first + rank();
             swapcontext(&block.scheduler, &thread.context);
             moved = true;
         }
         if (!left) return;
         if (moved || !block.error.empty()) continue;
         if (release_warps()) continue;
-        release_barrier();
+        release_barriers();
         bool runnable = false;
         for (Thread& thread : block.threads) runnable |= thread.state == State::runnable;
         if (!runnable && block.error.empty()) block.error = "divergent warp: lanes wait in different warp functions, or for ever";
@@ -202,14 +237,17 @@ static void run_block(bool reverse) {
 static const char* launch(dim3 grid, unsigned threads, bool reverse, std::function<void()> body) {
     block.error.clear();
     block.body = std::move(body);
+    if (grid.x % CLUSTER || (CLUSTER > 1 && threads % WARP))
+        return "blocks that are no multiple of a cluster, or clusters of blocks that are not of whole warps";
     block.threads.clear();
-    block.threads.resize(threads);
+    block.threads.resize(threads * CLUSTER);
     gridDim = grid;
     blockDim = dim3{threads, 1, 1};
     for (unsigned z = 0; z < grid.z; ++z)
         for (unsigned y = 0; y < grid.y; ++y)
-            for (unsigned x = 0; x < grid.x && block.error.empty(); ++x) {
+            for (unsigned x = 0; x < grid.x && block.error.empty(); x += CLUSTER) {
                 blockIdx = dim3{x, y, z};
+                block.first = x;
                 run_block(reverse);
             }
     static std::string told;
@@ -217,13 +255,29 @@ static const char* launch(dim3 grid, unsigned threads, bool reverse, std::functi
     return told.c_str();
 }
 
-// An array in shared memory that knows who touched what.
+// An array in shared memory that knows who touched what; every block of a cluster has its own.
 template <typename T, int N>
 class Shared : Resettable {
+    struct Touch {
+        int thread = -1, warp = -1;  // -1 none, -2 several
+        unsigned epoch = 0, syncs = 0;  // when: barriers of the block, and of the warp (the last that touched it)
+
+        void add() {
+            const bool again = thread != -1 && epoch == block.epochs[rank()];
+            const int mine = block.current / WARP;
+            thread = again && thread != block.current ? -2 : block.current;
+            warp = again && warp != mine ? -2 : mine;
+            epoch = block.epochs[rank()];
+            syncs = block.threads[block.current].syncs;
+        }
+        bool unordered() const {  // of another thread, and no barrier since
+            if (thread == -1 || thread == block.current || epoch != block.epochs[rank()]) return false;
+            return warp != block.current / WARP || syncs == block.threads[block.current].syncs;
+        }
+    };
     struct Cell {
         T value;
-        int writer, reader;  // threads; -1 none, -2 several
-        unsigned written, read;  // in which epoch
+        Touch written, read;
     };
     std::vector<Cell> cells;
     const char* name;
@@ -232,7 +286,7 @@ class Shared : Resettable {
         if (index < 0 || index >= N)
             fail(std::string("shared memory out of bounds: ") + name + "[" + std::to_string(index) + "] of " +
                  std::to_string(N));
-        return cells[(size_t)index];
+        return cells[(size_t)index + (size_t)N * rank()];
     }
 
     void race(const char* how, long long index) {
@@ -241,31 +295,27 @@ class Shared : Resettable {
     }
 
 public:
-    explicit Shared(const char* called) : cells(N), name(called) {
+    explicit Shared(const char* called) : cells((size_t)N * CLUSTER), name(called) {
         shared_arrays().push_back(this);
         reset();
     }
     void reset() override {
-        for (Cell& cell : cells) cell = Cell{T(), -1, -1, 0, 0};
+        for (Cell& cell : cells) cell = Cell{T(), {}, {}};
     }
     T load(long long index) {
         Cell& cell = at(index);
-        const int me = block.current;
-        if (cell.writer == -1) fail(std::string("shared memory read before it was written: ") + name);
-        if (cell.writer != me && cell.written == block.epoch) race("read and written", index);
-        const bool again = cell.reader != -1 && cell.read == block.epoch && cell.reader != me;
-        cell.reader = again ? -2 : me;
-        cell.read = block.epoch;
+        if (cell.written.thread == -1) fail(std::string("shared memory read before it was written: ") + name);
+        if (cell.written.unordered()) race("read and written", index);
+        cell.read.add();
         return cell.value;
     }
     void store(long long index, T value) {
         Cell& cell = at(index);
-        const int me = block.current;
-        if (cell.writer != -1 && cell.writer != me && cell.written == block.epoch) race("written twice", index);
-        if (cell.reader != -1 && cell.reader != me && cell.read == block.epoch) race("read and written", index);
+        if (cell.written.unordered()) race("written twice", index);
+        if (cell.read.unordered()) race("read and written", index);
         cell.value = value;
-        cell.writer = me;
-        cell.written = block.epoch;
+        cell.written = Touch();
+        cell.written.add();
     }
     struct Ref {
         Shared& array;
@@ -281,7 +331,14 @@ public:
 }  // namespace emulator
 
 #define SHARED(type, name, count) static emulator::Shared<type, (count)> name(#name)
-#define __syncthreads() emulator::barrier(__FILE__, __LINE__)
+#define __syncthreads() emulator::barrier(__FILE__, __LINE__, emulator::State::at_barrier)
+#define cluster_barrier() emulator::barrier(__FILE__, __LINE__, emulator::State::at_cluster)
+
+inline void __syncwarp() {
+    emulator::exchange("__syncwarp", 0, false);
+    ++emulator::block.threads[emulator::block.current].syncs;
+}
+
 
 template <typename T>
 T __shfl_sync(unsigned, T value, int source) {
@@ -294,6 +351,13 @@ T __shfl_up_sync(unsigned, T value, unsigned by) {
     const int lane = emulator::block.current % emulator::WARP;
     const unsigned round = emulator::exchange("__shfl_up_sync", emulator::bits(value), false);
     return emulator::taken<T>(round, lane >= (int)by ? lane - (int)by : lane);
+}
+
+template <typename T>
+T __shfl_xor_sync(unsigned, T value, int with) {
+    const int lane = emulator::block.current % emulator::WARP;
+    const unsigned round = emulator::exchange("__shfl_xor_sync", emulator::bits(value), false);
+    return emulator::taken<T>(round, lane ^ with);
 }
 
 inline unsigned __ballot_sync(unsigned, bool vote) {

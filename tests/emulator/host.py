@@ -55,13 +55,15 @@ def _passed(value: Any) -> Any:
         return ctypes.c_int(int(value))
     if isinstance(value, np.int64):
         return ctypes.c_longlong(int(value))
-    raise TypeError(f"a kernel's argument must be an array or a NumPy integer, not {type(value).__name__}")
+    if isinstance(value, np.float32):
+        return ctypes.c_float(float(value))
+    raise TypeError(f"a kernel's argument must be an array, a NumPy integer or a float32, not {type(value).__name__}")
 
 
 def kernels_of(source: str) -> list[str]:
     """The names of a source's kernels."""
     code = re.sub(r"//.*", "", source)
-    return re.findall(r'extern "C" __global__ void(?:\s+__launch_bounds__\([^)]*\))?\s+(\w+)\(', code)
+    return re.findall(r'extern "C" __global__ void(?:\s+(?:__launch_bounds__\([^)]*\)|IN_CLUSTERS))*\s+(\w+)\(', code)
 
 
 @cache

@@ -1,14 +1,14 @@
 """The ``cuda`` backend: :mod:`idekernels.backends.reference` on an NVIDIA GPU, same names and signatures.
 
-Matching is CUDA C++ (match_tensor.cu, match_direct.cu, merge.cu, through CuPy), everything else Numba-CUDA. Arrays go
-in and come out as the device's own (:mod:`idekernels.backends.cuda.device`); NumPy arrays that go in are copied up.
-What is measured and what is predicted stands in docs/GPU.md.
+Matching and cutting are CUDA C++ (match_tensor.cu, match_direct.cu, merge.cu, cut.cu, through CuPy), everything else
+Numba-CUDA. Arrays go in and come out as the device's own (:mod:`idekernels.backends.cuda.device`); NumPy arrays that go
+in are copied up. What is measured and what is predicted stands in docs/GPU.md.
 
 For who writes kernels: every shared array on a line of its own (Numba's simulator tells them apart by their lines), the
 module ``cuda`` a global of the kernel's module (the simulator puts its own in its place).
 """
 
-from idekernels.backends.cuda import blending, device, matching, propagation, residency, tables, weighing
+from idekernels.backends.cuda import blending, cutting, device, matching, propagation, residency, tables, weighing
 from idekernels.backends.protocol import Backend, Named
 
 
@@ -29,7 +29,7 @@ class Cuda(Named):
     propagate = staticmethod(propagation.propagate)
     compose = staticmethod(blending.compose)
     blend = staticmethod(blending.blend)
-    cut = staticmethod(blending.cut)
+    cut = staticmethod(cutting.cut)
 
 
 BACKEND: Backend = Cuda()

@@ -8,7 +8,7 @@ from typing import Any
 
 from numba import types
 
-from idekernels.backends.cuda import blending, launch, propagation, residency, tables, variants, weighing
+from idekernels.backends.cuda import blending, cutting, launch, propagation, residency, tables, variants, weighing
 from idekernels.backends.cuda.launch import WARP, Limits
 from idekernels.backends.cuda.variants import MATCHING, MERGE_SOURCE, MatchProblem, Shape, Variant
 from idekernels.grid import PatchGrid
@@ -128,11 +128,6 @@ def _blending_entries(patch: int) -> Iterator[Entry]:
         (_array(_REAL, 5), *anchors, _array(_WORD, 2), _array(_WORD, 2), _array(_REAL, 2), _array(_REAL, 4)),
         launch.THREADS,
     )  # fmt: skip
-    yield Entry(
-        f"cut P={patch}", blending.cut_kernel(patch),
-        (_array(_REAL, 5), *anchors, _array(_WORD, 2), _array(_REAL, 4)),
-        launch.warps_for(patch), 8 * patch * (patch + 1),
-    )  # fmt: skip
 
 
 MANY = "64 photos"  # the problem of the defaults for a batch
@@ -177,6 +172,25 @@ def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
                 yield match_entry(variant, shape, setting)
     for kept in dict.fromkeys(problem.kept for problem in PROBLEMS.values()):
         yield CudaEntry(f"merge: K={kept}", "merge", MERGE_SOURCE, variants.merge_options(kept), WARP)
+    yield from cut_entries()
+
+
+CUTS = {  # pictures whose cutting the gate compiles, with their channels
+    "defaults": (PatchGrid(250, 200), 1),
+    "in colour": (PatchGrid(250, 200), 3),
+    "most warps": (PatchGrid(600, 800), 1),
+    "patch 64": (PatchGrid(250, 200, 64, 32), 3),
+}
+
+
+def cut_entries() -> Iterator[CudaEntry]:
+    """The minimum-error cut."""
+    for setting, (grid, channels) in CUTS.items():
+        warps = cutting.warps_of(grid)
+        yield CudaEntry(
+            f"cut: {setting}", "cut", cutting.SOURCE, cutting.options(grid, channels), WARP * warps,
+            warps * cutting.shared_of(grid.patch), _SM_REGISTERS // (WARP * launch.MOST_WARPS),
+        )  # fmt: skip
 
 
 def limits_of(architecture: int) -> Limits:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from idekernels.merging import MISSING
 
 WARP = 32  # threads
+MOST_WARPS = 32  # of a block, on every device
 THREADS = 128  # per block, of kernels that compute one element a thread
 WORD = 4  # bytes: image rows on the device are whole words, read four pixels at a time
 WORST = int(MISSING)  # distance of an empty entry, as a plain integer for the compiler's options
 MOST_KEPT = 64  # candidates: two registers a lane for every list of the matching, one block of threads in weigh
-MOST_CUT = 64  # pixels of a patch's side in the minimum-error cut: its two tables are 32 KiB of shared memory
+MOST_CUT = 64  # pixels of a patch's side in the minimum-error cut: a warp's tables are 25 KiB of shared memory
 
 CHECK_SWEEPS = 8  # sweeps of weigh between two reads of whether a photo still moves; needless ones return at once
 CHECK_ITERATIONS = 8  # iterations of propagate between two reads of whether messages still change

@@ -262,12 +262,49 @@ def command(given: Given) -> Table:
         bank, photos = _on_disk(place, _pictures(given.data))
         rows = []
         for backend in ready:
-            empty = {"CUPY_CACHE_DIR": str(place / "cupy"), "NUMBA_CACHE_DIR": str(place / "numba")}
-            variables = empty if backend == "cuda" else {}
+            variables = _empty_caches(place) if backend == "cuda" else {}
             coarse = ("coarse", bank, photos, "--out", place / backend, "--overwrite", "--backend", backend)
             first, second = (f"{_seconds(coarse, variables):.1f}" for _ in range(2))
             rows.append((backend, first if variables else "", second))
     return Table(("`idesketch coarse`, s", "cold", "warm"), tuple(rows), f"{TEST} photos, whole processes.")
+
+
+_FIRST = """
+import time
+start = time.perf_counter()
+import numpy as np
+from idekernels import MemoryBank, coarse_sketch
+imported = time.perf_counter()
+levels = np.random.default_rng(0).integers(0, 256, (88, 250, 200), dtype=np.uint8)
+bank = MemoryBank.from_images(list(levels), list(levels))
+ready = time.perf_counter()
+coarse_sketch(levels[0], bank, backend="cuda").images()
+print(imported - start, time.perf_counter() - ready)
+"""
+
+
+def start(given: Given) -> Table:
+    """From import to the first sketch, in a process with empty caches and in the next two."""
+    need_card()
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for which in ("first process, caches empty", "second", "third"):
+            command = [sys.executable, "-c", _FIRST]
+            done = subprocess.run(
+                command, env={**os.environ, **_empty_caches(Path(folder))}, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                raise RuntimeError(f"the {which} process ended with {done.returncode}: {done.stderr.strip()[-300:]}")
+            rows.append((which, *(f"{float(word):.2f}" for word in done.stdout.split())))
+        kept = sum(file.is_file() for file in (Path(folder) / "own").rglob("*"))
+    note = f"One photo of 250 x 200, 88 pairs; {kept} Numba kernels kept on disk."
+    return Table(("first sketch by cuda, s", "import", "then the sketch"), tuple(rows), note, sound=kept > 0)
+
+
+def _empty_caches(place: Path) -> dict[str, str]:
+    """Variables that name caches in a folder of the caller's, empty at first."""
+    names = {"CUPY_CACHE_DIR": "cupy", "NUMBA_CACHE_DIR": "numba", "IDESKETCH_CACHE": "own", "CUDA_CACHE_PATH": "ptx"}
+    return {variable: str(place / name) for variable, name in names.items()}
 
 
 def _on_disk(place: Path, pictures: tuple[tuple[Images, Images], Images, str]) -> tuple[Path, Path]:
@@ -406,7 +443,7 @@ def sanitizer(given: Given) -> Table:
 PARTS: Mapping[str, Callable[[Given], Table]] = MappingProxyType(
     {
         "tests": tests, "equality": equality, "kernels": kernels, "sketches": sketches, "peer": peer,
-        "stage2": stage2, "command": command, "yardstick": yardstick, "sanitizer": sanitizer,
+        "stage2": stage2, "start": start, "command": command, "yardstick": yardstick, "sanitizer": sanitizer,
     }
 )  # fmt: skip
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import theilslopes
 
 from idecli.main import run
 from idekernels import open_bank
 from idekernels.representations import intensity
-from idemodel.faces.bars import bars, mended
+from idemodel.faces.bars import _median_line, bars, mended
 from idemodel.files.images import write_image
 from idemodel.phantom import phantom_pairs
 from idemodel.preparation import PhotoPreparer, PreparationSettings
@@ -105,3 +106,11 @@ def with_bar(image: np.ndarray) -> np.ndarray:
     barred = image.copy()
     barred[np.arange(80)[:, None] >= 74 + 0.05 * np.arange(64)] = 0
     return barred
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 80), st.integers(1, 50))
+def test_the_line_through_a_bars_edge_is_theil_and_sens(seed: int, count: int, deepest: int) -> None:
+    numbers = np.random.default_rng(seed)
+    places = np.sort(numbers.choice(200, count, replace=False))
+    depths = numbers.integers(0, deepest, count)
+    assert _median_line(places, depths) == tuple(float(value) for value in theilslopes(depths, places)[:2])

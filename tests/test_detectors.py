@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from idemodel.faces.aligner import Aligner, AlignSettings
 from idemodel.faces.alignment import Eyes, Similarity, standard_eyes, warp
-from idemodel.faces.detectors import DETECTORS, Detector
+from idemodel.faces.detectors import DETECTORS, Detector, Dlib
 from idemodel.faces.search import find_faces
 from idemodel.files.images import read_colour
 from idemodel.files.pairs import images_by_stem
@@ -51,6 +52,24 @@ def test_two_faces_are_two_the_larger_first(detector: Detector) -> None:
     found = find_faces(np.hstack([small, PHANTOMS[0]]), detector)
     assert len(found) == 2 and found[0].eyes.distance > found[1].eyes.distance
     assert off(found[0].eyes, Similarity(1, 160).eyes(standard_eyes())) < 0.12
+
+
+def test_threads_that_look_at_the_same_time_find_the_same(detector: Detector) -> None:
+    photos = [pair.photo for pair in phantom_pairs(4, seed=3)]
+    alone = [detector.find(photo) for photo in photos]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(detector.find, photos * 3))
+    assert together == alone * 3 and any(alone)
+
+
+def test_dlibs_detector_is_the_same_when_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dlib = pytest.importorskip("dlib")
+    monkeypatch.setenv("IDESKETCH_CACHE", str(tmp_path))
+    photo = next(iter(phantom_pairs(1, seed=3))).photo
+    fresh = Dlib().find(photo)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(dlib, "get_frontal_face_detector", lambda: pytest.fail("it is unpacked again"))
+    assert Dlib().find(photo) == fresh != []
 
 
 def test_half_a_face_is_refused(detector: Detector) -> None:

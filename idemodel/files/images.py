@@ -177,8 +177,8 @@ def _decode(content: bytes, name: str) -> Image.Image:
 
 def _decoded(name: str, opened: Callable[[], BinaryIO], also: tuple[str, ...] = ()) -> Image.Image:
     try:
-        # Pillow warns about metadata that does no harm. It gets an open file, not a path: a path's TIFF it maps with the
-        # sides of a turned picture swapped
+        # Pillow warns about metadata that does no harm. It gets an open file: a path's TIFF it maps with the sides of a
+        # turned picture swapped
         with warnings_ignored(), opened() as file:
             head = file.read(HEAD)
             file.seek(0)

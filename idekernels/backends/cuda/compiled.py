@@ -103,7 +103,7 @@ def _cache_type() -> Any:
     dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
     serialize: Any = _first("numba.cuda.serialize", "numba.core.serialize")
 
-    class Kept(dispatcher.CUDACache):  # type: ignore[misc]
+    class Kept(dispatcher.CUDACache):
         """The code of one kernel: a file for the types of its arguments, the device and the compiler."""
 
         def __init__(self, source: str) -> None:

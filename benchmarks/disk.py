@@ -2,9 +2,10 @@
 
     python -m benchmarks.disk [--data FOLDER] [--photos N] [--rounds N] [--write docs/RESULTS.md]
 
-Whole processes in turn, by cpu: many photos and one, as they are and by the defaults (eyes looked for, normalised). Their
-difference is the time a photo takes, start-up apart. The kernels' own time is that of batches in this process; what every
-other step takes of a processor is measured one step after the other, by one thread. Under five minutes on two cores.
+Whole processes in turn, by cpu: many photos and one, as they are and by the defaults (eyes looked for, normalised).
+Their difference is the time a photo takes, start-up apart. The kernels' own time is that of batches in this process;
+what every other step takes of a processor is measured one after the other, by one thread. Under five minutes on two
+cores.
 """
 
 from __future__ import annotations
@@ -53,21 +54,10 @@ class Place:
     def command(self, options: Sequence[str], many: bool) -> Spent:
         """Sketch the photos, or the one, in a process of its own."""
         photos = self.folder / ("many" if many else "one")
-        command = [
-            sys.executable,
-            "-m",
-            "idecli",
-            "coarse",
-            self.bank,
-            photos,
-            "-o",
-            self.folder / "out",
-            "--overwrite",
-        ]
+        given = ("coarse", self.bank, photos, "-o", self.folder / "out", "--overwrite", "--backend", "cpu", *options)
+        command = [sys.executable, "-m", "idecli", *map(str, given)]
         before, start = _children(), time.perf_counter()
-        done = subprocess.run(
-            [*map(str, command), "--backend", "cpu", *options], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"idesketch coarse ended with {done.returncode}: {done.stderr.strip()[-300:]}")
         return Spent(time.perf_counter() - start, _children() - before)

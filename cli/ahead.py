@@ -6,6 +6,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -29,7 +30,8 @@ def ahead(
     Yields
     ------
     iterator of (item, Future)
-        In the order of the items. What is not begun when the context is left stays so; what is, is waited for.
+        In the order of the items; the first are begun when the context is entered. What is not begun when it is left
+        stays so; what is, is waited for.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
     try:
@@ -41,9 +43,12 @@ def ahead(
 def _in_order(
     submit: Callable[[Item], Future[Result]], items: Iterable[Item], depth: int
 ) -> Iterator[tuple[Item, Future[Result]]]:
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    for item in items:
-        waiting.append((item, submit(item)))
-        if len(waiting) >= depth:
+    source = iter(items)
+    waiting = deque((item, submit(item)) for item in islice(source, depth))
+
+    def turns() -> Iterator[tuple[Item, Future[Result]]]:
+        while waiting:
             yield waiting.popleft()
-    yield from waiting
+            waiting.extend((item, submit(item)) for item in islice(source, 1))
+
+    return turns()

@@ -58,10 +58,12 @@ class Results:
 class Readers(Generic[Read]):
     """Threads that read images ahead and others that write pictures behind.
 
-    ``tell`` is called for every image that was read, in order, by the thread of the caller.
+    ``tell`` is called for every image that was read, in order, by the thread of the caller; ``meanwhile`` by the same
+    once, while the first are read.
     """
 
     tell: Callable[[Path, Read], None]
+    meanwhile: Callable[[], None] = lambda: None
     threads: int = field(default_factory=lambda: min(_MOST_READERS, usable_cores()))
     writers: int = field(default_factory=lambda: min(_MOST_WRITERS, max(1, usable_cores() // 2)))
 
@@ -133,17 +135,16 @@ class Batch:
             content = read(image)
             return Photo.of(image), content
 
-        with (
-            progress() as bar,
-            Behind(writers, 2 * at_once) as behind,
-            ahead(taken, self.todo.values(), threads, depth) as coming,
-        ):
-            task = bar.add_task(title, total=len(self.todo))
-            run = _Run(self, behind, partial(bar.advance, task), make, readers.tell if readers else None)
-            for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
-                run.take(target, image, result)
-                if len(run.waiting) == at_once or number == len(self.todo):
-                    run.make_waiting()
+        with ahead(taken, self.todo.values(), threads, depth) as coming:
+            if readers:
+                readers.meanwhile()
+            with progress() as bar, Behind(writers, 2 * at_once) as behind:
+                task = bar.add_task(title, total=len(self.todo))
+                run = _Run(self, behind, partial(bar.advance, task), make, readers.tell if readers else None)
+                for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
+                    run.take(target, image, result)
+                    if len(run.waiting) == at_once or number == len(self.todo):
+                        run.make_waiting()
 
     def write_beside(self, path: Path, picture: Image, target: Path) -> None:
         """Write a further picture of the photo whose result goes to ``target``; any thread may.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,6 @@ def coarse(
         note(f"backend {prepared.backend}, {pairs_told(bank, preselect)}, {grid.shape[0]} x {grid.shape[1]} patches")
         if photos.todo:
             make_folder(out)
-            load_kernels(chosen, prepared)
             intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
             _synthesise(photos, intake, prepared, chosen)
             intake.sum_up()
@@ -98,5 +98,6 @@ def _synthesise(photos: Batch, intake: PhotoIntake, prepared: Any, settings: Any
         images, left_out = [photo.image for photo, _ in taken], np.array([number for _, number in taken])
         return coarse_sketch(images, prepared, settings, exclude=left_out).images()
 
+    readers = Readers(intake.tell, partial(load_kernels, settings, prepared))
     title = f"Coarse {PLURALS[prepared.bank.settings.target_kind]}"
-    photos.run(title, photos_at_once(prepared, settings), intake.read, make, Readers(intake.tell))
+    photos.run(title, photos_at_once(prepared, settings), intake.read, make, readers)

@@ -114,7 +114,6 @@ class Synthesis:
         if self.save_coarse and batch.skipped:
             note(f"{batch.skipped} are there already, theirs is not written to coarse; --overwrite makes them anew")
         if batch.todo:
-            load_kernels(sketcher.settings, sketcher.prepared)
             beside = _folders(options.out, sketcher) if self.save_coarse else []
             _synthesise(batch, intake, sketcher, beside, options.photo.paste_back)
             intake.sum_up()
@@ -156,5 +155,6 @@ def _synthesise(
         except InputError as error:  # its file is gone, or its coarse sketch would be written over an input
             return error
 
+    readers = Readers(intake.tell, functools.partial(load_kernels, sketcher.settings, sketcher.prepared))
     title = PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()
-    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make, Readers(intake.tell))
+    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make, readers)

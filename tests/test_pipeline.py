@@ -45,7 +45,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def readers(threads: int, writers: int) -> Readers[Any]:
-    return Readers(lambda file, _: note(f"{file.name}: was read"), threads, writers)
+    return Readers(lambda file, _: note(f"{file.name}: was read"), threads=threads, writers=writers)
 
 
 def one_by_one(targets: Sequence[Path], images: Sequence[Any]) -> Iterator[Any]:
@@ -159,6 +159,26 @@ def test_no_more_pictures_are_held_than_is_said(photos: Path, tmp_path: Path, mo
     batch = Batch.find([photos], Results(tmp_path / "out", MAKING))
     batch.run("x", 4, read_grey, make, readers(2, 1))
     assert (batch.made, made) == (39, 39) and deepest <= 3 * 4
+
+
+def test_the_first_images_are_read_while_the_kernels_are_loaded(photos: Path, tmp_path: Path) -> None:
+    begun, order = threading.Event(), []
+
+    def read(file: Path) -> Any:
+        begun.set()
+        return read_grey(file)
+
+    def load() -> None:
+        assert begun.wait(10)
+        order.append("loaded")
+
+    def make(targets: Sequence[Path], images: Sequence[Any]) -> Sequence[Any]:
+        order.append("made")
+        return images
+
+    batch = Batch.find([photos], Results(tmp_path / "out", MAKING))
+    batch.run("x", 20, read, make, Readers(lambda *_: None, load))
+    assert order == ["loaded", "made"] and batch.made == PHOTOS - 1
 
 
 def test_an_interrupt_keeps_what_was_made(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

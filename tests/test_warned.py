@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -71,6 +72,30 @@ def test_two_threads_decode_at_the_same_time(tmp_path: Path, monkeypatch: pytest
     for thread in threads:
         thread.join()
     assert [one.tolist() for one in found] == [[[[1, 2, 3]] * 5] * 4] * 2
+
+
+def test_large_pictures_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    within, most, lock, real = 0, 0, threading.Lock(), images._upright
+
+    def counted(*given: object) -> Image.Image:
+        nonlocal within, most
+        with lock:
+            within += 1
+            most = max(most, within)
+        time.sleep(0.01)
+        with lock:
+            within -= 1
+        return real(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(images, "_upright", counted)
+    monkeypatch.setattr(images, "_LARGE", 19)
+    threads = [threading.Thread(target=read_colour, args=(tmp_path / "a.png",)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks there")

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import struct
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.notices import tell_once
+from idekernels.files.processes import keep_over_forks
 from idekernels.files.regular import regular_file
 from idemodel.files.formats import HEAD, LABELS, Format, can_read, format_of, open_heif, webp_size
 from idemodel.files.png import significant_bits, without_metadata
@@ -30,6 +32,9 @@ LARGEST = 2**29  # bytes of a file: so many pixels of 16 bits, three channels, u
 _USUAL = ("PNG", "JPEG", "BMP", "TIFF")  # tried on a file whose first bytes are no format's, for Pillow's reason
 _ONE_OF_SEVERAL = ("MPO", "GIF", "HEIF")  # formats of several pictures whose first is the one that a person means
 _LARGEST_MENDED = 2**27  # bytes of a PNG that is read again without its metadata
+_LARGE = 2**24  # pixels; a larger picture is decoded alone, since it takes up to a gigabyte meanwhile
+_one_large_at_a_time = threading.Lock()
+keep_over_forks(_one_large_at_a_time)
 _SIXTEEN = 2**16 - 1  # the largest of 16 bits
 _MAX_SAMPLE, _BITS = 281, 258  # tags of TIFF
 _DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered
@@ -219,18 +224,24 @@ def _pixels(name: str, file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     """The picture upright and in 8 bits."""
     with Image.open(file, formats=formats) as image:
         _refuse(name, image)
-        deep = any(";16" in str(part) for part in image.tile)
-        image.load()
-        with contextlib.suppress(*_DAMAGE):  # EXIF data that cannot be read turn nothing
-            ImageOps.exif_transpose(image, in_place=True)
-        if image.mode.startswith("I;16"):
-            return _from_sixteen(name, image, _largest_level(image, file))
-        made = _eight_bit(image)
-        if deep and 0 < int(np.asarray(made).max()) < 16:
-            tell_once(
-                "dark", f"{name}: is nearly black: colour of 12 bits in 16, it seems; save it, and others alike, with 8"
-            )
-        return made
+        with _one_large_at_a_time if image.width * image.height > _LARGE else contextlib.nullcontext():
+            return _upright(name, image, file)
+
+
+def _upright(name: str, image: Image.Image, file: BinaryIO) -> Image.Image:
+    """An open picture, decoded, turned and in 8 bits."""
+    deep = any(";16" in str(part) for part in image.tile)
+    image.load()
+    with contextlib.suppress(*_DAMAGE):  # EXIF data that cannot be read turn nothing
+        ImageOps.exif_transpose(image, in_place=True)
+    if image.mode.startswith("I;16"):
+        return _from_sixteen(name, image, _largest_level(image, file))
+    made = _eight_bit(image)
+    if deep and 0 < int(np.asarray(made).max()) < 16:
+        tell_once(
+            "dark", f"{name}: is nearly black: colour of 12 bits in 16, it seems; save it, and others alike, with 8"
+        )
+    return made
 
 
 def _refuse_unopened(name: str, found: Format, head: bytes) -> None:

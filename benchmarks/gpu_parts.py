@@ -115,11 +115,12 @@ def median_ms(call: Callable[[], Any], rounds: int = 20) -> float:
 def tests(given: Given) -> Table:
     """The tests that need a device."""
     need_card()
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", "tests/test_gpu.py"]
+    files = ("tests/test_gpu.py", "tests/test_gpu_stage2.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", *files]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1:] or [done.stderr.strip()[-200:]]
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    rows = (("tests/test_gpu.py", last[0].strip("= ")), *(("", line) for line in failed))
+    rows = ((", ".join(files), last[0].strip("= ")), *(("", line) for line in failed))
     return Table(("tests", "result"), rows, sound=done.returncode == 0)
 
 
@@ -334,54 +335,23 @@ def _seconds(arguments: Sequence[object], variables: Mapping[str, str]) -> float
     return time.perf_counter() - start
 
 
-# ---- stage 2
+# ---- stage 2, in benchmarks/gpu_stage2.py
 
 
-def stage2(given: Given) -> Table:
-    """Inference and training steps of the networks, batches on the device."""
+def training(given: Given) -> Table:
+    """Training steps of the recipes, launched singly and replayed, by every precision."""
     need_torch()
-    rows = [(f"`paper` forward, {count} of 125 x 100", _forward(count)) for count in (1, 16)]
-    rows += [(f"training step, `{name}`", _training_step(name)) for name in ("compact", "drawn")]
-    return Table(("stage 2", "ms"), tuple((name, f"{taken:.1f}") for name, taken in rows), "Wall clock, median of 10.")
+    from benchmarks import gpu_stage2
+
+    return Table(**vars(gpu_stage2.training()))
 
 
-def _network_of(recipe: Any) -> Any:
-    """The generator's size for grey sketches."""
-    from idemodel.generator.config import MLAConfig, guide_channels
+def inference(given: Given) -> Table:
+    """The generators alone, batches of faces, launched singly and replayed, by every precision."""
+    need_torch()
+    from benchmarks import gpu_stage2
 
-    channels = recipe.channels or 1
-    return MLAConfig(channels, recipe.features, recipe.modules, 2, guide_channels(recipe.inputs, channels), recipe.tail)
-
-
-def _forward(count: int) -> float:
-    import torch
-
-    from idemodel.generator.network import MLANet
-    from idemodel.training.recipe import RECIPES
-
-    network = MLANet(**asdict(_network_of(RECIPES["paper"]))).cuda().eval()
-    given = torch.rand(count, network.config.channels + network.config.guide, 125, 100, device="cuda")
-
-    def run() -> None:
-        with torch.inference_mode():
-            network(given)
-
-    return _torch_ms(run)
-
-
-def _training_step(name: str) -> float:
-    import torch
-
-    from idemodel.training.crops import Batch
-    from idemodel.training.recipe import RECIPES
-    from idemodel.training.trainer import Trainer
-
-    recipe = RECIPES[name]
-    size = _network_of(recipe)
-    trainer = Trainer(recipe, size, 0, device="cuda")
-    truth = torch.rand(recipe.batch, size.channels, recipe.crop, recipe.crop, device="cuda")
-    inputs = torch.rand(recipe.batch, size.channels + size.guide, recipe.crop // 2, recipe.crop // 2, device="cuda")
-    return _torch_ms(lambda: trainer.step(Batch(inputs, truth), recipe.structure_first))
+    return Table(**vars(gpu_stage2.inference()))
 
 
 def _torch_ms(run: Callable[[], Any], rounds: int = 10) -> float:
@@ -443,7 +413,8 @@ def sanitizer(given: Given) -> Table:
 PARTS: Mapping[str, Callable[[Given], Table]] = MappingProxyType(
     {
         "tests": tests, "equality": equality, "kernels": kernels, "sketches": sketches, "peer": peer,
-        "stage2": stage2, "start": start, "command": command, "yardstick": yardstick, "sanitizer": sanitizer,
+        "training": training, "inference": inference, "start": start, "command": command, "yardstick": yardstick,
+        "sanitizer": sanitizer,
     }
 )  # fmt: skip
 

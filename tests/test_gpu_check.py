@@ -61,7 +61,7 @@ def test_without_a_card_every_part_says_so_and_both_files_are_there(tmp_path: Pa
 
 @without_card
 def test_a_part_alone_fails_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for part in ("kernels", "stage2"):
+    for part in ("kernels", "training", "inference"):
         assert gpu_parts.main([part, str(tmp_path / "result.json")]) == 1
         told = capsys.readouterr().err
         assert told.startswith("RuntimeError: ") and told.count("\n") == 1
@@ -196,11 +196,3 @@ def test_photos_of_the_command_lie_on_disk(tmp_path: Path) -> None:
     assert [path.name for path in sorted(folder.iterdir())] == ["000.png", "001.png"]
     with ide.open_bank(bank) as opened:
         assert opened.images == 3
-
-
-@pytest.mark.parametrize("recipe", ["paper", "compact", "drawn"])
-def test_networks_of_stage_2_are_those_of_the_recipes(recipe: str) -> None:
-    from idemodel.training.recipe import RECIPES
-
-    size = gpu_parts._network_of(RECIPES[recipe])
-    assert size.channels in (1, 3) and size.features == RECIPES[recipe].features

@@ -65,9 +65,12 @@ def train(run: Run) -> Trained:
 def _steps(run: Run, group: Group, material: Material, trainer: Trainer) -> Steps:
     """The steps of this process; several processes talk within a step, which is then not recorded."""
     device, pairs, told = run.execution.device, material.learned, run.observer.note
+    on_a_cpu = torch.device(device).type == "cpu"
     resident = resident_pairs(pairs, device, room_on(device))
-    if resident is None and torch.device(device).type != "cpu":
+    if resident is None and not on_a_cpu:
         told("the pairs take more than a quarter of the device's free memory: their crops are cut on the host")
+    if on_a_cpu and run.recipe.precision == "tf32":
+        told("a CPU knows no tf32: its products are of float32")
     alone = group.size == 1
     graphs = graphs_on(device) if alone and run.execution.graphs else None
     return Steps(pairs, trainer, resident, graphs, None if alone else group.average_gradients, told)

@@ -117,7 +117,7 @@ def _steps(recipe: Recipe, judging: bool, way: Way, device: str, pairs: int, rou
         losses = steps.take(0, first + number, recipe.batch)
         return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
-    with float32_products(tf32=way.precision == "tf32"):
+    with float32_products(device, way.precision == "tf32"):
         before = [step(number) for number in range(WARM)]
         taken = [_seconds(partial(step, WARM + number)) for number in range(rounds)]
     return Taken(1e3 * statistics.median(taken), before[-1], tuple(told))
@@ -226,7 +226,7 @@ def _faces(network: MLANet, kind: Kind, device: str, count: int, rounds: int) ->
             torch.cuda.synchronize()
         return fine
 
-    with torch.no_grad(), float32_products(kind.tf32):
+    with torch.no_grad(), float32_products(device, kind.tf32):
         first = [run() for _ in range(3)][-1]
         taken = [_seconds(run) for _ in range(rounds)]
     return Enhanced(1e3 * statistics.median(taken), first.float().cpu(), tuple(told))

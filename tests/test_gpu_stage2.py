@@ -88,7 +88,7 @@ def test_a_replayed_step_learns_what_single_launches_learn(recipe: object) -> No
         Steps(pairs, trainers[0], resident),
         Steps(pairs, trainers[1], resident, graphs_on("cuda"), told=told.append),
     )
-    with float32_products():
+    with float32_products("cuda"):
         for number in range(pairs.recipe.steps):
             singly, replayed = (steps.take(3, number, pairs.recipe.batch) for steps in both)
             for name, value in singly.items():
@@ -127,7 +127,7 @@ def test_sketches_are_within_a_level_of_the_cpus_alone_and_replayed(precision: s
 def test_the_shipped_generator_by_float16_is_within_a_level_of_strict_float32() -> None:
     whole, half = (_ready(load_generator(PHANTOM), "cuda", precision) for precision in ("float32", "float16"))
     inputs = torch.rand(4, whole.config.channels + whole.config.guide, 125, 100, device="cuda")
-    with torch.no_grad(), float32_products():
+    with torch.no_grad(), float32_products("cuda"):
         apart = np.abs(as_images(half(inputs)).astype(int) - as_images(whole(inputs)))
     assert apart.max() <= 1
 
@@ -141,6 +141,6 @@ def test_strict_float32_is_nearer_to_float64_than_tf32() -> None:
         truth = exact(inputs.cpu().double())
         found = []
         for tf32 in (False, True):
-            with float32_products(tf32):
+            with float32_products("cuda", tf32):
                 found.append((network(inputs).cpu() - truth).abs().max().item())
     assert found[0] < 1e-5 and found[0] <= found[1]

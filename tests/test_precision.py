@@ -15,7 +15,7 @@ WORDS = hasattr(cudnn, "conv")  # torch 2.9 and later
 
 @pytest.fixture(autouse=True)
 def as_torch_begins() -> Iterator[None]:
-    with float32_products(), pytest.MonkeyPatch.context():
+    with float32_products("cuda"):
         matmul.allow_tf32, cudnn.allow_tf32 = False, True
         yield
 
@@ -27,17 +27,22 @@ def words() -> list[str]:
 def test_strict_and_not() -> None:
     assert cudnn.allow_tf32 and not matmul.allow_tf32
     before = words()
-    with float32_products():
+    with float32_products("cuda"):
         assert not cudnn.allow_tf32 and not matmul.allow_tf32
         assert set(words()) <= {"ieee"}
-        with float32_products(tf32=True):
+        with float32_products("cuda:1", tf32=True):
             assert cudnn.allow_tf32 and matmul.allow_tf32 and set(words()) <= {"tf32"}
         assert not cudnn.allow_tf32
     assert cudnn.allow_tf32 and not matmul.allow_tf32 and words() == before
 
 
+def test_for_a_cpu_nothing_is_switched() -> None:
+    with float32_products("cpu"):
+        assert cudnn.allow_tf32
+
+
 def test_as_before_after_an_error_as_well() -> None:
-    with pytest.raises(KeyError), float32_products():
+    with pytest.raises(KeyError), float32_products("cuda"):
         raise KeyError
     assert cudnn.allow_tf32
 
@@ -56,7 +61,7 @@ def test_strict_after_anything_that_was_told_by_words(told: Callable[[], None]) 
     try:
         told()
         said = words()
-        with float32_products():
+        with float32_products("cuda"):
             assert words() == ["ieee"] * 3
         assert words() == said
     finally:

@@ -207,7 +207,7 @@ class Enhancer:
         names = [name for name, one in zip(_BESIDE, beside, strict=True) if one is not None]
         given = [one.to(self.device) for one in (coarse, *beside) if one is not None]
         made = partial(self._drawn, names, size)
-        with float32_products():
+        with float32_products(self.device):
             if self._repeated is None:
                 return made(*given)["fine"]
             return self._repeated((*names, size, self.hand), made, *given)["fine"]

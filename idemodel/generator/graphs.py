@@ -21,6 +21,7 @@ from idekernels.errors import in_short
 
 Made = TypeVar("Made")
 Function = Callable[..., Mapping[str, Tensor]]
+Recording = tuple[Callable[[], None], Mapping[str, Tensor]]  # what replays it, and where its results lie
 
 
 class Graphs(Protocol):
@@ -77,7 +78,9 @@ class CudaGraphs:
     def recorded(self, call: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
         """As :class:`Graphs` has it; what other threads ask of the device does not disturb it."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
+        recording = torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local")
+        here = torch.cuda.stream(torch.cuda.current_stream(self.device))
+        with here, recording:  # a recording that fails leaves its own stream behind, the outer one takes it away
             made = call()
         return graph.replay, made
 
@@ -104,8 +107,7 @@ class Repeated:
     def __init__(self, function: Function, graphs: Graphs, warm: int, told: Callable[[str], None]) -> None:
         self._function, self._graphs, self._left, self._told = function, graphs, warm, told
         self._buffers: list[Tensor] = []
-        self._replay: Callable[[], None] | None = None
-        self._made: Mapping[str, Tensor] = {}
+        self._recording: Recording | None = None
         self._plain = False
 
     def __call__(self, *given: Tensor) -> Mapping[str, Tensor]:
@@ -116,31 +118,31 @@ class Repeated:
             if self._left:
                 self._left -= 1
                 return self._graphs.warmed(lambda: self._called(given))
-            if self._replay is None:
-                self._record(given)
-            if self._replay is not None:
-                return self._replayed(given)
+            if self._recording is None:
+                self._recording = self._record(given)
+            if self._recording is not None:
+                return self._replayed(self._recording, given)
         return self._called(given)
 
     def _called(self, given: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
         return self._function(*(one.to(self._graphs.device) for one in given))
 
-    def _record(self, given: tuple[Tensor, ...]) -> None:
+    def _record(self, given: tuple[Tensor, ...]) -> Recording | None:
         self._buffers = [torch.zeros(one.shape, dtype=one.dtype, device=self._graphs.device) for one in given]
         try:
-            self._replay, self._made = self._graphs.recorded(lambda: self._function(*self._buffers))
+            return self._graphs.recorded(lambda: self._function(*self._buffers))
         except RuntimeError as error:
             self._plain, self._buffers = True, []
-            self._told(
-                f"the work on {self._graphs.device} cannot be recorded and is launched singly: {in_short(error)}"
-            )
+            why = in_short(error.__context__ or error)  # torch's own, at the end of a recording, hides what came before
+            self._told(f"the work on {self._graphs.device} cannot be recorded and is launched singly: {why}")
+            return None
 
-    def _replayed(self, given: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
-        assert self._replay is not None
+    def _replayed(self, recording: Recording, given: tuple[Tensor, ...]) -> Mapping[str, Tensor]:
+        replay, made = recording
         for buffer, one in zip(self._buffers, given, strict=True):
             buffer.copy_(one)
-        self._replay()
-        return {name: value.clone() for name, value in self._made.items()}
+        replay()
+        return {name: value.clone() for name, value in made.items()}
 
 
 class RepeatedByShape:

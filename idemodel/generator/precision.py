@@ -15,11 +15,15 @@ import torch
 
 
 @contextlib.contextmanager
-def float32_products(tf32: bool = False) -> Iterator[None]:
-    """Products and convolutions of float32 on CUDA devices by tf32, or strictly; as before at the end.
+def float32_products(device: str | torch.device, tf32: bool = False) -> Iterator[None]:
+    """Products and convolutions of float32 by tf32, or strictly, where this is a CUDA device; as before at the end.
 
-    The switches are torch's and hold for the whole process: other threads compute alike meanwhile. A CPU knows no tf32.
+    The switches are torch's and hold for the whole process: other threads compute alike meanwhile. A CPU knows no tf32,
+    and nothing is switched for it.
     """
+    if torch.device(device).type != "cuda":
+        yield
+        return
     before = _Switches.now()
     _Switches.of(tf32).turn()
     try:

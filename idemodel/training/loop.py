@@ -58,7 +58,7 @@ def train(run: Run) -> Trained:
         group.wait()
         recorder = Recorder(run, folder, material, trainer, standing, group.first)
         stack.callback(recorder.close)
-        stack.enter_context(float32_products(tf32=run.recipe.precision == "tf32"))
+        stack.enter_context(float32_products(device, run.recipe.precision == "tf32"))
         return _Loop(run, group, _steps(run, group, material, trainer), recorder).go_on(standing.step)
 
 

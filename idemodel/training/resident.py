@@ -88,8 +88,10 @@ def as_numbers(draws: Sequence[Draw]) -> Tensor:
 
 def room_on(device: str | torch.device) -> int:
     """Bytes that pairs may take on a device: a quarter of what is free; none on a CPU, whose files are mapped."""
-    where = torch.device(device)
-    return int(SHARE * torch.cuda.mem_get_info(where)[0]) if where.type == "cuda" else 0
+    if torch.device(device).type != "cuda":
+        return 0
+    with torch.cuda.device(device):
+        return int(SHARE * torch.cuda.mem_get_info()[0])
 
 
 def resident_pairs(pairs: TrainingPairs, device: str | torch.device, room: int) -> ResidentPairs | None:

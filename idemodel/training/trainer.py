@@ -208,10 +208,11 @@ class Trainer:
         """Around the networks alone: bf16 where the recipe says so. Weights, losses and Adam keep float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
-    def _adam(self, network: nn.Module) -> torch.optim.Adam:
+    def _adam(self, network: nn.Module) -> Any:
         rate: Any = torch.tensor(self.recipe.rate, device=self.device) if self.recordable else self.recipe.rate
-        recorded = self.recordable
-        return torch.optim.Adam(network.parameters(), lr=rate, betas=self.recipe.betas, capturable=recorded)
+        adam: Any = torch.optim.Adam(network.parameters(), lr=rate, betas=self.recipe.betas, capturable=self.recordable)
+        adam._warned_capturable_if_run_uncaptured = True  # the first steps are, and all where nothing is recorded
+        return adam
 
     def _networks(self) -> dict[str, nn.Module]:
         every = {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}

@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
 .PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 gpu-check bench results results-fine results-levers \
-	results-direction results-anyone robustness lint clean
+	results-direction results-anyone results-preselect robustness lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -49,6 +49,10 @@ results-direction: $(VENV)/.installed
 # The face descriptor and OpenCV's filter come with the extras of the tests.
 results-anyone: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.anyone --write docs/RESULTS.md
+
+# The bank of 10,000 drawn faces is made the first time, in a quarter of an hour; BANK=file takes one that is there.
+results-preselect: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.preselect $(if $(BANK),--bank "$(BANK)") --write docs/RESULTS.md
 
 robustness: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.robustness --write docs/RESULTS.md

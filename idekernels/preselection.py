@@ -1,9 +1,11 @@
 """Which faces of a bank are near a photo, judged by descriptions alone: the choice before the exact search.
 
-A patch's candidates come from any face that looks alike just there, so that a distance of whole descriptions, which one
-large difference decides, finds few of them. Faces are elected instead: every region, 2 x 2 neighbouring cells (regions
-overlap), gives a vote to each of the faces nearest to the photo in that region. All is done in integers, and equal
-faces come in the bank's order: the choice is the same on every machine and backend.
+A patch's candidates come from any face that looks alike just there, so that the distance of whole descriptions, which
+one large difference decides, finds few of them. The faces are elected instead. Every region, 2 x 2 neighbouring cells
+(regions overlap), names the faces nearest to the photo in that region; seats are then given one after the other, each
+to the face that most regions name, where a region that has named c faces with seats counts 1 / (1 + c): no region is
+left without (Thiele's proportional approval voting, 1895). All is done in integers, and of equal faces the bank's first
+comes first: the choice is the same on every machine and backend.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from idekernels.bank import PatchBank
 from idekernels.bank.description import describe
 from idekernels.files.processes import kept_property
 
-_SHARE = 4  # of the faces that are asked for, one in so many gets a region's vote
-_FEWEST = 8  # get it at least, as far as there are so many
-_BARRED = 2**31 - 1  # the distance of a face that must not be chosen; no description is as far
+_SHARE = 4  # of the faces that are asked for, a region names one in so many
+_FEWEST = 8  # and at least these, as far as so many are asked for
+_BARRED = 2**31 - 1  # the distance of a face that must not be chosen; no region of a description is as far
 
 
 @dataclass(frozen=True)
 class Preselection:
-    """The ``count`` faces of a bank that win the most votes of a photo's regions.
+    """The ``count`` faces of a bank that a photo's regions elect.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ class Preselection:
     count : int
         At least 1.
     backend : Backend
-        Where the votes are counted.
+        What computes the distances, and holds the election.
     """
 
     bank: PatchBank
@@ -51,7 +53,7 @@ class Preselection:
         query : (B, L, H, W) uint8
             On the host or the backend's device.
         exclude : (B, X) int64
-            Images that a photo must not use, -1 for none: they are chosen by nobody, and vote for nobody.
+            Images that a photo must not use, -1 for none: it is as if they were not in the bank.
 
         Returns
         -------
@@ -69,18 +71,16 @@ class Preselection:
         """The faces for a photo of this description, (L, R, S) uint8."""
         cells = self._cells
         xp = namespace(cells)
-        votes = xp.zeros(self.bank.images, np.int32)
-        nearest = max(min(_FEWEST, self.count), self.count // _SHARE)
+        names = max(min(_FEWEST, self.count), self.count // _SHARE)
+        named = []
         for apart in _regions(cells, xp.asarray(seen), self.bank.weights, xp):
             if len(barred):
                 apart[:, xp.asarray(barred)] = _BARRED
-            limit = xp.partition(apart, nearest - 1, axis=1)[:, nearest - 1 : nearest]
-            votes += (apart <= limit).sum(axis=0, dtype=np.int32)
-        if len(barred):
-            votes[xp.asarray(barred)] = -1
-        order = xp.argsort(-votes, kind="stable")[: self.count]
-        winners = order if isinstance(order, np.ndarray) else order.get()
-        return np.sort(winners.astype(np.int64))
+            named.append(_nearest(apart, names, xp))
+        standing = np.ones(self.bank.images, np.bool_)
+        standing[barred] = False
+        chosen: NDArray[np.int64] = self.backend.elect(np.concatenate(named), standing, self.count)
+        return chosen
 
     @kept_property
     def _cells(self) -> Any:
@@ -104,3 +104,27 @@ def _regions(cells: Any, seen: Any, weights: tuple[int, ...], xp: Any) -> Iterat
         elif len(cells) == 1:
             yield joined
         above = joined
+
+
+def _nearest(apart: Any, count: int, xp: Any) -> NDArray[np.int64]:
+    """The ``count`` nearest faces of every region, in the bank's order, (regions, count) int64 on the host.
+
+    apart : (regions, n), distances; of equal ones the first are taken.
+    """
+    limit = xp.partition(apart, count - 1, axis=1)[:, count - 1 : count]
+    near = xp.flatnonzero(apart <= limit)
+    if near.size > count * len(apart):
+        region = near // apart.shape[1]
+        near = near[_first_of_equals(region, apart.ravel()[near] == limit.ravel()[region], count, xp)]
+    named = near if isinstance(near, np.ndarray) else near.get()
+    return named.reshape(-1, count) % apart.shape[1]
+
+
+def _first_of_equals(region: Any, equal: Any, count: int, xp: Any) -> Any:
+    """Which entries to keep so that every region has ``count``: all but the last of those that are equally far.
+
+    region : (entries,) int64, ascending. equal : (entries,) bool, the entries at their region's limit.
+    """
+    all_near, at_limit = xp.bincount(region), xp.bincount(region, equal).astype(np.int64)
+    number = xp.cumsum(equal) - (xp.cumsum(at_limit) - at_limit)[region]  # 1, 2, ... among the equal of a region
+    return xp.logical_not(equal) | (number <= (count - all_near + at_limit)[region])

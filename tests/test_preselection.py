@@ -29,10 +29,11 @@ from idekernels import (
     write_bank,
 )
 from idekernels.backends.cuda import device as devices
+from idekernels.backends.reference import WHOLE
 from idekernels.bank import SelectedBank
 from idekernels.bank.description import VERSION, describe
 from idekernels.bank.header import description_digest
-from idekernels.preselection import Preselection
+from idekernels.preselection import Preselection, _nearest
 from idekernels.results import Candidates
 from idemodel.phantom import phantom_pairs
 from idemodel.sketcher import Sketcher
@@ -182,22 +183,64 @@ def test_a_selected_bank_reads_its_pairs_in_order(bank: PatchBank) -> None:
 
 
 def elected(bank: PatchBank, planes: Any, count: int) -> list[int]:
-    """The election written down plainly: a loop over regions, cell by cell."""
+    """The election written down plainly: region by region, then seat by seat."""
     bank_cells, seen = describe(bank.source(0, bank.images)).astype(int), describe(planes[None])[0].astype(int)
-    votes, voters = [0] * bank.images, max(min(8, count), count // 4)
+    names, named = max(min(8, count), count // 4), []
     _, _, rows, columns = bank_cells.shape
     for row in range(rows - 1):
         for column in range(columns - 1):
             part = (slice(None), slice(row, row + 2), slice(column, column + 2))
             squares = (bank_cells[(slice(None), *part)] - seen[part]) ** 2
             apart = (squares.sum(axis=(2, 3)) * np.array(bank.weights)).sum(axis=1)
-            limit = sorted(apart)[voters - 1]
-            votes = [given + (distance <= limit) for given, distance in zip(votes, apart, strict=True)]
-    return sorted(sorted(range(bank.images), key=lambda image: (-votes[image], image))[:count])
+            named.append(set(sorted(range(bank.images), key=lambda image: (apart[image], image))[:names]))
+    return sorted(seats(named, list(range(bank.images)), count))
+
+
+def seats(named: list[set[int]], standing: list[int], count: int) -> list[int]:
+    chosen: list[int] = []
+    for _ in range(count):
+        counts = [WHOLE // (1 + len(faces & set(chosen))) for faces in named]
+
+        def support(face: int, counts: list[int] = counts) -> int:
+            return sum(vote for vote, faces in zip(counts, named, strict=True) if face in faces)
+
+        chosen.append(max((face for face in standing if face not in chosen), key=lambda face: (support(face), -face)))
+    return chosen
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_seats_are_given_one_by_one_and_no_region_is_left_without(backend: str) -> None:
+    """Nine regions name the faces 0 to 4, three name 5 to 9: of four seats one is theirs."""
+    voters = np.array([[0, 1, 2, 3, 4]] * 9 + [[5, 6, 7, 8, 9]] * 3)
+    kernels = idekernels.backends.load(backend)
+    assert kernels.elect(voters, np.ones(12, np.bool_), 4).tolist() == [0, 1, 2, 5]
+    standing = np.ones(12, np.bool_)
+    standing[[0, 5, 6, 7, 8, 9, 10]] = False
+    assert kernels.elect(voters, standing, 5).tolist() == [1, 2, 3, 4, 11]  # the last, whom nobody names
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_elections_of_any_size_are_those_written_down_plainly(backend: str) -> None:
+    random = np.random.default_rng(3)
+    for faces, regions, names, count in ((30, 12, 4, 9), (25, 40, 8, 24), (9, 1, 3, 5)):
+        voters = np.stack([random.permutation(faces)[:names] for _ in range(regions)])
+        standing = np.ones(faces, np.bool_)
+        standing[voters[0, 0]] = False
+        truth = sorted(seats([set(row) for row in voters.tolist()], np.flatnonzero(standing).tolist(), count))
+        assert idekernels.backends.load(backend).elect(voters, standing, count).tolist() == truth
+
+
+def test_of_faces_that_are_equally_near_the_first_are_named() -> None:
+    random = np.random.default_rng(0)
+    for levels in (2, 20, 10**6):
+        apart = random.integers(0, levels, (7, 50))
+        for count in (1, 5, 49, 50):
+            truth = [sorted(sorted(range(50), key=lambda face: (row[face], face))[:count]) for row in apart]
+            assert _nearest(apart, count, np).tolist() == truth
 
 
 @pytest.mark.parametrize("count", [1, 6, 20])
-def test_the_faces_with_the_most_votes_are_chosen(bank: PatchBank, query: Any, count: int) -> None:
+def test_the_faces_that_a_photo_s_regions_elect_are_chosen(bank: PatchBank, query: Any, count: int) -> None:
     chosen = Preselection(bank, count, idekernels.backends.load("cpu")).chosen(query, NOBODY)
     assert [list(images) for images in chosen if images is not None] == [elected(bank, p, count) for p in query]
 

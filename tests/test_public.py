@@ -147,8 +147,8 @@ def test_docstrings_of_settings_name_their_fields():
 
 
 KERNELS = {
-    "prepare", "select", "upload", "free_memory", "match", "gather", "evidence", "compatibility", "weigh", "propagate",
-    "compose", "blend", "cut",
+    "prepare", "select", "elect", "upload", "free_memory", "match", "gather", "evidence", "compatibility", "weigh",
+    "propagate", "compose", "blend", "cut",
 }  # fmt: skip
 
 

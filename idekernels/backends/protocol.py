@@ -39,6 +39,16 @@ class Backend(Protocol):
         """
         ...
 
+    def elect(self, voters: Array, standing: Array, count: int) -> Array:
+        """Give seats to faces that regions name, one after the other, by proportional approval voting.
+
+        voters : (regions, m) int64, the faces that each names, each once. standing : (n,) bool, who may be elected, at
+        least ``count``. Each seat goes to the face with the greatest sum over the regions that name it of WHOLE //
+        (1 + c), c being the seats that faces named by the region have; of equal ones to the first. All are NumPy's
+        arrays. Returns the faces, (count,) int64, ascending.
+        """
+        ...
+
     def upload(self, array: Array) -> Array:
         """The array where this backend computes: itself if it is there, else a copy."""
         ...

@@ -18,6 +18,9 @@ from idekernels.grid import PatchGrid
 
 Array = NDArray[Any]
 
+WHOLE = 720720  # what a region counts in an election before anybody has a seat: 1 to 16 divide it
+OUT = -(2**62)  # the support of who may not be elected, or has a seat
+
 # The rule by which a photo's weights settle, see docs/KERNELS.md; the numbers of every backend.
 PATIENCE, PACE = 32, 2  # from this sweep on, every so many sweeps, the least movement that counts is doubled
 RELAX = 0.5  # how much farther than to its minimum a visit takes a node
@@ -36,6 +39,23 @@ def prepare(bank: PatchBank, memory: int | None) -> PatchBank:
 def select(prepared: PatchBank, images: Array) -> PatchBank:
     """These images read as a bank of their own."""
     return SelectedBank(prepared, images)
+
+
+def elect(voters: Array, standing: Array, count: int) -> Array:
+    """Seats one by one; with every seat, what the regions that named its face still count falls for all they named."""
+    faces, names = len(standing), voters.shape[1]
+    order = np.argsort(voters, axis=None, kind="stable")
+    starts = np.searchsorted(voters.ravel()[order], np.arange(faces + 1))
+    support = np.where(standing, np.bincount(voters.ravel(), minlength=faces) * WHOLE, OUT)
+    seated, seats = np.zeros(len(voters), np.int64), np.empty(count, np.int64)
+    for seat in range(count):
+        face = int(support.argmax())
+        seats[seat], support[face] = face, OUT
+        regions = order[starts[face] : starts[face + 1]] // names
+        less = WHOLE // (1 + seated[regions]) - WHOLE // (2 + seated[regions])
+        seated[regions] += 1
+        np.subtract.at(support, voters[regions], less[:, None])
+    return np.sort(seats)
 
 
 def upload(array: Array) -> Array:
@@ -383,6 +403,7 @@ class Reference(Named):
 
     prepare = staticmethod(prepare)
     select = staticmethod(select)
+    elect = staticmethod(elect)
     upload = staticmethod(upload)
     free_memory = staticmethod(free_memory)
     match = staticmethod(match)

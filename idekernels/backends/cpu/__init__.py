@@ -1,6 +1,6 @@
 """The ``cpu`` backend: Numba twins of :mod:`idekernels.backends.reference`, same names and signatures."""
 
-from idekernels.backends.cpu import blending, jit, matching, propagation, residency, tables, weighing
+from idekernels.backends.cpu import blending, electing, jit, matching, propagation, residency, tables, weighing
 from idekernels.backends.protocol import Backend, Named
 
 
@@ -12,6 +12,7 @@ class Cpu(Named):
     why_missing = staticmethod(jit.why_missing)
     prepare = staticmethod(residency.prepare)
     select = staticmethod(residency.select)
+    elect = staticmethod(electing.elect)
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
     match = staticmethod(matching.match)

@@ -8,6 +8,7 @@ For who writes kernels: every shared array on a line of its own (Numba's simulat
 module ``cuda`` a global of the kernel's module (the simulator puts its own in its place).
 """
 
+from idekernels.backends.cpu import electing
 from idekernels.backends.cuda import blending, cutting, device, matching, propagation, residency, tables, weighing
 from idekernels.backends.protocol import Backend, Named
 
@@ -19,6 +20,7 @@ class Cuda(Named):
     why_missing = staticmethod(device.why_missing)
     prepare = staticmethod(residency.prepare)
     select = staticmethod(residency.select)
+    elect = staticmethod(electing.elect)  # a few thousand steps, each after the other: for the host
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
     match = staticmethod(matching.match)

@@ -626,6 +626,24 @@ def test_one_photo_that_fails_costs_the_others_of_its_batch_nothing(bank: Path) 
     engine.stop()
 
 
+def test_networks_run_on_as_many_threads_as_torch_was_told(bank: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    sketcher, seen = sketcher_of(bank), []
+    real = sketcher.enhancer.enhance
+
+    def counted(*given: Any, **more: Any) -> Any:
+        seen.append(torch.get_num_threads())
+        return real(*given, **more)
+
+    monkeypatch.setattr(sketcher.enhancer, "enhance", counted)
+    engine = Engine(sketcher, Limits())
+    engine.start()
+    assert engine.submit(SketchWork(photo_of(0), "me")).future.result(30).fine
+    engine.stop()
+    assert seen == [torch.get_num_threads()] == [1]
+
+
 def test_requests_that_wait_are_one_batch(bank: Path) -> None:
     sketcher = sketcher_of(bank)
     engine, real, sizes = Engine(sketcher, Limits()), sketcher.sketch, []
@@ -656,9 +674,9 @@ def test_a_line_waits_a_little_for_what_is_being_received_or_expected() -> None:
     line.put(Job("third"))
     later = threading.Timer(0.05, lambda: line.put(Job("fourth")))
     later.start()
-    assert [job.work for job in line.take(8, 20.0, expected=2)] == ["third", "fourth"]
+    assert [job.work for job in line.take(8, 20.0, answered=1)] == ["third", "fourth"]
     line.put(Job("fifth"))
-    assert [job.work for job in line.take(8, 0.05, expected=2)] == ["fifth"]
+    assert [job.work for job in line.take(8, 0.05, answered=2)] == ["fifth"]
     given_up = Job("sixth")
     given_up.give_up()
     assert not given_up.begin()

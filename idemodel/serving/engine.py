@@ -22,6 +22,7 @@ from idemodel.faces.alignment import Eyes
 from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.search import Face, find_faces
 from idemodel.files.images import encode_image, scaled_within
+from idemodel.generator.threads import torch_threads_kept
 from idemodel.preparation import Once, PreparedPhoto, read_photo
 from idemodel.serving.logs import OWN
 from idemodel.serving.problems import Refused, ending, refusal
@@ -186,7 +187,8 @@ class Engine:
         try:
             self._detector()
             self.sketcher.preparer  # noqa: B018 - made now, not while somebody waits
-            warm_up(self.sketcher.settings, self.sketcher.prepared.backend, self.sketcher.prepared.bank)
+            with torch_threads_kept():  # else every network ran on as many threads as there are cores, told or not
+                warm_up(self.sketcher.settings, self.sketcher.prepared.backend, self.sketcher.prepared.bank)
         except Exception as error:  # told by start
             self._failed = error
             return

@@ -72,11 +72,11 @@ class Line:
             self._jobs.append(job)
             self._changed.notify_all()
 
-    def take(self, most: int, linger: float, expected: int = 1) -> list[Job]:
+    def take(self, most: int, linger: float, answered: int = 0) -> list[Job]:
         """The next ones, at most so many.
 
-        Waits for the first, and then ``linger`` seconds for those that are being received, and for as many as are
-        ``expected``: clients that just got their answers may ask again.
+        Waits for the first, and then ``linger`` seconds for those that are being received, and for as many as were
+        just ``answered``, besides those that wait: their clients may ask again.
 
         Returns
         -------
@@ -84,6 +84,7 @@ class Line:
             Empty once the line is closed.
         """
         with self._changed:
+            expected = max(1, answered + len(self._jobs))
             self._changed.wait_for(lambda: self._jobs or self._closed)
             self._changed.wait_for(lambda: self._closed or self._are_enough(most, expected), linger)
             if self._closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import secrets
 import socket
 from contextlib import suppress
@@ -55,6 +56,9 @@ def serve(workers: int, host: str, port: int, **told: Any) -> None:
     of the address that is printed. Ends with Ctrl+C.
     """
     _require_extra()
+    # threads that wait for each other sleep: spinning, they would take the cores from the server and from its clients.
+    # OpenMP reads this once, when torch loads it, and processes inherit it
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     with err.status("Loading the model"):  # torch takes its time
         from idemodel.serving.server import listen
         from idemodel.serving.server import serve as serve_it

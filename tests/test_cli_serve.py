@@ -42,7 +42,10 @@ def test_several_processes_serve_one_address_with_a_token_until_ctrl_c(files: tu
             assert {answer.status_code for answer in answers} == {200}
             assert client.get("/api/info").json()["builtin"] is False
         if sys.platform.startswith("linux"):
-            assert len(workers_of(process.pid)) == 2
+            workers = workers_of(process.pid)
+            assert len(workers) == 2
+            settings = [Path(f"/proc/{worker}/environ").read_bytes().split(b"\0") for worker in workers]
+            assert all(b"OMP_WAIT_POLICY=PASSIVE" in each for each in settings)  # none spins while it waits
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert f"so a token is needed; this one was made for this run: {token}" in said and "not encrypted" in said
@@ -72,6 +75,7 @@ def test_a_mistake_is_one_line(
     files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     bank, model = files
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # as a user told it; also, serve sets it for its process
     assert "no such file" in told_once(capsys, "serve", "--bank", tmp_path / "none.h5", "--port", 0)
     assert "none.pth: no such file" in told_once(capsys, "serve", "--bank", bank, "--model", tmp_path / "none.pth")
     with socket.create_server(("127.0.0.1", 0)) as taken:

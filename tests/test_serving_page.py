@@ -38,6 +38,14 @@ document.getElementById("drop").dispatchEvent(
 PASTE = DROP.replace('getElementById("drop")', "body").replace(
     'DragEvent("drop", { dataTransfer: given', 'ClipboardEvent("paste", { clipboardData: given'
 )
+CLIPBOARD = """
+const told = arguments[0];
+Object.defineProperty(navigator, "clipboard", { configurable: true, value: { read: async () => {
+  if (!told) throw new DOMException("not allowed", "NotAllowedError");
+  const bytes = Uint8Array.from(atob(told), (letter) => letter.charCodeAt(0));
+  return [new ClipboardItem({ "image/png": new Blob([bytes], { type: "image/png" }) })];
+} } });
+"""
 TOLD = """
 const [where, parts] = arguments, real = window.fetch;
 window.fetch = async (path, options) => {
@@ -217,6 +225,32 @@ def test_options_download_and_paste_back(page: Page, downloads: Path, served: Se
     page.until(lambda: file.exists() and file.stat().st_size)
     asked = served.sketch(photo_of(1), method="top1", k=2, size="double")
     np.testing.assert_array_equal(decode_grey(file.read_bytes(), "file"), decode_grey(asked.content, "sketch"))
+
+
+def test_the_divider_moves_by_keys_between_the_pictures_that_were_chosen(page: Page) -> None:
+    from selenium.webdriver import Keys
+
+    page.drop(photo_of(0))
+    page.sketched()
+    assert page["under"].get_attribute("src") == page["photo"].get_attribute("src")
+    assert page["over"].get_attribute("src") == page["fine"].get_attribute("src")
+    page["divider"].send_keys(Keys.ARROW_RIGHT * 3)
+    at = "return getComputedStyle(document.getElementById('compare')).getPropertyValue('--at')"
+    assert page.browser.execute_script(at) == "53%"
+    page["left-of"].send_keys("coarse")
+    page.until(lambda: page["under"].get_attribute("src") == page["coarse"].get_attribute("src"))
+    assert page["under"].get_attribute("alt") == "Left of the divider: the coarse sketch"
+
+
+def test_the_button_takes_a_picture_from_the_clipboard(page: Page) -> None:
+    given = base64.b64encode(photo_of(0)).decode()
+    page.browser.execute_script(CLIPBOARD, given)
+    page["paste"].click()
+    page.sketched()
+    assert page["download"].get_attribute("download") == "pasted-sketch.png"
+    page.browser.execute_script(CLIPBOARD, None)
+    page["paste"].click()
+    page.until(lambda: "press Ctrl+V" in page["error"].text)
 
 
 def test_a_mistake_in_an_option_is_told_and_no_old_sketch_stays(page: Page) -> None:

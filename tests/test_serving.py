@@ -328,6 +328,13 @@ def test_a_foreign_origin_is_refused(served: Served, origin: str) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_a_foreign_origin_beside_the_own_one_is_refused(served: Served) -> None:
+    own = served.url.encode()
+    for both in ([own, b"http://evil.example"], [b"http://evil.example", own]):
+        headers = [(b"origin", origin) for origin in both]
+        problem(served.client.get("/api/info", headers=headers), 403)  # type: ignore[arg-type]
+
+
 def test_the_own_page_may_ask_by_any_name_of_the_loopback(served: Served) -> None:
     port = served.url.rpartition(":")[2]
     for name in ("localhost", "127.0.0.1", "[::1]"):

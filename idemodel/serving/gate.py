@@ -74,10 +74,10 @@ class Gate:
         await self._app({**scope, "method": "GET"} if asked == "HEAD" else scope, body.receive, guarded)
 
     def _check(self, headers: Headers, scope: Scope) -> None:
-        host, origin = headers.get("host", ""), headers.get("origin")
+        host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._access.knows_host(host):
             raise Refused(421, "this server has another name; ask it by its address, or name it with --name")
-        if origin is not None and not self._access.knows_origin(origin, host):
+        if not all(self._access.knows_origin(origin, host) for origin in headers.getlist("origin")):
             raise Refused(403, "a page of another server may not ask; allow it with --origin")
         asks = scope["path"].startswith(API) and scope["method"] != "OPTIONS"
         if asks and self._access.token is not None and not self._has_token(headers.get("authorization", "")):

@@ -644,6 +644,8 @@ def test_networks_run_on_as_many_threads_as_torch_was_told(bank: Path, monkeypat
         return real(*given, **more)
 
     monkeypatch.setattr(sketcher.enhancer, "enhance", counted)
+    # as the first kernel of a bank of the usual size does, in the thread that runs it
+    monkeypatch.setattr("idemodel.serving.engine.warm_up", lambda *given: torch.set_num_threads(2))
     engine = Engine(sketcher, Limits())
     engine.start()
     assert engine.submit(SketchWork(photo_of(0), "me")).future.result(30).fine

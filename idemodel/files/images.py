@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
@@ -228,7 +228,7 @@ def _pixels(name: str, file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
             return _upright(name, image, file)
 
 
-def _upright(name: str, image: Image.Image, file: BinaryIO) -> Image.Image:
+def _upright(name: str, image: ImageFile.ImageFile, file: BinaryIO) -> Image.Image:
     """An open picture, decoded, turned and in 8 bits."""
     deep = any(";16" in str(part) for part in image.tile)
     image.load()

@@ -37,6 +37,7 @@ def made_times(name: str = "x", content: bytes = b"abc") -> int:
 def test_what_was_made_is_not_made_again(folder: Path) -> None:
     assert [made_times(), made_times(), made_times("below/y"), made_times("below/y")] == [1, 0, 1, 0]
     assert sorted(path.name for path in folder.rglob("*") if path.is_file()) == ["x", "y"]
+    assert not list(Path(tempfile.gettempdir()).iterdir())  # the other folder is not needed
 
 
 @pytest.mark.parametrize(

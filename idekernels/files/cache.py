@@ -70,12 +70,21 @@ def _why_not_writable(folder: Path) -> str | None:
         return f"cannot be written ({error.strerror})"
 
 
-def private_folder() -> Path:
-    """A folder of this user's among the temporary files, which nobody else can read or write."""
+def private_folder(make: bool = True) -> Path:
+    """A folder of this user's among the temporary files, which nobody else can read or write.
+
+    Raises
+    ------
+    InputError
+        It is there and somebody else's.
+    OSError
+        It cannot be made; or it is not there, and is not to be made.
+    """
     posix = os.name == "posix"
     folder = Path(tempfile.gettempdir()) / (f"idesketch-{os.geteuid()}" if posix else "idesketch")
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+    if make:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
     status = folder.lstat()  # not of what a link leads to
     mine = not posix or (status.st_uid == os.geteuid() and not status.st_mode & 0o077)
     if not (stat.S_ISDIR(status.st_mode) and mine):

@@ -35,7 +35,7 @@ def kept(name: str, make: Callable[[], bytes]) -> bytes:
 
 def read_kept(name: str) -> bytes | None:
     """What is kept under a name; None where nothing is, or where it was cut or altered, or cannot be read."""
-    for folder in _folders():
+    for folder in _folders(make=False):
         file = folder / name
         with contextlib.suppress(OSError, InputError):
             regular_file(file, "what is kept", _LARGEST)
@@ -47,7 +47,7 @@ def read_kept(name: str) -> bytes | None:
 
 def keep(name: str, content: bytes) -> Path | None:
     """Keep bytes under a name, with their SHA-256 before them; where, or None where no folder can be written."""
-    for folder in _folders():
+    for folder in _folders(make=True):
         file = folder / name
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +57,9 @@ def keep(name: str, content: bytes) -> Path | None:
     return None
 
 
-def _folders() -> Iterator[Path]:
+def _folders(make: bool) -> Iterator[Path]:
     """The cache folder; then, for who looks further, the user's own among the temporary files."""
     if usual := usual_folder():
         yield usual
     with contextlib.suppress(OSError, InputError):
-        yield private_folder()
+        yield private_folder(make)

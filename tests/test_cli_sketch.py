@@ -125,7 +125,7 @@ def test_bank_and_model_of_ones_own(
     assert "3 pairs" in capsys.readouterr().err
     both = ("--bank", tmp_path / "5.h5", "--bank", tmp_path / "6.h5")
     assert call("sketch", photo, "-o", tmp_path / "both", *both) == 0
-    assert "6 pairs" in capsys.readouterr().err and not (tmp_path / "cache").exists()
+    assert "6 pairs" in capsys.readouterr().err and not (tmp_path / "cache" / "banks").exists()
     assert call("sketch", photo, "-o", tmp_path / "model", "--model", tmp_path / "model.safetensors") == 0
     assert "built-in bank of 4 drawn faces" in capsys.readouterr().err
     assert call("sketch", photo, "-o", tmp_path / "usual") == 0

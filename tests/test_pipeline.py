@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -225,19 +224,24 @@ main(sys.argv[1:])
 """
 
 
+def stopped(command: list[str], out: Path, how: signal.Signals) -> tuple[int, str]:
+    """Exit code and stderr of a process that is sent a signal when it has written twenty pictures."""
+    with subprocess.Popen([sys.executable, "-c", SLOW, *command], stderr=subprocess.PIPE, text=True) as process:
+        for _ in range(6000):
+            if process.poll() is not None or len(list(out.glob("*.png"))) >= 20:
+                break
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, told = process.communicate()
+    return process.returncode, told
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL there")
 def test_one_that_is_killed_leaves_whole_pictures_and_is_gone_on_with(tmp_path: Path) -> None:
     bank, photos = a_bank(tmp_path, 120)
     out = tmp_path / "out"
     command = ["coarse", str(bank), str(photos), "-o", str(out), "--backend", "cpu", "--k", "2"]
-    process = subprocess.Popen([sys.executable, "-c", SLOW, *command], stderr=subprocess.DEVNULL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        for _ in range(6000):
-            if process.poll() is not None or len(list(out.glob("*.png"))) >= 20:
-                break
-            time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    stopped(command, out, signal.SIGKILL)
     there = sorted(out.glob("*.png"))
     assert 20 <= len(there) < 120
     assert all(is_whole(path) for path in there)
@@ -247,3 +251,15 @@ def test_one_that_is_killed_leaves_whole_pictures_and_is_gone_on_with(tmp_path: 
     assert run(command) == 0
     assert len(list(out.glob("*.png"))) == 120 and {path: path.read_bytes() for path in there} == before
     assert not list(out.glob(".*.partial"))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process is sent no SIGINT there")
+def test_one_that_is_interrupted_says_so_and_keeps_what_it_made(tmp_path: Path) -> None:
+    bank, photos = a_bank(tmp_path, 120)
+    out = tmp_path / "out"
+    command = ["coarse", str(bank), str(photos), "-o", str(out), "--backend", "cpu", "--k", "2"]
+    code, told = stopped(command, out, signal.SIGINT)
+    assert code == 130 and told.splitlines()[-1].startswith("Interrupted; what was finished is kept")
+    there = sorted(out.glob("*.png"))
+    assert 20 <= len(there) < 120 and all(is_whole(path) for path in there)
+    assert all(Journal(out).of(path.name) for path in there) and not list(out.glob(".*.partial"))

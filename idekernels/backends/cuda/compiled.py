@@ -97,55 +97,61 @@ def _versions() -> tuple[str, ...]:
     return tuple(f"{name} {found.get(name)}" for name in _PACKAGES)
 
 
+class _OnDisk:
+    """What numba-cuda's cache of one kernel does otherwise here: a file for its arguments' types, device and compiler.
+
+    ``dispatcher`` and ``serialize`` are numba-cuda's modules; see :func:`_cache_type`.
+    """
+
+    dispatcher: Any
+    serialize: Any
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._enabled = True
+        self._launch_config_key = None  # of kernels that are compiled for their launch, as none is here
+        self._cache_path = FOLDER
+
+    def _name(self, signature: Any, codegen: Any) -> str:
+        told = repr((self._source, str(signature), codegen.magic_tuple(), _versions(), self._launch_config_key))
+        return f"{FOLDER}/{hashlib.sha256(told.encode()).hexdigest()}"
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The kernel for these types; None where none is kept, or it cannot be read."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[misc]
+        except Exception:  # what an older or damaged Numba wrote can make pickle raise anything
+            return None
+
+    def _load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = read_kept(self._name(sig, target_context.codegen()))
+        return None if found is None else self.dispatcher._Kernel._rebuild(**pickle.loads(found))
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the kernel for these types, if that can be done."""
+        try:
+            keep(self._name(sig, data.codegen), self.serialize.dumps(data._reduce_states()))
+        except Exception:  # it is compiled: no trouble with what is kept ends the work
+            return
+
+    def is_launch_config_sensitive(self) -> bool:
+        """Of no kernel here."""
+        return False
+
+    def mark_launch_config_sensitive(self) -> bool:
+        """Such a kernel is not kept."""
+        return False
+
+    def flush(self) -> None:
+        """Nothing is held."""
+
+
 @cache
 def _cache_type() -> Any:
-    """Numba-cuda's kind of cache, with another store; made late, as numba-cuda need not be installed."""
+    """The cache that numba-cuda takes for one of its own; made late, as numba-cuda need not be installed."""
     dispatcher: Any = importlib.import_module("numba.cuda.dispatcher")
-    serialize: Any = _first("numba.cuda.serialize", "numba.core.serialize")
-
-    class Kept(dispatcher.CUDACache):
-        """The code of one kernel: a file for the types of its arguments, the device and the compiler."""
-
-        def __init__(self, source: str) -> None:
-            self._source = source
-            self._enabled = True
-            self._launch_config_key = None  # of kernels that are compiled for their launch, as none is here
-            self._cache_path = FOLDER
-
-        def _name(self, signature: Any, codegen: Any) -> str:
-            told = repr((self._source, str(signature), codegen.magic_tuple(), _versions(), self._launch_config_key))
-            return f"{FOLDER}/{hashlib.sha256(told.encode()).hexdigest()}"
-
-        def load_overload(self, sig: Any, target_context: Any) -> Any:
-            """The kernel for these types; None where none is kept, or it cannot be read."""
-            try:
-                return super().load_overload(sig, target_context)
-            except Exception:  # what an older or damaged Numba wrote can make pickle raise anything
-                return None
-
-        def _load_overload(self, sig: Any, target_context: Any) -> Any:
-            found = read_kept(self._name(sig, target_context.codegen()))
-            return None if found is None else dispatcher._Kernel._rebuild(**pickle.loads(found))
-
-        def save_overload(self, sig: Any, data: Any) -> None:
-            """Keep the kernel for these types, if that can be done."""
-            try:
-                keep(self._name(sig, data.codegen), serialize.dumps(data._reduce_states()))
-            except Exception:  # it is compiled: no trouble with what is kept ends the work
-                return
-
-        def is_launch_config_sensitive(self) -> bool:
-            """Of no kernel here."""
-            return False
-
-        def mark_launch_config_sensitive(self) -> bool:
-            """Such a kernel is not kept."""
-            return False
-
-        def flush(self) -> None:
-            """Nothing is held."""
-
-    return Kept
+    serialize = _first("numba.cuda.serialize", "numba.core.serialize")
+    return type("Kept", (_OnDisk, dispatcher.CUDACache), {"dispatcher": dispatcher, "serialize": serialize})
 
 
 def _first(*modules: str) -> Any:

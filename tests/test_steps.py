@@ -173,7 +173,7 @@ def test_a_recordable_trainer_learns_what_a_plain_one_learns() -> None:
     for found, expected in zip(run(Steps(pairs, other), recipe), run(Steps(pairs, plain), recipe), strict=True):
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
     for name, value in other.state().items():
-        torch.testing.assert_close(value, plain.state()[name], atol=1e-5, rtol=1e-3)
+        torch.testing.assert_close(value, plain.state()[name], atol=1e-4, rtol=1e-3)
 
 
 def test_steps_are_the_trainers_own() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from idemodel.generator.checkpoint import load_generator
 from idemodel.generator.config import MLAConfig, guide_channels
-from idemodel.generator.enhance import _ready
+from idemodel.generator.enhance import network_for_inference
 from idemodel.generator.graphs import Repeated, graphs_on
 from idemodel.generator.network import MLANet
 from idemodel.generator.precision import float32_products
@@ -207,7 +207,7 @@ class Enhanced:
 
 def _faces(network: MLANet, kind: Kind, device: str, count: int, rounds: int) -> Enhanced:
     told: list[str] = []
-    ready, graphs = _ready(network, device, kind.precision), graphs_on(device) if kind.recorded else None
+    ready, graphs = network_for_inference(network, device, kind.precision), graphs_on(device) if kind.recorded else None
     if kind.last:
         move: Any = ready.to
         move(memory_format=torch.channels_last)

@@ -19,7 +19,15 @@ from idemodel.preparation import number_in_bank
 
 from .batch import Batch, Image, Results
 from .console import err, note, say
-from .options import PATH, hand_options, leave_one_out_option, precision_option, precision_told, recursive_option
+from .options import (
+    PATH,
+    hand_options,
+    leave_one_out_option,
+    precision_option,
+    precision_told,
+    recursive_option,
+    shown_device,
+)
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer
@@ -85,7 +93,7 @@ def enhance(
     )  # fmt: skip
     others = [model, *seen.files.values(), *pieced.files.values()]
     batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, others)
-    note(f"device {enhancer.device}")
+    note(f"device {shown_device(enhancer)}")
     if batch.todo:
         batch.run("Fine sketches", 1, work.read, work.make)
     say(batch.summary(out))

@@ -205,6 +205,12 @@ def precision_told(precision: str) -> dict[str, str]:
     return {} if precision == "float32" else {"precision": precision}
 
 
+def shown_device(enhancer: Any) -> str:
+    """What a line says of where stage 2 runs, and by which precision, where it is not float32."""
+    precision = "" if enhancer.precision == "float32" else f" by {enhancer.precision}"
+    return f"{enhancer.device}{precision}"
+
+
 def leave_one_out_option(command: Command) -> Command:
     """Whether photos must not use the bank's pair of their name."""
     text = "Photos of the bank's own pairs: leave out the pair of that name."

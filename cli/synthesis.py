@@ -30,6 +30,7 @@ from .options import (
     precision_told,
     preselect_option,
     recursive_option,
+    shown_device,
 )
 from .photos import PhotoIntake, bank_digest, preselected
 
@@ -110,7 +111,7 @@ class Synthesis:
         results = Results(options.out, self._making(bank, sketcher), options.overwrite, beside=_BESIDE)
         batch = Batch.find(given, results, options.recursive)
         intake = PhotoIntake(bank, PreparationSettings(options.photo.align, options.normalise), self.leave_one_out)
-        note(f"backend {sketcher.prepared.backend}, device {sketcher.enhancer.device}, {told}")
+        note(f"backend {sketcher.prepared.backend}, device {shown_device(sketcher.enhancer)}, {told}")
         if self.save_coarse and batch.skipped:
             note(f"{batch.skipped} are there already, theirs is not written to coarse; --overwrite makes them anew")
         if batch.todo:

@@ -16,7 +16,7 @@ from training_runs import TINY
 
 from idemodel.files.tensors import as_images
 from idemodel.generator.checkpoint import load_generator
-from idemodel.generator.enhance import Enhancer, _ready
+from idemodel.generator.enhance import Enhancer, network_for_inference
 from idemodel.generator.graphs import graphs_on
 from idemodel.generator.network import MLANet
 from idemodel.generator.precision import float32_products
@@ -125,7 +125,9 @@ def test_sketches_are_within_a_level_of_the_cpus_alone_and_replayed(precision: s
 
 
 def test_the_shipped_generator_by_float16_is_within_a_level_of_strict_float32() -> None:
-    whole, half = (_ready(load_generator(PHANTOM), "cuda", precision) for precision in ("float32", "float16"))
+    whole, half = (
+        network_for_inference(load_generator(PHANTOM), "cuda", precision) for precision in ("float32", "float16")
+    )
     inputs = torch.rand(4, whole.config.channels + whole.config.guide, 125, 100, device="cuda")
     with torch.no_grad(), float32_products("cuda"):
         apart = np.abs(as_images(half(inputs)).astype(int) - as_images(whole(inputs)))
@@ -133,9 +135,9 @@ def test_the_shipped_generator_by_float16_is_within_a_level_of_strict_float32() 
 
 
 def test_strict_float32_is_nearer_to_float64_than_tf32() -> None:
-    network = _ready(MLANet(3, 16, 2), "cuda", "float32")
+    network = network_for_inference(MLANet(3, 16, 2), "cuda", "float32")
     inputs = torch.rand(2, 3, 60, 52, device="cuda")
-    exact = _ready(MLANet(3, 16, 2), "cpu", "float32").double()
+    exact = network_for_inference(MLANet(3, 16, 2), "cpu", "float32").double()
     exact.load_state_dict(network.state_dict())
     with torch.no_grad():
         truth = exact(inputs.cpu().double())

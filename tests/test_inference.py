@@ -112,7 +112,7 @@ def test_float16_is_within_a_level_of_float32(made: Callable[[], MLANet]) -> Non
     ]
     planes = [as_planes(image)[None] for image in (soft[0], pair.photo.mean(2).astype(np.uint8), *soft[1:])]
     hand = hand_of(read_header(PHANTOM).recipe, "photo-to-sketch")
-    whole, half = (enhance._ready(made(), "cpu", precision) for precision in ("float32", "float16"))
+    whole, half = (enhance.network_for_inference(made(), "cpu", precision) for precision in ("float32", "float16"))
     assert half.dtype == torch.float16 and half.head[0].weight.is_contiguous(memory_format=torch.channels_last)
     ours, truth = (drawn(each, hand, *planes).astype(int) for each in (half, whole))
     apart = np.abs(ours - truth)

@@ -79,7 +79,7 @@ class Enhancer:
     ) -> None:
         self.device = torch_device(device)
         self.precision = _allowed(precision, self.device)
-        self.network = _ready(network, self.device, self.precision)
+        self.network = network_for_inference(network, self.device, self.precision)
         self._repeated = _repeated(graphs_on(self.device) if graphs else None)
         self.recipe = MappingProxyType(dict(recipe or {}))
         self.direction, self.domain = direction, domain
@@ -230,7 +230,7 @@ def _allowed(precision: str, device: str) -> str:
     return precision
 
 
-def _ready(network: MLANet, device: str, precision: str) -> MLANet:
+def network_for_inference(network: MLANet, device: str, precision: str) -> MLANet:
     """The network for inference: folded, on its device; float16 with its channels last, as tensor cores read them."""
     ready = network.fold_weight_norm().to(device).eval().requires_grad_(False)
     if precision == "float16":

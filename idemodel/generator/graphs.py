@@ -53,6 +53,7 @@ class CudaGraphs:
         self._stream = torch.cuda.Stream(self.device)
         self._last = torch.cuda.Event()
         self._pool = torch.cuda.graph_pool_handle()
+        self._first: torch.cuda.CUDAGraph | None = None  # kept, as a pool that lost its last graph is refused
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
@@ -82,6 +83,7 @@ class CudaGraphs:
         here = torch.cuda.stream(torch.cuda.current_stream(self.device))
         with here, recording:  # a recording that fails leaves its own stream behind, the outer one takes it away
             made = call()
+        self._first = self._first or graph
         return graph.replay, made
 
 

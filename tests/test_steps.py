@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -14,15 +17,16 @@ import torch
 from recorded import RecordedGraphs
 from test_losses import NARROW, vgg_tensors
 from torch import Tensor
-from training_runs import TINY, drawn_faces, own_sketches, tiny_faces
+from training_runs import TINY, changed, drawn_faces, own_sketches, tiny_faces, tiny_run
 
 from idemodel.generator.config import MLAConfig, guide_channels
-from idemodel.training import losses
+from idemodel.training import loop, losses
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces
 from idemodel.training.losses import PerceptualLoss, load_perceptual
 from idemodel.training.recipe import DRAWN, PAPER, Recipe
 from idemodel.training.resident import as_numbers, resident_pairs
+from idemodel.training.run import Observer
 from idemodel.training.steps import Steps
 from idemodel.training.trainer import Trainer
 
@@ -214,3 +218,35 @@ def test_pairs_that_take_too_much_stay_where_they_are() -> None:
     assert resident is not None
     taken = 4 * (resident.planes.numel() + resident.halves.numel())
     assert resident_pairs(pairs, "cpu", taken - 1) is None and resident_pairs(pairs, "cpu", taken) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("capturable_here")
+def test_a_whole_run_with_recorded_steps_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a device: pairs there, a graph for each phase, validation between steps; stopped, it is never stopped."""
+    graphs: list[RecordedGraphs] = []
+
+    def stand_in(device: str) -> RecordedGraphs:
+        graphs.append(RecordedGraphs())
+        return graphs[-1]
+
+    monkeypatch.setattr(loop, "graphs_on", stand_in)
+    monkeypatch.setattr(loop, "room_on", lambda device: ROOM)
+    monkeypatch.setattr(loop, "Trainer", partial(Trainer, recordable=True))
+    recipe = replace(DRAWN, **SMALL, steps=12, structure_first=6, halvings=(5, 8), validation=2, validate_every=3)
+    tiny = replace(tiny_run(tmp_path), recipe=recipe)
+
+    def trained(name: str, stop_after: int | None = None, **more: bool) -> bytes:
+        def stepped(step: int, total: int, losses: Mapping[str, float]) -> None:
+            if step == stop_after:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        ours = changed(replace(tiny, folder=tmp_path / name), **more)
+        with contextlib.suppress(loop.Stopped):
+            loop.train(replace(ours, observer=Observer(stepped=stepped)))
+        return loop.train(changed(ours, resume=True)).last_file.read_bytes()
+
+    whole = trained("whole")
+    assert graphs[0].said.count("recorded") == 2 and graphs[0].said.count("replayed") == 6
+    assert all(trained(f"stopped-{after}", after) == whole for after in (2, 5, 8))
+    assert trained("singly", graphs=False) == whole and len(graphs) == 8

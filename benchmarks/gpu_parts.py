@@ -115,12 +115,16 @@ def median_ms(call: Callable[[], Any], rounds: int = 20) -> float:
 def tests(given: Given) -> Table:
     """The tests that need a device."""
     need_card()
-    files = ("tests/test_gpu.py", "tests/test_gpu_stage2.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", *files]
+    return _tested("tests/test_gpu.py")
+
+
+def _tested(file: str) -> Table:
+    """A file of tests, and what failed of it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", file]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1:] or [done.stderr.strip()[-200:]]
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    rows = ((", ".join(files), last[0].strip("= ")), *(("", line) for line in failed))
+    rows = ((file, last[0].strip("= ")), *(("", line) for line in failed))
     return Table(("tests", "result"), rows, sound=done.returncode == 0)
 
 
@@ -338,6 +342,12 @@ def _seconds(arguments: Sequence[object], variables: Mapping[str, str]) -> float
 # ---- stage 2, in benchmarks/gpu_stage2.py
 
 
+def stage2(given: Given) -> Table:
+    """The tests of training and inference that need a device."""
+    need_torch()
+    return _tested("tests/test_gpu_stage2.py")
+
+
 def training(given: Given) -> Table:
     """Training steps of the recipes, launched singly and replayed, by every precision."""
     need_torch()
@@ -413,8 +423,8 @@ def sanitizer(given: Given) -> Table:
 PARTS: Mapping[str, Callable[[Given], Table]] = MappingProxyType(
     {
         "tests": tests, "equality": equality, "kernels": kernels, "sketches": sketches, "peer": peer,
-        "training": training, "inference": inference, "start": start, "command": command, "yardstick": yardstick,
-        "sanitizer": sanitizer,
+        "stage2": stage2, "training": training, "inference": inference, "start": start, "command": command,
+        "yardstick": yardstick, "sanitizer": sanitizer,
     }
 )  # fmt: skip
 

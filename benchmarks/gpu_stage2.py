@@ -80,7 +80,7 @@ WAYS: Mapping[str, Way] = {
 }
 
 
-def training(device: str = "cuda", pairs: int = 32, rounds: int = ROUNDS) -> Found:
+def training(device: str = "cuda", pairs: int = 8, rounds: int = ROUNDS) -> Found:
     """A step as ``train`` takes it, drawing and reading the losses back included, by every recipe and every way."""
     rows, sound, notes = [], True, []
     for shown, name, judging in PHASES:

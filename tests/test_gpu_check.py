@@ -61,7 +61,7 @@ def test_without_a_card_every_part_says_so_and_both_files_are_there(tmp_path: Pa
 
 @without_card
 def test_a_part_alone_fails_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for part in ("kernels", "training", "inference"):
+    for part in ("kernels", "stage2", "training", "inference"):
         assert gpu_parts.main([part, str(tmp_path / "result.json")]) == 1
         told = capsys.readouterr().err
         assert told.startswith("RuntimeError: ") and told.count("\n") == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from recorded import RecordedGraphs
 
-from benchmarks import gpu_parts, gpu_stage2
+from benchmarks import gpu_parts, gpu_stage2, layouts
 from idemodel.training.recipe import RECIPES
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
@@ -76,3 +76,9 @@ def test_a_part_is_a_table_that_json_holds(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_networks_are_those_of_the_recipes(recipe: str) -> None:
     size = gpu_stage2.network_of(RECIPES[recipe])
     assert size.channels in (1, 3) and size.features == RECIPES[recipe].features
+
+
+def test_layouts_are_measured_and_compared() -> None:
+    told, ours, others, apart = layouts.crops("compact", 1)
+    assert "`compact`" in told and apart == "none"
+    assert all(float(taken.removesuffix(" ms")) > 0 for taken in (ours, others))

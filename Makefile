@@ -50,7 +50,7 @@ results-direction: $(VENV)/.installed
 results-anyone: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.anyone --write docs/RESULTS.md
 
-# The bank of 10,000 drawn faces is made the first time, in a quarter of an hour; BANK=file takes one that is there.
+# The bank of 10,000 drawn faces is made the first time, in some ten minutes; BANK=file takes one that is there.
 results-preselect: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.preselect $(if $(BANK),--bank "$(BANK)") --write docs/RESULTS.md
 

@@ -52,7 +52,8 @@ results-anyone: $(VENV)/.installed-test
 
 # The bank of 10,000 drawn faces is made the first time, in some ten minutes; BANK=file takes one that is there.
 results-preselect: $(VENV)/.installed
-	$(BIN)/python -m benchmarks.preselect $(if $(BANK),--bank "$(BANK)") --write docs/RESULTS.md
+	$(BIN)/python -m benchmarks.preselect $(if $(BANK),--bank "$(BANK)") \
+		$(if $(BACKEND),--backend $(BACKEND)) --write docs/RESULTS.md
 
 robustness: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.robustness --write docs/RESULTS.md

@@ -81,12 +81,13 @@ def build(
     if bank_file in Inputs(path for pair in files for path in (pair.photo, pair.sketch)):
         raise InputError(f"{bank_file}: is one of the pairs and would be written over; choose another name")
     colour = target == "colour" if target else _has_colour(files, settings)
-    barred: list[str] = []
+    barred: dict[str, None] = {}  # a set that keeps the order
 
     def read(pair: PairFiles) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         given = _read(pair, settings, colour)
         photo, sketch = (mended(image) for image in given)
-        barred.extend([pair.name] * (photo is not given[0] or sketch is not given[1]))
+        if photo is not given[0] or sketch is not given[1]:
+            barred[pair.name] = None
         return photo, sketch
 
     sources = [PairSource(pair.name, partial(_key, pair, colour), partial(read, pair)) for pair in files]
@@ -96,7 +97,7 @@ def build(
         note(f"{there} of {len(files)} pairs were there from a build that was ended")
     if barred:
         more = f" and {len(barred) - _SHOWN} more" if len(barred) > _SHOWN else ""
-        note(f"black bars at the edges were mended: {', '.join(barred[:_SHOWN])}{more}")
+        note(f"black bars at the edges were mended: {', '.join(list(barred)[:_SHOWN])}{more}")
     say(f"{bank_file}: {len(files)} pairs, {bank_file.stat().st_size / 2**20:.1f} MiB")
 
 

@@ -35,6 +35,9 @@ from idekernels.bank.description import VERSION, describe
 from idekernels.bank.header import description_digest
 from idekernels.preselection import Preselection, _nearest
 from idekernels.results import Candidates
+from idemodel.files.images import read_colour, read_grey, write_image
+from idemodel.generator.checkpoint import save_generator
+from idemodel.generator.network import MLANet
 from idemodel.phantom import phantom_pairs
 from idemodel.sketcher import Sketcher
 from tests.emulator import host
@@ -333,6 +336,14 @@ def test_shards_with_few_positions_end_their_lists(bank: PatchBank, query: Any) 
     assert missing.any() and (found.image[missing] == -1).all() and (found.image[~missing] >= 0).all()
 
 
+def test_a_prepared_bank_is_sent_to_another_process_with_its_preselection(bank: PatchBank, query: Any) -> None:
+    ready = prepare(bank, "cpu", preselect=9)
+    truth = match(query, ready, k=5)
+    again = pickle.loads(pickle.dumps(ready))
+    assert again.most_searched == 9
+    np.testing.assert_array_equal(match(query, again, k=5).image, truth.image)
+
+
 def test_too_few_faces_for_k_are_refused(bank: PatchBank, query: Any) -> None:
     with pytest.raises(ValueError, match=r"positions in 1 images .*more preselected images"):
         match(query, prepare(bank, "cpu", preselect=1), k=20)
@@ -369,3 +380,26 @@ def test_the_command_searches_the_nearest_and_notes_it(tmp_path: Path, capsys: p
     assert call(*usual) == 0
     assert "2 there but made otherwise" in capsys.readouterr().out
     assert "more preselected images" in told_once(capsys, *usual, "--overwrite", "--preselect", 1, "--k", 200)
+
+
+@pytest.mark.usefixtures("one_torch_thread")
+@pytest.mark.parametrize("command", ["sketch", "synth"])
+def test_whole_sketches_are_made_of_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    drawn = list(phantom_pairs(12, height=64, width=48, seed=5))
+    path, model, photo = tmp_path / "bank.h5", tmp_path / "model.safetensors", tmp_path / "stranger.png"
+    write_bank(path, ((pair.name, pair.photo, pair.sketch) for pair in drawn), BankSettings(8, 4, 2))
+    save_generator(model, MLANet(1, 4, 1))
+    write_image(photo, next(phantom_pairs(1, height=64, width=48, seed=6)).photo)
+    given = (path, model, photo) if command == "synth" else (photo, "--bank", path, "--model", model)
+    usual = (command, *given, "-o", tmp_path / "out", "--align", "never", "--normalise", "none")
+    assert call(*usual, "--preselect", 4) == 0
+    told = capsys.readouterr()
+    assert "12 pairs, the 4 nearest searched" in told.err and "1 made" in told.out
+    with open_bank(path) as bank, Sketcher(bank, model, preselect=4, device="cpu") as sketcher:
+        assert sketcher.prepared.most_searched == 4
+        made = sketcher.sketch(read_colour(photo)).images()[0]
+    np.testing.assert_array_equal(read_grey(tmp_path / "out" / "stranger.png"), made)
+    assert call(*usual) == 0
+    assert "1 there but made otherwise" in capsys.readouterr().out

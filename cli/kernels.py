@@ -24,3 +24,5 @@ def load_kernels(settings: CoarseSettings, prepared: PreparedBank) -> None:
 
     with loading_kernels():
         warm_up(settings, prepared.backend, prepared.bank)
+        if prepared.preselection is not None:
+            prepared.preselection.warm_up()

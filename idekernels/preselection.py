@@ -45,6 +45,11 @@ class Preselection:
     count: int
     backend: Backend = field(repr=False)
 
+    def warm_up(self) -> None:
+        """Read the bank's descriptions, or compute them where its file has none, and compile what counts the votes."""
+        _ = self._cells
+        self.backend.elect(np.zeros((1, 1), np.int64), np.ones(1, np.bool_), 1)
+
     def chosen(self, query: Any, exclude: NDArray[np.int64]) -> list[NDArray[np.int64] | None]:
         """The faces for every photo.
 

@@ -95,17 +95,26 @@ class Preselection:
 
 
 def _regions(cells: Any, seen: Any, weights: tuple[int, ...], xp: Any) -> Iterator[Any]:
-    """Yield for every row of regions their distances to all faces, (regions, n) int32 or int64."""
+    """Yield for every row of regions their distances to all faces, (regions, n) int32 or int64.
+
+    In place where that can be: fresh memory costs more than the arithmetic.
+    """
     kind = np.int32 if 4 * 255**2 * sum(weights) < _BARRED else np.int64
-    above = None
+    levels, above = seen.astype(np.int16)[..., None], None
     for row in range(len(cells)):
-        apart = sum(
-            weight * xp.square(cells[row, plane].astype(kind) - seen[plane, row][:, None].astype(kind))
-            for plane, weight in enumerate(weights)
-        )
+        apart = xp.zeros(cells.shape[2:], kind)
+        for plane, weight in enumerate(weights):
+            difference = cells[row, plane].astype(np.int16)
+            difference -= levels[plane, row]
+            square = difference.astype(kind)
+            square *= square
+            if weight != 1:
+                square *= kind(weight)
+            apart += square
         joined = apart[1:] + apart[:-1] if len(apart) > 1 else apart
         if above is not None:
-            yield above + joined
+            above += joined
+            yield above
         elif len(cells) == 1:
             yield joined
         above = joined

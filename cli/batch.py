@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels.errors import InputError
+from idekernels.files.atomic import replace_when_done
 from idekernels.files.processes import usable_cores
 from idemodel.files.images import write_image
 from idemodel.files.journal import Journal, Making, Photo
@@ -159,6 +160,27 @@ class Batch:
         make_folder(path.parent)
         write_image(path, picture)
         self._journal(path.parent).add(path, self._photos[target], self.results.making)
+
+    def take_in(self, target: Path, photo: Photo, pictures: Sequence[bytes], beside: Sequence[Path] = ()) -> None:
+        """Write a photo's pictures that were made elsewhere: PNG files, the first to ``target``, others to ``beside``.
+
+        What goes wrong with this photo's files alone is reported; any other error of writing is raised, as by
+        :meth:`run`.
+        """
+        try:
+            for path, content in zip((*beside, target), (*pictures[1:], pictures[0]), strict=True):
+                if path in self.inputs:
+                    raise InputError(f"{path}: is an input and would be written over; choose another folder with -o")
+                make_folder(path.parent)
+                with replace_when_done(path) as partial:
+                    partial.write_bytes(content)
+                self._journal(path.parent).add(path, photo, self.results.making)
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _OF_ONE_NAME:
+                raise
+            self.fail(error)
+            return
+        self.made += 1
 
     def summary(self, out: Path) -> str:
         """How it went, in one line."""

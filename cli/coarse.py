@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from idekernels.bank import PLURALS
+from idekernels.bank import PLURALS, PatchBank
 from idemodel.files.journal import Making
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
 from .batch import Batch, Image, Readers, Results, split_banks
+from .cluster import ClusterOptions, OnCluster, cluster_options
 from .console import note, say
 from .kernels import load_kernels
 from .options import (
@@ -32,6 +34,11 @@ from .options import (
 )
 from .photos import PhotoIntake, bank_digest, pairs_told, preselected
 
+if TYPE_CHECKING:
+    from idekernels.coarse import CoarseSettings
+    from idekernels.results import PreparedBank
+    from idemodel.scale.cluster import Cluster
+
 
 @click.command()
 @click.argument("inputs", metavar="BANK.h5... PHOTO_OR_DIR...", type=PATH, nargs=-1, required=True)
@@ -46,6 +53,7 @@ from .photos import PhotoIntake, bank_digest, pairs_told, preselected
 )
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
 @preselect_option
+@cluster_options
 @recursive_option
 @click.option("--overwrite", is_flag=True, help="Make sketches anew that are there already.")
 def coarse(
@@ -58,6 +66,7 @@ def coarse(
     backend: str,
     memory: int | None,
     preselect: int | None,
+    cluster: ClusterOptions,
     recursive: bool,
     overwrite: bool,
     **settings: Any,
@@ -69,8 +78,9 @@ def coarse(
     are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1. From a
     sketch-to-photo bank: the same with sketches in and photos out.
     """
-    from idekernels import CoarseSettings, open_bank, prepare
+    from idekernels import CoarseSettings, open_bank
 
+    cluster.refuse_with(preselect)
     banks, given = split_banks(inputs, 1, "give a bank first, then at least one image or folder of images")
     chosen = CoarseSettings(**settings)
     with open_bank(*banks, direction=direction) as bank:
@@ -79,19 +89,60 @@ def coarse(
             leave_one_out=leave_one_out, **preselected(preselect),
         )  # fmt: skip
         photos = Batch.find(given, Results(out, made_by, overwrite), recursive)
-        prepared = prepare(bank, backend, memory, preselect=preselect)
-        grid = bank.grid(chosen.patch, chosen.overlap)
-        note(f"backend {prepared.backend}, {pairs_told(bank, preselect)}, {grid.shape[0]} x {grid.shape[1]} patches")
-        if photos.todo:
-            make_folder(out)
-            intake = PhotoIntake(bank, PreparationSettings(photo.align, normalise), leave_one_out)
-            _synthesise(photos, intake, prepared, chosen)
-            intake.sum_up()
+        preparation = PreparationSettings(photo.align, normalise)
+        _Call(photos, bank, chosen, preparation, leave_one_out, backend, memory, preselect).run(cluster)
     say(photos.summary(out))
     return photos.exit_code
 
 
-def _synthesise(photos: Batch, intake: PhotoIntake, prepared: Any, settings: Any) -> None:
+@dataclass(frozen=True)
+class _Call:
+    """The photos of one call, the open bank, and how sketches are made of it."""
+
+    photos: Batch
+    bank: PatchBank
+    settings: CoarseSettings
+    preparation: PreparationSettings
+    leave_one_out: bool
+    backend: str
+    memory: int | None
+    preselect: int | None
+
+    def run(self, cluster: ClusterOptions) -> None:
+        """Make the sketches that are to be made, here or on a cluster."""
+        if cluster.address is None:
+            from idekernels import prepare
+
+            self._here(prepare(self.bank, self.backend, self.memory, preselect=self.preselect))
+        elif self.photos.todo:
+            with cluster.connected() as workers:
+                if cluster.shards:
+                    self._here(cluster.sharded(workers, self.bank, self.backend, self.memory))
+                else:
+                    self._there(workers)
+
+    def _here(self, prepared: PreparedBank) -> None:
+        grid = self.bank.grid(self.settings.patch, self.settings.overlap)
+        pairs = pairs_told(self.bank, self.preselect)
+        note(f"backend {prepared.backend}, {pairs}, {grid.shape[0]} x {grid.shape[1]} patches")
+        if self.photos.todo:
+            make_folder(self.photos.results.out)
+            intake = PhotoIntake(self.bank, self.preparation, self.leave_one_out)
+            _synthesise(self.photos, intake, prepared, self.settings)
+            intake.sum_up()
+
+    def _there(self, workers: Cluster) -> None:
+        from idemodel.scale.files import BankFiles
+        from idemodel.scale.jobs import CoarseJob, Holding
+
+        intake = PhotoIntake(self.bank, self.preparation, self.leave_one_out)
+        held = Holding(BankFiles.of(self.bank), self.backend, self.memory, self.preselect)
+        job = CoarseJob(held, self.settings, self.preparation)
+        OnCluster(self.photos, intake, workers, job, name="coarse").run(_title(self.bank))
+        intake.sum_up()
+
+
+def _synthesise(photos: Batch, intake: PhotoIntake, prepared: PreparedBank, settings: CoarseSettings) -> None:
     from idekernels.coarse import coarse_sketch, photos_at_once
 
     def make(_: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image]:
@@ -99,5 +150,8 @@ def _synthesise(photos: Batch, intake: PhotoIntake, prepared: Any, settings: Any
         return coarse_sketch(images, prepared, settings, exclude=left_out).images()
 
     readers = Readers(intake.tell, partial(load_kernels, settings, prepared))
-    title = f"Coarse {PLURALS[prepared.bank.settings.target_kind]}"
-    photos.run(title, photos_at_once(prepared, settings), intake.read, make, readers)
+    photos.run(_title(prepared.bank), photos_at_once(prepared, settings), intake.read, make, readers)
+
+
+def _title(bank: PatchBank) -> str:
+    return f"Coarse {PLURALS[bank.settings.target_kind]}"

@@ -8,6 +8,7 @@ import io
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -16,10 +17,12 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from idekernels.errors import InputError, printable
 
@@ -39,17 +42,32 @@ out = PlainInPipes(highlight=False, soft_wrap=True)
 err = PlainInPipes(stderr=True, highlight=False, soft_wrap=True)
 
 
+class Rate(ProgressColumn):
+    """Pictures a second."""
+
+    def render(self, task: Task) -> Text:
+        """As 3.2/s; nothing before there is a rate."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "")
+
+
 class Told(Progress):
-    """Where the bar is not shown, a plain line now and then: 10 seconds and a tenth of the work apart, at the least."""
+    """Where the bar is not shown, a plain line now and then: 10 seconds and a tenth of the work apart, at the least.
+
+    With the column :class:`Rate` the line has the rate since the beginning and the time left, too.
+    """
 
     def __init__(self, *columns: ProgressColumn, **options: Any) -> None:
         super().__init__(*columns, **options)
         self._last: dict[TaskID, tuple[float, float]] = {}  # when a line was told, or the work began; how much was done
+        self._begun: dict[TaskID, float] = {}
+        self._rated = any(isinstance(column, Rate) for column in columns)
 
     def add_task(self, *given: Any, **more: Any) -> TaskID:
         """As rich's."""
         task = super().add_task(*given, **more)
-        self._last[task] = (time.monotonic(), 0.0)
+        self._begun[task] = time.monotonic()
+        self._last[task] = (self._begun[task], 0.0)
         return task
 
     def update(self, task_id: TaskID, **changes: Any) -> None:
@@ -69,7 +87,15 @@ class Told(Progress):
         when, done = self._last[task_id]
         if now - when >= _APART and task.completed > done and task.completed - done >= (task.total or 0) / 10:
             self._last[task_id] = (now, task.completed)
-            note(f"{task.description}: {task.completed:.0f}" + (f" of {task.total:.0f}" if task.total else ""))
+            text = f"{task.description}: {task.completed:.0f}" + (f" of {task.total:.0f}" if task.total else "")
+            note(text + (_rate(task, now - self._begun[task_id]) if self._rated else ""))
+
+
+def _rate(task: Task, seconds: float) -> str:
+    """How fast a task went since it began, so many seconds ago, and how long the rest takes at that."""
+    rate = task.completed / seconds
+    left = f", {timedelta(seconds=round((task.total - task.completed) / rate))} left" if task.total else ""
+    return f", {rate:.2f}/s{left}"
 
 
 def progress(*more: ProgressColumn) -> Progress:

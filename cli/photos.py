@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from idekernels.bank import PatchBank
@@ -55,15 +56,22 @@ class PhotoIntake:
         InputError
             It cannot be used.
         """
-        photo = self._preparer.prepare(file)
-        return photo, number_in_bank(file, self._names) if self._leave_one_out else -1
+        return self._preparer.prepare(file), self.barred(file)
+
+    def barred(self, file: Path) -> int:
+        """The number of the pair that a photo must not use, -1 for none; InputError where there should be one."""
+        return number_in_bank(file, self._names) if self._leave_one_out else -1
 
     def tell(self, file: Path, taken: tuple[PreparedPhoto, int]) -> None:
         """Say what was done to a photo that was read."""
         photo, _ = taken
-        for line in photo.notes:
+        self.told(file, photo.notes, photo.move is not None)
+
+    def told(self, file: Path, notes: Sequence[str], aligned: bool) -> None:
+        """Say what was done to a photo, here or elsewhere, and count it where it was aligned."""
+        for line in notes:
             note(f"{file}: {line}")
-        self._aligned += photo.move is not None
+        self._aligned += aligned
 
     def sum_up(self) -> None:
         """Say how many photos were aligned, if any."""

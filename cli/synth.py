@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from .batch import split_banks
+from .cluster import ClusterOptions, cluster_options
 from .options import PATH, direction_check, hand_options, kernel_changes, leave_one_out_option
 from .photos import pairs_told
 from .synthesis import Synthesis, SynthesisOptions, synthesis_options
@@ -20,6 +22,7 @@ _USAGE = "give a bank, then a model (.safetensors or the authors' .pth), then at
 @synthesis_options
 @click.option("--save-coarse", is_flag=True, help="Write stage 1's sketches to OUT/coarse (and OUT/quilt) as well.")
 @direction_check
+@cluster_options
 @hand_options
 @kernel_changes
 @leave_one_out_option
@@ -28,6 +31,7 @@ def synth(
     options: SynthesisOptions,
     save_coarse: bool,
     direction: str | None,
+    cluster: ClusterOptions,
     hand: dict[str, float],
     leave_one_out: bool,
     **settings: Any,
@@ -41,11 +45,13 @@ def synth(
     reported, the rest goes on, and the exit code is 1. With bank and model of sketch-to-photo: the same with sketches
     in and photos out.
     """
+    cluster.refuse_with(options.preselect)
     banks, (model, *given) = split_banks(inputs, 2, _USAGE)
     from idekernels import open_bank
 
     changes = {name: value for name, value in settings.items() if value is not None}
     with open_bank(*banks, direction=direction) as bank:
-        sketcher = options.sketcher(bank, model, settings=changes, hand=hand)
-        call = Synthesis("synth", options, model, save_coarse, leave_one_out)
+        here = replace(options, **cluster.spared())
+        sketcher = here.sketcher(bank, model, settings=changes, hand=hand)
+        call = Synthesis("synth", options, model, save_coarse, leave_one_out, cluster)
         return call.run(given, bank, sketcher, pairs_told(bank, options.preselect))

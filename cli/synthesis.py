@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -18,6 +18,7 @@ from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
 from .batch import Batch, Image, Made, Readers, Results
+from .cluster import ClusterOptions, OnCluster
 from .console import err, note, say
 from .kernels import load_kernels
 from .options import (
@@ -35,6 +36,7 @@ from .options import (
 from .photos import PhotoIntake, bank_digest, preselected
 
 if TYPE_CHECKING:
+    from idemodel.scale.jobs import FineJob
     from idemodel.sketcher import Sketcher
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -104,22 +106,59 @@ class Synthesis:
     model: Path
     save_coarse: bool = False
     leave_one_out: bool = False
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
 
     def run(self, given: Sequence[Path], bank: PatchBank, sketcher: Sketcher, told: str) -> int:
         """Sketch photos, files or folders, and return the exit code; ``told`` is what is said of the bank."""
         options = self.options
         results = Results(options.out, self._making(bank, sketcher), options.overwrite, beside=_BESIDE)
         batch = Batch.find(given, results, options.recursive)
-        intake = PhotoIntake(bank, PreparationSettings(options.photo.align, options.normalise), self.leave_one_out)
-        note(f"backend {sketcher.prepared.backend}, device {shown_device(sketcher.enhancer)}, {told}")
+        intake = PhotoIntake(bank, self._preparation, self.leave_one_out)
+        if self.cluster.address is None:
+            note(f"backend {sketcher.prepared.backend}, device {shown_device(sketcher.enhancer)}, {told}")
         if self.save_coarse and batch.skipped:
             note(f"{batch.skipped} are there already, theirs is not written to coarse; --overwrite makes them anew")
         if batch.todo:
-            beside = _folders(options.out, sketcher) if self.save_coarse else []
-            _synthesise(batch, intake, sketcher, beside, options.photo.paste_back)
+            (self._here if self.cluster.address is None else self._on_cluster)(batch, intake, sketcher)
             intake.sum_up()
         say(batch.summary(options.out))
         return batch.exit_code
+
+    @property
+    def _preparation(self) -> PreparationSettings:
+        return PreparationSettings(self.options.photo.align, self.options.normalise)
+
+    def _here(self, batch: Batch, intake: PhotoIntake, sketcher: Sketcher) -> None:
+        beside = _folders(self.options.out, sketcher) if self.save_coarse else []
+        _synthesise(batch, intake, sketcher, beside, self.options.photo.paste_back)
+
+    def _on_cluster(self, batch: Batch, intake: PhotoIntake, sketcher: Sketcher) -> None:
+        """``sketcher`` knows bank and model but has not read the bank; the workers do, each all of it or a shard."""
+        from idemodel.sketcher import Sketcher
+
+        bank, options = sketcher.prepared.bank, self.options
+        with self.cluster.connected() as workers:
+            if self.cluster.shards:
+                prepared = self.cluster.sharded(workers, bank, options.backend, options.memory)
+                note(f"backend {prepared.backend}, device {shown_device(sketcher.enhancer)}, {bank.images} pairs")
+                self._here(batch, intake, Sketcher(prepared, sketcher.enhancer, sketcher.settings, size=options.size))
+            else:
+                beside = _folders(options.out, sketcher) if self.save_coarse else []
+                job = self._job(sketcher, len(beside))
+                OnCluster(batch, intake, workers, job, beside, self.command).run(_title(sketcher))
+
+    def _job(self, sketcher: Sketcher, beside: int) -> FineJob:
+        from idemodel.scale.files import BankFiles, ModelFile
+        from idemodel.scale.jobs import FineJob, Holding
+
+        options = self.options
+        files = BankFiles.of(sketcher.prepared.bank)
+        held = Holding(files, options.backend, options.memory, options.preselect)
+        hand = tuple(asdict(sketcher.enhancer.hand).items())
+        return FineJob(
+            held, ModelFile.of(self.model), sketcher.settings, self._preparation, options.size, options.device,
+            options.precision, hand, beside, options.photo.paste_back,
+        )  # fmt: skip
 
     def _making(self, bank: PatchBank, sketcher: Sketcher) -> Making:
         return Making.of(
@@ -157,5 +196,9 @@ def _synthesise(
             return error
 
     readers = Readers(intake.tell, functools.partial(load_kernels, sketcher.settings, sketcher.prepared))
-    title = PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()
-    batch.run(title, photos_at_once(sketcher.prepared, sketcher.settings), intake.read, make, readers)
+    at_once = photos_at_once(sketcher.prepared, sketcher.settings)
+    batch.run(_title(sketcher), at_once, intake.read, make, readers)
+
+
+def _title(sketcher: Sketcher) -> str:
+    return PLURALS[sketcher.prepared.bank.settings.target_kind].capitalize()

@@ -129,6 +129,18 @@ def test_compiled_kernels_give_the_same_bytes_whatever_the_number_of_threads(
         assert len(pictures(tmp_path / name)) == 4 and pictures(tmp_path / name) == pictures(tmp_path / "here")
 
 
+def test_a_preselection_is_the_workers_too(made: Path, tmp_path: Path, three: Running) -> None:
+    given = (*banks(made), made / "in" / "00.png", "--align", "never", *OPTIONS, "--preselect", 2)
+    assert call("coarse", *given, "-o", tmp_path / "here") == 0
+    assert call("coarse", *given, "-o", tmp_path / "there", "--cluster", three.address) == 0
+    assert pictures(tmp_path / "here") == pictures(tmp_path / "there") != {}
+
+
+def test_a_preselection_over_shards_is_a_mistake_of_usage(made: Path, tmp_path: Path) -> None:
+    assert coarse(made, tmp_path / "out", "local:2", "--shards", "--preselect", 2) == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_is_done_is_skipped_without_a_cluster(
     made: Path, expected: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

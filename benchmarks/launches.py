@@ -12,6 +12,7 @@ from idekernels.backends.cuda import cutting
 from idekernels.backends.cuda import launch as geometry
 from idekernels.backends.cuda.catalogue import MANY
 from idekernels.backends.cuda.launch import THREADS, WARP, Limits
+from idekernels.backends.cuda.tables import gram_shape
 from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, TensorShape, Variant
 from idekernels.grid import PatchGrid
 
@@ -172,35 +173,47 @@ def _compared(shape: DirectShape, images: float, setting: Setting) -> tuple[Pass
 
 def _tables(setting: Setting) -> Iterator[Launch]:
     grid, photos, k = setting.grid, setting.photos, setting.k
-    pixels, edges = grid.patch**2, len(grid.edges)
+    pixels = grid.patch**2
     patches = photos * grid.nodes * k * pixels
     copied = Passes(("STG",), math.ceil(pixels / WARP), 1)
     yield Launch("gather", photos * grid.nodes * k, THREADS, 2 * patches, (copied,), times=2)
-    pairs = k * (k + 1) // 2
-    yield Launch(
+    yield _evidence(setting, patches)
+    yield _compatibility(setting, patches)
+
+
+DOTS = 0.4  # of a pass of evidence's loop over tiles: what products with the query take, four words of all candidates
+
+
+def _evidence(setting: Setting, patches: int) -> Launch:
+    """A warp a node: rows to shared memory, their products with the query, tiles of sums."""
+    grid, photos, k = setting.grid, setting.photos, setting.k
+    shape, (rows, columns) = gram_shape(k, grid.patch, 1, links=False), grid.shape
+    return Launch(
         "evidence",
-        photos * grid.nodes,
-        geometry.gram_threads(pairs),
+        photos * rows * -(-columns // shape.warps),
+        shape.threads,
         photos * (grid.height * grid.width + grid.nodes * k * k * 4) + patches,
-        _summed(k * pixels, pixels, pairs),
+        (
+            Passes(("LDG", "STS"), shape.warps * k, 1),
+            Passes(("IDP",), shape.warps * (1 + DOTS) * shape.words / 4, shape.tall * shape.wide * 4),
+        ),
     )
-    pairs = k * (2 * k + 1)
-    yield Launch(
+
+
+def _compatibility(setting: Setting, patches: int) -> Launch:
+    """A warp an edge; every second one is of an edge down, whose overlap is rows: fewer words."""
+    grid, photos, k = setting.grid, setting.photos, setting.k
+    shape, (rows, columns) = gram_shape(k, grid.patch, 1, links=True), grid.shape
+    down = -(-grid.overlap * grid.patch // 16)
+    return Launch(
         "compatibility",
-        photos * edges,
-        geometry.gram_threads(pairs),
-        patches + photos * edges * 3 * k * k * 4,
-        _summed(2 * k * pixels, pixels, pairs),
-    )
-
-
-def _summed(cells: int, pixels: int, pairs: int) -> tuple[Passes, ...]:
-    """A block of evidence or compatibility: patches to shared memory, then two loads a product."""
-    threads = geometry.gram_threads(pairs)
-    warps, rounds = threads // WARP, math.ceil(pairs / threads)
-    return (
-        Passes(("STS", "LDG"), rounds * math.ceil(cells / threads) * warps, 1),
-        Passes(("LDS", "IMAD"), rounds * pixels * warps, 2, around=rounds * warps),
+        photos * rows * -(-2 * columns // shape.warps),
+        shape.threads,
+        patches + photos * len(grid.edges) * 3 * k * k * 4,
+        (
+            Passes(("LDG", "STS"), shape.warps * 2 * k, 2, around=2 * shape.warps),
+            Passes(("IDP",), shape.warps * (shape.words / 4 + down) / 2, shape.tall * shape.wide * 4),
+        ),
     )
 
 

@@ -20,7 +20,6 @@ from benchmarks.cards import CARDS, SCHEDULERS, Card, blocks_of, occupancy, pipe
 from benchmarks.launches import (
     CROWDED,
     ENTERING,
-    MERGE,
     STEPS,
     VISITS,
     Launch,
@@ -47,7 +46,7 @@ NAMES = " / ".join(card.name for card in CARDS)
 
 MATCH = frozenset(variant.kernel for variant in modelled())
 CUDA_CPP = frozenset(entry.kernel for entry in catalogue.cuda_entries(90))  # launched by CuPy, all others by Numba
-_IN_BOTH = MATCH | {MERGE, "gather", "evidence", "compatibility", "compose", "blend"}
+_IN_BOTH = MATCH | {"merge", "gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
     "mwf": _IN_BOTH | {"centre", "link", "sweep", "normalise", "certify"},
     "mrf": _IN_BOTH | {"propagate"},

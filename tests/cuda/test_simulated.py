@@ -24,7 +24,7 @@ from idekernels import (
     weigh,
     weigh_multi,
 )
-from idekernels.backends.cuda import launch, tables
+from idekernels.backends.cuda import launch
 from idekernels.methods import METHODS
 from idekernels.results import Compatibility
 from tests.emulator import fakecupy, host
@@ -48,43 +48,6 @@ def field(grid: PatchGrid, k: int, photos: int = 1) -> tuple[Any, Compatibility]
     gram = evidence(query, patches_on(grid, k, 1, photos), grid, backend=REFERENCE).gram
     tables_ = compatibility(patches_on(grid, k, 1, photos, 1), grid, backend=REFERENCE)
     return np.ascontiguousarray(gram), replace(tables_, backend=None)  # any backend may have them
-
-
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize(("k", "planes"), [(1, 1), (3, 2)])
-def test_evidence(device: EmulatedDevice, grid: PatchGrid, k: int, planes: int) -> None:
-    query = numbers(1).integers(0, 256, (2, planes, grid.height, grid.width), dtype=np.uint8)
-    sources = patches_on(grid, k, planes, 2)
-    made = evidence(query, sources, grid, backend="cuda").host()
-    np.testing.assert_array_equal(made, evidence(query, sources, grid, backend=REFERENCE))
-
-
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize(("k", "channels"), [(1, 1), (3, 3)])
-def test_compatibility(device: EmulatedDevice, grid: PatchGrid, k: int, channels: int) -> None:
-    targets = patches_on(grid, k, channels)
-    made, truth = (compatibility(targets, grid, backend=name) for name in ("cuda", REFERENCE))
-    for name in ("own", "other", "cross"):
-        np.testing.assert_array_equal(getattr(made, name).get(), getattr(truth, name))
-
-
-def test_tables_in_chunks(device: EmulatedDevice, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Patches that do not fit into shared memory at once: seven pixels a chunk."""
-    monkeypatch.setattr(launch, "gram_chunk", lambda k, pixels, sides: 7)
-    tables.evidence_kernel.cache_clear()
-    tables.compatibility_kernel.cache_clear()
-    try:
-        grid = GRIDS[1]
-        query = numbers(1).integers(0, 256, (1, 1, grid.height, grid.width), dtype=np.uint8)
-        sources = patches_on(grid, 2)
-        made = evidence(query, sources, grid, backend="cuda").host()
-        np.testing.assert_array_equal(made, evidence(query, sources, grid, backend=REFERENCE))
-        ours, truth = (compatibility(sources, grid, backend=name) for name in ("cuda", REFERENCE))
-        np.testing.assert_array_equal(ours.cross.get(), truth.cross)
-        np.testing.assert_array_equal(ours.other.get(), truth.other)
-    finally:
-        tables.evidence_kernel.cache_clear()
-        tables.compatibility_kernel.cache_clear()
 
 
 @pytest.mark.parametrize("method", ["top1", "mean", "lle", "mwf"])

@@ -102,6 +102,13 @@ static long long word_of(long long byte) {
     return byte / 4;
 }
 
+// A word of global memory, which a device reads from multiples of its size alone.
+template <typename T>
+T read(const T* from) {
+    if ((uintptr_t)from % sizeof(T)) fail("misaligned global memory: " + std::to_string((uintptr_t)from % sizeof(T)));
+    return *from;
+}
+
 static void barrier(const char* file, int line, State where) {
     Thread& mine = block.threads[block.current];
     mine.state = where;
@@ -339,6 +346,7 @@ inline void __syncwarp() {
     ++emulator::block.threads[emulator::block.current].syncs;
 }
 
+#define READ(pointer) emulator::read(pointer)
 
 template <typename T>
 T __shfl_sync(unsigned, T value, int source) {
@@ -392,6 +400,32 @@ inline void multiply_bytes(int (&sums)[4], const uint32_t (&a)[4], const uint32_
         }
     }
 }
+
+// What gram.cuh has: four words of an array in shared memory from a multiple of 16 bytes on, and vectors of four.
+struct alignas(16) uint4 {
+    uint32_t x, y, z, w;
+};
+
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+
+inline float4 make_float4(float x, float y, float z, float w) {
+    return float4{x, y, z, w};
+}
+
+namespace emulator {
+
+template <int N>
+uint4 quad(Shared<uint32_t, N>& array, long long word) {
+    if (word % 4) fail("misaligned shared memory: word " + std::to_string(word) + " of a quad");
+    return uint4{array[word], array[word + 1], array[word + 2], array[word + 3]};
+}
+
+}  // namespace emulator
+
+#define SHARED_QUADS(name, count) SHARED(uint32_t, name, count)
+#define QUAD_AT(array, word) emulator::quad(array, word)
 
 inline int __ffs(unsigned word) {
     return __builtin_ffs((int)word);

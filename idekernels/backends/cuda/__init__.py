@@ -1,8 +1,8 @@
 """The ``cuda`` backend: :mod:`idekernels.backends.reference` on an NVIDIA GPU, same names and signatures.
 
-Matching and cutting are CUDA C++ (match_tensor.cu, match_direct.cu, merge.cu, cut.cu, through CuPy), everything else
-Numba-CUDA. Arrays go in and come out as the device's own (:mod:`idekernels.backends.cuda.device`); NumPy arrays that go
-in are copied up. What is measured and what is predicted stands in docs/GPU.md.
+Matching, the tables of patches and cutting are CUDA C++ (``*.cu``, through CuPy), everything else Numba-CUDA. Arrays go
+in and come out as the device's own (:mod:`idekernels.backends.cuda.device`); NumPy arrays that go in are copied up.
+What is measured and what is predicted stands in docs/GPU.md.
 
 For who writes kernels: every shared array on a line of its own (Numba's simulator tells them apart by their lines), the
 module ``cuda`` a global of the kernel's module (the simulator puts its own in its place).

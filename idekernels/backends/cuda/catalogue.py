@@ -17,6 +17,7 @@ _SM_REGISTERS = 64 * 1024  # of every device since sm_70
 # 72 registers leave 28 warps on an SM; where a budget is larger, a comment says why
 _REGISTERS = 72
 _MESSAGES = 168  # ptxas keeps a dozen loads of tables in flight, which hides their latency better than warps would
+_PRODUCTS = 100  # twelve sums of a lane, and the quads of seven rows that it multiplies
 MATCH_REGISTERS = {  # budget of every variant of the matching
     "direct": _SM_REGISTERS // (WARP * variants.DIRECT_WARPS_PER_SM),  # 128: four lists and sixteen running distances
     "tensor": _SM_REGISTERS // (WARP * variants.TENSOR_WARPS_PER_SM) // 8 * 8,  # 168: 64 photos' patches are 64 of them
@@ -73,16 +74,6 @@ def _patch_entries(k: int, patch: int, size: tuple[int, int], channels: int) -> 
     yield Entry(
         f"gather P={patch} C={channels}", residency.gather_kernel(*size, channels, patch),
         (_array(_BYTE, 4), _array(_WHOLE, 1), _WHOLE, _array(_BYTE, 4)), launch.THREADS,
-    )  # fmt: skip
-    yield Entry(
-        f"evidence K={k} P={patch}", tables.evidence_kernel(k, patch),
-        (_array(_BYTE, 4), _array(_BYTE, 6), _array(_WORD, 2), _array(_REAL, 5)),
-        launch.gram_threads(k * (k + 1) // 2), launch.GRAM_SHARED,
-    )  # fmt: skip
-    yield Entry(
-        f"compatibility K={k} P={patch} C={channels}", tables.compatibility_kernel(k, patch, channels),
-        (_array(_BYTE, 6), _array(_WORD, 2), _array(_WORD, 2), *[_array(_REAL, 4)] * 3),
-        launch.gram_threads(k * (2 * k + 1)), launch.GRAM_SHARED,
     )  # fmt: skip
 
 
@@ -162,7 +153,7 @@ def match_entry(variant: Variant, shape: Shape, setting: str) -> CudaEntry:
 
 
 def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
-    """Every variant of the matching for the problems that it fits on an architecture (75: sm_75), and merging."""
+    """Every variant of the matching for the problems that it fits on an architecture (75: sm_75), and all others."""
     limits, seen = limits_of(architecture), set[tuple[str, Shape]]()
     for variant in MATCHING:
         for setting, problem in PROBLEMS.items():
@@ -173,6 +164,7 @@ def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
     for kept in dict.fromkeys(problem.kept for problem in PROBLEMS.values()):
         yield CudaEntry(f"merge: K={kept}", "merge", MERGE_SOURCE, variants.merge_options(kept), WARP)
     yield from cut_entries()
+    yield from table_entries()
 
 
 CUTS = {  # pictures whose cutting the gate compiles, with their channels
@@ -191,6 +183,21 @@ def cut_entries() -> Iterator[CudaEntry]:
             f"cut: {setting}", "cut", cutting.SOURCE, cutting.options(grid, channels), WARP * warps,
             warps * cutting.shared_of(grid.patch), _SM_REGISTERS // (WARP * launch.MOST_WARPS),
         )  # fmt: skip
+
+
+# K, patch, planes or channels: the defaults first, then what takes most registers, or whole rows of no quads
+_TABLES = ((10, 10, 1), (16, 10, 1), (32, 10, 4), (64, 10, 1), (10, 7, 3), (20, 16, 4), (64, 64, 3), (1, 1, 1))
+
+
+def table_entries() -> Iterator[CudaEntry]:
+    """Evidence and compatibility."""
+    for links, kernel, source in ((False, "evidence", tables.EVIDENCE), (True, "compatibility", tables.COMPATIBILITY)):
+        for k, patch, planes in _TABLES:
+            shape = tables.gram_shape(k, patch, planes, links)
+            yield CudaEntry(
+                f"{kernel}: K={k} P={patch}, {planes} planes", kernel, source, shape.options(), shape.threads,
+                shape.shared(), _REGISTERS if (k, patch, planes) == _TABLES[0] else _PRODUCTS,
+            )  # fmt: skip
 
 
 def limits_of(architecture: int) -> Limits:

@@ -3,6 +3,7 @@
 
 #ifndef SHARED
 #define SHARED(type, name, count) __shared__ type name[count]  // the emulator of the tests has its own
+#define READ(pointer) (*(pointer))  // of a word whose address must be a multiple of 4: the emulator looks
 #endif
 
 typedef unsigned char uint8;

@@ -7,7 +7,9 @@ Every number that more than one file needs stands here. CUDA C++ gets those that
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from idekernels.errors import InputError
 from idekernels.merging import MISSING
 
 WARP = 32  # threads
@@ -21,8 +23,10 @@ MOST_CUT = 64  # pixels of a patch's side in the minimum-error cut: a warp's tab
 CHECK_SWEEPS = 8  # sweeps of weigh between two reads of whether a photo still moves; needless ones return at once
 CHECK_ITERATIONS = 8  # iterations of propagate between two reads of whether messages still change
 
+MOST_ITEMS = 2**31  # blocks along the first axis of a launch, and numbers within one item: indices are 32-bit
+MOST_BLOCKS = 2**16 - 1  # along the others
+
 STATIC_SHARED = 48 * 1024  # bytes a block may declare on every device since sm_50 without asking
-GRAM_SHARED = 16 * 1024  # bytes of patches in evidence and compatibility
 
 
 @dataclass(frozen=True)
@@ -55,14 +59,30 @@ def blocks_for(cells: int) -> tuple[int, int, int]:
     return -(-cells // THREADS), 1, 1
 
 
+def blocks(across: int, down: int, deep: int) -> tuple[int, int, int]:
+    """The grid of a launch, and a refusal where it is larger than a device takes.
+
+    Raises
+    ------
+    InputError
+        More nodes or photos than a device's 32-bit numbers, or 65,535 in the last two axes.
+    """
+    if across >= MOST_ITEMS or max(down, deep) > MOST_BLOCKS:
+        raise InputError(
+            f"{across} x {down} x {deep} blocks are more than the backend cuda launches at once "
+            f"(2^31 - 1 and {MOST_BLOCKS} each): take fewer photos at once, or the backend cpu"
+        )
+    return across, down, deep
+
+
+def whole_words(array: Any) -> Any:
+    """A device array of bytes whose address is a multiple of a word's, as kernels read it: itself, or a copy."""
+    return array if array.__cuda_array_interface__["data"][0] % WORD == 0 else array.copy()
+
+
 def gram_threads(pairs: int) -> int:
     """Threads of a block that sums ``pairs`` products: whole warps, at most eight, which loop over the rest."""
     return min(256, -(-pairs // WARP) * WARP)
-
-
-def gram_chunk(k: int, pixels: int, sides: int) -> int:
-    """Pixels of K patches (on ``sides`` sides) that go to shared memory at once."""
-    return max(1, min(pixels, GRAM_SHARED // (4 * sides * k) - 1))
 
 
 def warps_for(k: int) -> int:

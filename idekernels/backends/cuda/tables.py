@@ -1,31 +1,136 @@
-"""Evidence and compatibility on the device: small Gram matrices of patches, summed in 32-bit integers, then float32."""
+"""Evidence and compatibility on the device: geometry and launches of the patches' small Gram matrices, exact integers.
+
+CUDA C++ (evidence.cu, compatibility.cu), because a launch counts for one photo, and products of bytes (``__dp4a``,
+which Numba has not) for many. The two have nothing to read together: one is of source patches, the other of targets.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
-from numba import cuda, int32
 
 from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch
+from idekernels.backends.cuda.launch import WARP, WORD
+from idekernels.backends.cuda.variants import source_text
 from idekernels.grid import PatchGrid
 
-# Kernels are specialised by K and patch: their shared memory and loops have constant sizes. A block takes one node, or
-# one edge; its threads take pairs of candidates and sum over the pixels, which lie in shared memory a chunk at a time
-# with rows of odd length, so that neighbouring candidates stand in different banks.
+EVIDENCE = ("common.cuh", "grid.cuh", "gram.cuh", "evidence.cu")
+COMPATIBILITY = ("common.cuh", "grid.cuh", "gram.cuh", "compatibility.cu")
+
+_QUAD = 4  # words: shared memory is read so many at once
+_MOST_TILE = 7  # rows that a lane loads, left and right together: at most twelve sums, in registers
+_WARPS = (4, 2, 1)  # of a block
+_BLOCK_SHARED = 32 * 1024  # bytes of a block, where that is enough for whole rows
+_STAGED_CELLS = 400  # of a table that is put together in shared memory: without it few bytes are written at once
+
+
+@dataclass(frozen=True)
+class GramShape:
+    """Everything that evidence.cu and compatibility.cu are compiled with; the names are their macros', explained there.
+
+    patch : pixels. planes : of a candidate, source planes or target channels. links : tables of edges, not of nodes.
+    """
+
+    kept: int
+    patch: int
+    planes: int
+    links: bool
+    tall: int
+    wide: int
+    chunk: int
+    warps: int
+
+    @property
+    def threads(self) -> int:
+        """Of a block: a warp for every node, or edge."""
+        return WARP * self.warps
+
+    def options(self) -> tuple[str, ...]:
+        """The compiler's options."""
+        return launch.compiler_options(
+            KEPT=self.kept, PATCH=self.patch, PLANES=self.planes, TALL=self.tall, WIDE=self.wide, CHUNK=self.chunk,
+            ROW=self.row, WARPS=self.warps, STAGED=self.staged,
+        )  # fmt: skip
+
+    @property
+    def row(self) -> int:
+        """Words from one row to the next: an odd number of quads."""
+        return self.chunk + (0 if self.chunk // _QUAD % 2 else _QUAD)
+
+    @property
+    def staged(self) -> bool:
+        """Whether tables are put together in shared memory."""
+        return self.kept**2 <= _STAGED_CELLS
+
+    @property
+    def words(self) -> int:
+        """Of a row as it is multiplied, whole quads: one plane's pixels for evidence, all channels' on an edge."""
+        return _quads((self.planes if self.links else 1) * self.patch**2, WORD)
+
+    def shared(self) -> int:
+        """Bytes of shared memory of a block, exactly as the kernels declare them."""
+        table = _quads(self.kept**2, 1) if self.staged else 0
+        if self.links:
+            return WORD * self.warps * (2 * self.kept * self.row + 3 * table)
+        return WORD * self.warps * ((self.kept + 1) * self.row + _quads(self.kept + 1, 1) + table)
+
+    def instructions(self) -> float:
+        """Of a warp for four words of its rows, about: loads and products, in as many rounds as it has tiles for."""
+        tiles = (3 if self.links else 1) * -(-self.kept // self.tall) * -(-self.kept // self.wide)
+        return -(-tiles // WARP) * (self.tall + self.wide + WORD * self.tall * self.wide)
+
+
+def _quads(count: int, unit: int) -> int:
+    """Words of whole quads for ``count`` things, ``unit`` a word."""
+    return -(-count // (unit * _QUAD)) * _QUAD
+
+
+@cache
+def gram_shape(kept: int, patch: int, planes: int, links: bool) -> GramShape:
+    """The geometry for K candidates of ``planes`` planes: the cheapest tile, whole rows where shared memory has room.
+
+    Raises
+    ------
+    ValueError
+        So many candidates that not even a quad of each has room.
+    """
+    sides = range(1, _MOST_TILE)
+    tiles = [(tall, wide) for tall, wide in product(sides, sides) if tall + wide <= _MOST_TILE]
+    given = (GramShape(kept, patch, planes, links, *tile, chunk=_QUAD, warps=1) for tile in tiles)
+    best = min(given, key=lambda shape: (shape.instructions(), shape.tall + shape.wide))
+    for shape, most in _roomier(best):
+        if shape.shared() <= most:
+            return shape
+    raise ValueError(f"k is {kept}, too many for the tables of the backend cuda; take a smaller k, or cpu")
+
+
+def _roomier(shape: GramShape) -> Iterator[tuple[GramShape, int]]:
+    """The shapes to try in turn, and the bytes that each may take: whole rows, then as much of them as fits."""
+    for warps in _WARPS:
+        yield replace(shape, warps=warps, chunk=shape.words), _BLOCK_SHARED
+    for most in (_BLOCK_SHARED, launch.STATIC_SHARED):
+        for warps in _WARPS:
+            for chunk in (64, 32, 16, 8, 4):
+                yield replace(shape, warps=warps, chunk=min(chunk, shape.words)), most
 
 
 def evidence(query: Any, sources: Any, grid: PatchGrid) -> Any:
     """Gram matrices of the residuals; see :func:`idekernels.operations.evidence`."""
     device = devices.current()
-    photos, nodes, k, planes = sources.shape[:4]
-    query = device.xp.asarray(query)
-    out = device.xp.empty((photos, nodes, planes, k, k), np.float32)
-    threads = launch.gram_threads(k * (k + 1) // 2)
-    kernel = device.jit(evidence_kernel(k, grid.patch))
-    kernel((nodes, photos * planes, 1), (threads, 1, 1), query, sources, device.xp.asarray(grid.anchors), out)
+    photos, _, k, planes = sources.shape[:4]
+    query, sources = device.xp.asarray(query), launch.whole_words(sources)
+    out = device.xp.empty((photos, grid.nodes, planes, k, k), np.float32)
+    shape, (rows, columns) = gram_shape(k, grid.patch, planes, links=False), grid.shape
+    device.module(source_text(EVIDENCE), shape.options()).launch(
+        "evidence", launch.blocks(-(-columns // shape.warps), rows, photos * planes), shape.threads,
+        (query, sources, *map(np.int32, (grid.height, grid.width, rows, columns, grid.step)), out),
+    )  # fmt: skip
     return out
 
 
@@ -33,116 +138,12 @@ def compatibility(targets: Any, grid: PatchGrid) -> tuple[Any, Any, Any]:
     """Overlap tables own (S_ij), other (S_ji), cross (C_ij); see :func:`idekernels.operations.compatibility`."""
     device = devices.current()
     photos, _, k, channels = targets.shape[:4]
-    xp, edges = device.xp, len(grid.edges)
-    own, other, cross = (xp.empty((photos, edges, k, k), np.float32) for _ in range(3))
-    if edges:
-        threads = launch.gram_threads(k * (2 * k + 1))
-        kernel = device.jit(compatibility_kernel(k, grid.patch, channels))
-        links = xp.asarray(grid.edges), xp.asarray(grid.shifts)
-        kernel((edges, photos, 1), (threads, 1, 1), targets, *links, own, other, cross)
+    own, other, cross = (device.xp.empty((photos, len(grid.edges), k, k), np.float32) for _ in range(3))
+    shape, (rows, columns) = gram_shape(k, grid.patch, channels, links=True), grid.shape
+    if len(grid.edges):
+        lasts = grid.height - grid.patch, grid.width - grid.patch
+        device.module(source_text(COMPATIBILITY), shape.options()).launch(
+            "compatibility", launch.blocks(-(-2 * columns // shape.warps), rows, photos), shape.threads,
+            (launch.whole_words(targets), *map(np.int32, (rows, columns, grid.step, *lasts)), own, other, cross),
+        )  # fmt: skip
     return own, other, cross
-
-
-@lru_cache(maxsize=64)
-def evidence_kernel(k: int, patch: int) -> Any:
-    """Gram matrices of the residuals, candidate minus query; blocks (N, B L).
-
-    query (B, L, H, W) uint8, sources (B, N, K, L, P, P) uint8, anchors (N, 2) int32; written: out (B, N, L, K, K)
-    float32.
-    """
-    pixels, pairs = patch * patch, k * (k + 1) // 2
-    chunk = launch.gram_chunk(k, pixels, 1)
-    shape = (k, chunk | 1)
-
-    def evidence(query, sources, anchors, out):  # type: ignore[no-untyped-def]
-        residual = cuda.shared.array(shape, int32)
-        node, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-        photo, plane = cuda.blockIdx.y // query.shape[1], cuda.blockIdx.y % query.shape[1]
-        y, x = anchors[node, 0], anchors[node, 1]
-        for first in range(0, pairs, threads):
-            pair = first + thread
-            i = 0
-            while (i + 1) * (i + 2) // 2 <= pair and i < k - 1:
-                i += 1
-            j = min(pair - i * (i + 1) // 2, k - 1)
-            total = np.int32(0)
-            for start in range(0, pixels, chunk):
-                cuda.syncthreads()  # until every thread has used the last chunk
-                for cell in range(thread, k * chunk, threads):
-                    candidate, pixel = cell // chunk, start + cell % chunk
-                    apart = np.int32(0)
-                    if pixel < pixels:
-                        row, column = pixel // patch, pixel % patch
-                        level = np.int32(query[photo, plane, y + row, x + column])
-                        apart = np.int32(np.int32(sources[photo, node, candidate, plane, row, column]) - level)
-                    residual[candidate, cell % chunk] = apart
-                cuda.syncthreads()
-                for pixel in range(chunk):
-                    total = np.int32(total + np.int32(residual[i, pixel] * residual[j, pixel]))
-            if pair < pairs:
-                out[photo, node, plane, i, j] = np.float32(total)
-                out[photo, node, plane, j, i] = np.float32(total)
-
-    return evidence
-
-
-@lru_cache(maxsize=64)
-def compatibility_kernel(k: int, patch: int, channels: int) -> Any:
-    """Overlap tables of every edge; blocks (E, B).
-
-    targets (B, N, K, C, P, P) uint8, edges (E, 2) int32, nodes, shifts (E, 2) int32, pixels down and across. Written:
-    own, other, cross (B, E, K, K) float32. Threads take pairs of candidates by number: those of ``own`` with i >= j
-    (the table is symmetric), those of ``other`` likewise, then all of ``cross``.
-    """
-    half = k * (k + 1) // 2
-    pairs = 2 * half + k * k
-    chunk = launch.gram_chunk(k, channels * patch * patch, 2)
-    shape = (2, k, chunk | 1)
-
-    def compatibility(targets, edges, shifts, own, other, cross):  # type: ignore[no-untyped-def]
-        cut = cuda.shared.array(shape, int32)
-        edge, photo = cuda.blockIdx.x, cuda.blockIdx.y
-        thread, threads = cuda.threadIdx.x, cuda.blockDim.x
-        down, across = shifts[edge, 0], shifts[edge, 1]
-        high, wide = max(0, patch - down), max(0, patch - across)
-        pixels = channels * high * wide
-        for first in range(0, pairs, threads):
-            pair = min(first + thread, pairs - 1)
-            table = min(pair // half, 2)
-            place = pair - table * half
-            i, j = place // k, place % k
-            if table < 2:
-                i = 0
-                while (i + 1) * (i + 2) // 2 <= place:
-                    i += 1
-                j = place - i * (i + 1) // 2
-            one = 1 if table == 1 else 0
-            two = 0 if table == 0 else 1
-            total = np.int32(0)
-            for start in range(0, pixels, chunk):
-                cuda.syncthreads()  # until every thread has used the last chunk
-                for cell in range(thread, 2 * k * chunk, threads):
-                    side, candidate = cell // (k * chunk), cell // chunk % k
-                    pixel = start + cell % chunk
-                    level = np.int32(0)
-                    if pixel < pixels:
-                        channel, row, column = pixel // (high * wide), pixel // wide % high, pixel % wide
-                        if side == 0:
-                            row, column = row + patch - high, column + patch - wide
-                        level = np.int32(targets[photo, edges[edge, side], candidate, channel, row, column])
-                    cut[side, candidate, cell % chunk] = level
-                cuda.syncthreads()
-                for pixel in range(chunk):
-                    total = np.int32(total + np.int32(cut[one, i, pixel] * cut[two, j, pixel]))
-            product = np.float32(total)
-            if first + thread < pairs:
-                if table == 0:
-                    own[photo, edge, i, j] = product
-                    own[photo, edge, j, i] = product
-                elif table == 1:
-                    other[photo, edge, i, j] = product
-                    other[photo, edge, j, i] = product
-                else:
-                    cross[photo, edge, i, j] = product
-
-    return compatibility

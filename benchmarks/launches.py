@@ -10,8 +10,10 @@ from types import MappingProxyType
 from benchmarks.cards import Card
 from idekernels.backends.cuda import cutting
 from idekernels.backends.cuda import launch as geometry
+from idekernels.backends.cuda.blending import BLEND_WARPS
 from idekernels.backends.cuda.catalogue import MANY
 from idekernels.backends.cuda.launch import THREADS, WARP, Limits
+from idekernels.backends.cuda.residency import GATHER_WARPS, MINE
 from idekernels.backends.cuda.tables import gram_shape
 from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, TensorShape, Variant
 from idekernels.grid import PatchGrid
@@ -173,10 +175,10 @@ def _compared(shape: DirectShape, images: float, setting: Setting) -> tuple[Pass
 
 def _tables(setting: Setting) -> Iterator[Launch]:
     grid, photos, k = setting.grid, setting.photos, setting.k
-    pixels = grid.patch**2
-    patches = photos * grid.nodes * k * pixels
-    copied = Passes(("STG",), math.ceil(pixels / WARP), 1)
-    yield Launch("gather", photos * grid.nodes * k, THREADS, 2 * patches, (copied,), times=2)
+    patches = photos * grid.nodes * k * grid.patch**2
+    copied = Passes(("LDG.E.U8", "STG.E.U8"), GATHER_WARPS * MINE / 4)  # four candidates a pass
+    blocks = math.ceil(photos * grid.nodes * k / (GATHER_WARPS * MINE))
+    yield Launch("gather", blocks, GATHER_WARPS * WARP, 2 * patches, (copied,), times=2)
     yield _evidence(setting, patches)
     yield _compatibility(setting, patches)
 
@@ -260,12 +262,13 @@ def _blending(setting: Setting) -> Iterator[Launch]:
     grid, photos, k = setting.grid, setting.photos, setting.k
     pixels = grid.patch**2
     patches = photos * grid.nodes * pixels
-    summed = Passes(("FFMA",), math.ceil(pixels / WARP) * k, 1)
-    yield Launch("compose", photos * grid.nodes, THREADS, patches * (k + 4), (summed,))
-    size = grid.height * grid.width
-    covered = grid.nodes * pixels / size
-    laid = Passes(("FFMA",), THREADS / WARP * covered, 1)
-    yield Launch("blend", photos * -(-size // THREADS), THREADS, 4 * (patches + photos * size), (laid,))
+    blocks = photos * math.ceil(grid.nodes * pixels / 4 / THREADS)
+    yield Launch("compose", blocks, THREADS, patches * (k + 4))  # its loop is unrolled whole
+    (rows, columns), size = grid.shape, grid.height * grid.width
+    blocks = photos * math.ceil(grid.width / WARP) * math.ceil(grid.height / BLEND_WARPS)
+    down, across = (nodes * grid.patch / length for nodes, length in ((rows, grid.height), (columns, grid.width)))
+    laid = Passes(("LDG", "FADD"), BLEND_WARPS * down * math.ceil(across), 2, around=BLEND_WARPS * down)
+    yield Launch("blend", blocks, BLEND_WARPS * WARP, 4 * (patches + photos * size), (laid,))
     yield _cut(setting)
 
 

@@ -89,7 +89,7 @@ def test_the_kernels_are_found():
     names = {name for name, _, _ in KERNELS}
     assert names >= {
         "cpu/matching.py: _match_blocks", "cpu/matching.py: _keep_nearest", "cpu/simd.py: cell_products",
-        "cpu/weighing.py: _photo", "cuda/blending.py: compose_kernel",
+        "cpu/weighing.py: _photo",
         "cuda/weighing.py: link_kernel.link", "cuda/weighing.py: link_kernel.add",
         "cuda/weighing.py: _difference.difference",
     }  # fmt: skip

@@ -15,10 +15,7 @@ from idekernels import (
     blend,
     coarse_sketch,
     compatibility,
-    compose,
     evidence,
-    gather,
-    match,
     prepare,
     propagate,
     weigh,
@@ -205,35 +202,11 @@ def test_messages_that_settle_end_the_work(device: EmulatedDevice) -> None:
     np.testing.assert_array_equal(ours.labels.get(), truth.labels)
 
 
-@pytest.mark.parametrize("grid", GRIDS)
-@pytest.mark.parametrize("how", ["average", "feather"])
-def test_compose_and_blend(device: EmulatedDevice, grid: PatchGrid, how: str) -> None:
-    targets = patches_on(grid, 2, 3)
-    weights = np.zeros((1, grid.nodes, 2), np.float32)
-    weights[..., 0], weights[..., 1] = 0.3, 0.7
-    ours = compose(targets, weights, backend="cuda")
-    truth = compose(targets, weights, backend=REFERENCE)
-    np.testing.assert_allclose(ours.host(), truth, rtol=1e-6)
-    picture, expected = blend(ours, grid, how=how).host(), blend(truth, grid, how=how)
-    np.testing.assert_allclose(picture, expected, atol=1e-3)
-
-
 def small_bank(images: int = 5, size: tuple[int, int] = (12, 10)) -> tuple[PatchBank, list[Any]]:
     faces = [numbers(seed).integers(0, 256, size, dtype=np.uint8) for seed in range(images + 2)]
     sketches = [255 - face // 2 for face in faces]
     planes = BankSettings(6, 3, 2, ("intensity", "dog"), (2, 1))
     return PatchBank.from_images(faces[:images], sketches[:images], settings=planes), faces[images:]
-
-
-@pytest.mark.parametrize("memory", [None, 0])
-def test_gather(device: EmulatedDevice, memory: int | None) -> None:
-    bank, faces = small_bank(size=(9, 8))
-    query = np.stack([bank.query(face) for face in faces])
-    candidates = match(query, prepare(bank, REFERENCE), k=2)
-    ours = gather(replace(candidates, backend=None), prepare(bank, "cuda", memory))
-    truth = gather(candidates, prepare(bank, REFERENCE))
-    for name in ("source", "target"):
-        np.testing.assert_array_equal(getattr(ours, name).get(), getattr(truth, name))
 
 
 @pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))

@@ -19,7 +19,7 @@ from idekernels.backends.cuda.catalogue import CudaEntry, Entry
 SETTINGS = (
     {"k": 10},
     {"k": 16},  # of all K, 16 takes most registers: its loops are unrolled
-    {"k": 64, "patch": 64, "channels": 3},  # the largest
+    {"k": 64},  # the largest
 )
 NUMBA = {entry.name: entry for setting in SETTINGS for entry in catalogue.numba_entries(**setting)}
 CUDA_CPP = [(at, entry) for at in ARCHITECTURES for entry in catalogue.cuda_entries(at)]

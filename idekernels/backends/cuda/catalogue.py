@@ -59,22 +59,13 @@ def _array(kind: Any, dims: int) -> Any:
     return types.Array(kind, dims, "C")
 
 
-def numba_entries(k: int, patch: int = 10, size: tuple[int, int] = (250, 200), channels: int = 1) -> Iterator[Entry]:
-    """All Numba kernels, specialised for K candidates and this patch."""
-    yield from _patch_entries(k, patch, size, channels)
+def numba_entries(k: int) -> Iterator[Entry]:
+    """All Numba kernels, specialised for K candidates."""
     yield from _weighing_entries(k)
     yield from _propagation_entries(k)
-    yield from _blending_entries(patch)
 
 
 _BYTE, _WORD, _WHOLE, _REAL = types.uint8, types.int32, types.int64, types.float32
-
-
-def _patch_entries(k: int, patch: int, size: tuple[int, int], channels: int) -> Iterator[Entry]:
-    yield Entry(
-        f"gather P={patch} C={channels}", residency.gather_kernel(*size, channels, patch),
-        (_array(_BYTE, 4), _array(_WHOLE, 1), _WHOLE, _array(_BYTE, 4)), launch.THREADS,
-    )  # fmt: skip
 
 
 def _weighing_entries(k: int) -> Iterator[Entry]:
@@ -107,18 +98,6 @@ def _propagation_entries(k: int) -> Iterator[Entry]:
              _array(_WORD, 3), _array(_WORD, 1)),
             lanes * parts, 16 * k * lanes, _MESSAGES,
         )  # fmt: skip
-
-
-def _blending_entries(patch: int) -> Iterator[Entry]:
-    anchors = (_array(_WORD, 1), _array(_WORD, 1))
-    yield Entry(
-        "compose", blending.compose_kernel, (_array(_BYTE, 6), _array(_REAL, 3), _array(_REAL, 5)), launch.THREADS
-    )
-    yield Entry(
-        "blend", blending.blend_kernel,
-        (_array(_REAL, 5), *anchors, _array(_WORD, 2), _array(_WORD, 2), _array(_REAL, 2), _array(_REAL, 4)),
-        launch.THREADS,
-    )  # fmt: skip
 
 
 MANY = "64 photos"  # the problem of the defaults for a batch
@@ -165,6 +144,7 @@ def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
         yield CudaEntry(f"merge: K={kept}", "merge", MERGE_SOURCE, variants.merge_options(kept), WARP)
     yield from cut_entries()
     yield from table_entries()
+    yield from patch_entries()
 
 
 CUTS = {  # pictures whose cutting the gate compiles, with their channels
@@ -187,6 +167,24 @@ def cut_entries() -> Iterator[CudaEntry]:
 
 # K, patch, planes or channels: the defaults first, then what takes most registers, or whole rows of no quads
 _TABLES = ((10, 10, 1), (16, 10, 1), (32, 10, 4), (64, 10, 1), (10, 7, 3), (20, 16, 4), (64, 64, 3), (1, 1, 1))
+
+
+def patch_entries() -> Iterator[CudaEntry]:
+    """Patches cut out of the bank, mixed, and laid together."""
+    for patch, planes in dict.fromkeys((patch, planes) for _, patch, planes in _TABLES):
+        yield CudaEntry(
+            f"gather: P={patch}, {planes} planes", "gather", residency.GATHER,
+            residency.gather_options(250, 200, planes, patch), WARP * residency.GATHER_WARPS,
+        )  # fmt: skip
+        yield CudaEntry(
+            f"blend: P={patch}, {planes} channels", "blend", blending.BLEND,
+            blending.blend_options(patch, -(-patch // 2), planes), WARP * blending.BLEND_WARPS,
+        )  # fmt: skip
+    for k, patch, planes in _TABLES:
+        yield CudaEntry(
+            f"compose: K={k} P={patch}, {planes} channels", "compose", blending.COMPOSE,
+            blending.compose_options(k, patch, planes), launch.THREADS,
+        )  # fmt: skip
 
 
 def table_entries() -> Iterator[CudaEntry]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from idekernels.errors import InputError
 from idekernels.merging import MISSING
 
@@ -73,6 +75,22 @@ def blocks(across: int, down: int, deep: int) -> tuple[int, int, int]:
             f"(2^31 - 1 and {MOST_BLOCKS} each): take fewer photos at once, or the backend cpu"
         )
     return across, down, deep
+
+
+def number(count: int) -> np.int32:
+    """A count as kernels take it, whose indices within it are 32-bit.
+
+    Raises
+    ------
+    InputError
+        It does not fit.
+    """
+    if count >= MOST_ITEMS:
+        raise InputError(
+            f"{count} items are more than the backend cuda numbers (2^31 - 1): take fewer photos at once or smaller "
+            "ones, or the backend cpu"
+        )
+    return np.int32(count)
 
 
 def whole_words(array: Any) -> Any:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numba import cuda
 from numpy.typing import NDArray
 
 from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch
+from idekernels.backends.cuda.launch import WARP
+from idekernels.backends.cuda.variants import source_text
 from idekernels.bank import PatchBank, SelectedBank
 from idekernels.errors import InputError
 
 Block = tuple[int, int, Any]
+
+GATHER = ("common.cuh", "gather.cu")
+GATHER_WARPS = 4  # of a block
+MINE = 16  # candidates of a warp: few enough that one photo's fill a card, enough that a lane's own work is little
 
 _SHARE = 0.6  # of the free memory that a bank may take; the rest is for tables and for the networks of stage 2
 
@@ -139,35 +143,24 @@ def free_memory() -> int:
 def gather(place: Any, prepared: Prepared, patch: int) -> tuple[Any, Any]:
     """Cut the candidates' source and target patches; see :func:`idekernels.operations.gather`."""
     bank, device = prepared.bank, prepared.device
-    flat = place.reshape(-1)
-    cut = []
+    cut, count = [], launch.number(place.size)
     for side, planes in (("source", bank.planes), ("target", bank.channels)):
-        out = device.xp.zeros((*place.shape, planes, patch, patch), np.uint8)
-        copy = device.jit(gather_kernel(bank.height, bank.width, planes, patch))
-        for first, _, block in prepared.blocks(side):
-            patches = out.reshape(flat.size, planes, patch, patch)
-            copy((flat.size, 1, 1), (launch.THREADS, 1, 1), block, flat, first, patches)
+        out = device.xp.empty((*place.shape, planes, patch, patch), np.uint8)  # every candidate is in one of the blocks
+        kernels = device.module(source_text(GATHER), gather_options(bank.height, bank.width, planes, patch))
+        for first, images, block in prepared.blocks(side):
+            origin = np.int64(first * bank.height * bank.width)
+            kernels.launch(
+                "gather", launch.blocks(-(-place.size // (GATHER_WARPS * MINE)), 1, 1), WARP * GATHER_WARPS,
+                (block, np.int32(images), place, count, origin, out),
+            )  # fmt: skip
         cut.append(out)
     return cut[0], cut[1]
 
 
-@lru_cache(maxsize=64)
-def gather_kernel(height: int, width: int, planes: int, patch: int) -> Any:
-    """Copy the candidates' patches out of one block of the bank; a block of threads a candidate.
-
-    images (images, planes, H, pitch) uint8. place (candidates,) int64, in the whole bank. first : int64, number of the
-    block's first image. out (candidates, planes, P, P) uint8, written for candidates in these images alone.
-    """
-    pixels = patch * patch
-
-    def gather(images, place, first, out):  # type: ignore[no-untyped-def]
-        candidate = cuda.blockIdx.x
-        image = place[candidate] // (height * width) - first
-        if image < 0 or image >= images.shape[0]:
-            return
-        y, x = place[candidate] // width % height, place[candidate] % width
-        for cell in range(cuda.threadIdx.x, planes * pixels, cuda.blockDim.x):
-            plane, row, column = cell // pixels, cell // patch % patch, cell % patch
-            out[candidate, plane, row, column] = images[image, plane, y + row, x + column]
-
-    return gather
+def gather_options(height: int, width: int, planes: int, patch: int) -> tuple[str, ...]:
+    """The compiler's options for gather.cu."""
+    pitch = launch.pitch(width)
+    launch.number(planes * height * pitch)  # bytes of an image
+    return launch.compiler_options(
+        PLANES=planes, HEIGHT=height, WIDTH=width, PITCH=pitch, PATCH=patch, MINE=MINE, WARPS=GATHER_WARPS
+    )

@@ -11,12 +11,23 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idekernels import BankSettings, PatchBank, PatchGrid, blend, compose, gather, match, prepare
+from idekernels import (
+    BankSettings,
+    PatchBank,
+    PatchGrid,
+    blend,
+    compatibility,
+    compose,
+    evidence,
+    gather,
+    match,
+    prepare,
+)
 from idekernels.backends.cuda import blending, launch, residency
 from idekernels.backends.cuda import device as devices
 from idekernels.errors import InputError
 from idekernels.results import Candidates
-from tests.emulator import host
+from tests.emulator import fakecupy, host
 from tests.emulator.device import EmulatedDevice
 
 pytestmark = pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
@@ -175,3 +186,24 @@ def test_wrong_results_are_seen(
             for grid in (PatchGrid(9, 11, 4, 2), PatchGrid(10, 13, 6, 3)):
                 targets = numbers().integers(0, 256, (1, grid.nodes, 3, 1, grid.patch, grid.patch), dtype=np.uint8)
                 equal_pictures(grid, targets, np.full((1, grid.nodes, 3), 1 / 3, np.float32), "feather")
+
+
+def test_nothing_but_the_window_goes_up(device: EmulatedDevice) -> None:
+    """Where nodes lie and which cover a pixel follows from the grid's numbers: one launch each, no table of the grid."""
+    grid = PatchGrid(17, 23)
+    query, targets, weights = (
+        fakecupy.asarray(each)
+        for each in (
+            np.zeros((1, 1, 17, 23), np.uint8),
+            np.zeros((1, grid.nodes, 2, 1, 10, 10), np.uint8),
+            np.ones((1, grid.nodes, 2), np.float32),
+        )
+    )
+    fakecupy.copies.update(up=0, down=0)
+    evidence(query, targets, grid, backend="cuda")
+    compatibility(targets, grid, backend="cuda")
+    composed = compose(targets, weights, backend="cuda")
+    assert fakecupy.copies == {"up": 0, "down": 0}
+    blend(composed, grid)
+    assert fakecupy.copies == {"up": 4 * grid.patch**2, "down": 0}
+    assert device.launched == ["evidence", "compatibility", "compose", "blend"]

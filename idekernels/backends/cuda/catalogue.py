@@ -166,7 +166,7 @@ def cut_entries() -> Iterator[CudaEntry]:
 
 
 # K, patch, planes or channels: the defaults first, then what takes most registers, or whole rows of no quads
-_TABLES = ((10, 10, 1), (16, 10, 1), (32, 10, 4), (64, 10, 1), (10, 7, 3), (20, 16, 4), (64, 64, 3), (1, 1, 1))
+_TABLES = ((10, 10, 1), (16, 10, 1), (64, 10, 1), (10, 7, 3), (20, 16, 4), (64, 64, 3))
 
 
 def patch_entries() -> Iterator[CudaEntry]:

@@ -274,7 +274,7 @@ class CupyDevice:
         """Compile with NVRTC; CuPy keeps the result on disk."""
         return _CupyModule(self._compiled(source, options))
 
-    @lru_cache(maxsize=64)  # noqa: B019 - there is one device for the life of the process
+    @lru_cache(maxsize=256)  # noqa: B019 - there is one device for the life of the process
     def _compiled(self, source: str, options: tuple[str, ...]) -> Any:
         return self.xp.RawModule(code=source, options=options, backend="nvrtc")
 

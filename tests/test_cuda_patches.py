@@ -189,7 +189,7 @@ def test_wrong_results_are_seen(
 
 
 def test_nothing_but_the_window_goes_up(device: EmulatedDevice) -> None:
-    """Where nodes lie and which cover a pixel follows from the grid's numbers: one launch each, no table of the grid."""
+    """Where nodes lie and which cover a pixel follows from the grid's numbers: a launch each, no table of the grid."""
     grid = PatchGrid(17, 23)
     query, targets, weights = (
         fakecupy.asarray(each)

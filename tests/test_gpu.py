@@ -109,6 +109,33 @@ def test_tables_are_exact(work: Workload) -> None:
         np.testing.assert_array_equal(getattr(ours, name).get(), getattr(truth, name))
 
 
+FIELDS = {
+    "odd bytes": (ide.PatchGrid(40, 33, 7, 4), 9, 3),
+    "more tiles than lanes, nothing staged": (ide.PatchGrid(26, 31, 6, 3), 40, 1),
+    "rows in parts": (ide.PatchGrid(100, 90, 60, 30), 12, 3),
+    "a pixel": (ide.PatchGrid(9, 8, 1, 0), 1, 1),
+}
+
+
+@pytest.mark.parametrize(("grid", "k", "channels"), FIELDS.values(), ids=FIELDS.keys())
+def test_patches_at_hostile_settings(grid: ide.PatchGrid, k: int, channels: int) -> None:
+    """Tables bit for bit, composed and blended patches to the stated digits; white and black among the levels."""
+    numbers = np.random.default_rng(0)
+    targets = numbers.integers(0, 256, (2, grid.nodes, k, channels, grid.patch, grid.patch), dtype=np.uint8)
+    targets[:, :, 0], targets[:, ::2, -1] = 255, 0
+    query = numbers.integers(0, 256, (2, channels, grid.height, grid.width), dtype=np.uint8)
+    weights = numbers.dirichlet(np.ones(k), (2, grid.nodes)).astype(np.float32)
+    grams = [ide.evidence(query, targets, grid, backend=name).host() for name in ("cuda", "cpu")]
+    np.testing.assert_array_equal(*grams)
+    ours, truth = (ide.compatibility(targets, grid, backend=name) for name in ("cuda", "cpu"))
+    for name in ("own", "other", "cross"):
+        np.testing.assert_array_equal(getattr(ours, name).get(), getattr(truth, name))
+    mixed = [ide.compose(targets, weights, backend=name) for name in ("cuda", "cpu")]
+    np.testing.assert_allclose(*(one.host() for one in mixed), rtol=1e-6, atol=1e-4)
+    for how in ("average", "feather"):
+        np.testing.assert_allclose(*(ide.blend(one, grid, how=how).host() for one in mixed), rtol=1e-6, atol=1e-3)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_sketches_are_the_cpus(work: Workload, method: str) -> None:
     settings = CoarseSettings(method=method, k=work.k, iterations=12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,23 @@ def test_a_file_bank_and_joined_banks_find_what_the_bank_in_memory_finds(
             found = match(query, prepare(joined, "cpu", memory, preselect=7), k=4)
             for name in FIELDS:
                 np.testing.assert_array_equal(getattr(found, name), getattr(truth, name), err_msg=name)
+
+
+def test_a_buffer_that_another_photo_filled_holds_nothing_of_it(bank: PatchBank, query: Any) -> None:
+    """The last block's lanes past the last image are zero again, and threads that search at once have their own."""
+    ready = prepare(bank, "cpu", preselect=36)
+    many, few = (np.arange(count) for count in (36, 3))
+    for images in (many, few, many):
+        ((first, count, blocks),) = ready.handle.selected(images).blocks()
+        laid = np.moveaxis(blocks, 4, 1).reshape(-1, *bank.source(0, 1).shape[1:])
+        assert (first, count) == (0, len(images)) and not laid[count:].any()
+        np.testing.assert_array_equal(laid[:count], bank.source(0, 40)[images])
+    truth = [match(query[[photo]], ready, k=5).image for photo in range(3)]
+    with ThreadPoolExecutor(3) as threads:
+        for _ in range(5):
+            found = threads.map(lambda photo: match(query[[photo]], ready, k=5).image, range(3))
+            for one, other in zip(found, truth, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("count", [40, 41, 10**6])

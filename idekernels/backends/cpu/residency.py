@@ -14,7 +14,7 @@ from idekernels.backends.cpu.copying import copy_bytes
 from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import LANES
 from idekernels.backends.cpu.threads import at_most, worth
-from idekernels.bank import MemoryBank, PatchBank, SelectedBank
+from idekernels.bank import PatchBank, SelectedBank
 from idekernels.files.processes import kept_property
 
 Blocks = tuple[int, int, NDArray[np.uint8]]
@@ -62,18 +62,48 @@ class Prepared:
                 _interleave(source, block)
         return blocks
 
-    def selected(self, images: NDArray[np.int64]) -> Prepared:
+    def selected(self, images: NDArray[np.int64]) -> Prepared | Selected:
         """Some of the images, made ready to be searched; of a resident bank they are copied from memory."""
-        return Prepared(SelectedBank(self._in_memory if self.resident else self.bank, images), self.resident)
+        some = SelectedBank(self.bank, images)
+        return Selected(some, self.images[0], self._spare) if self.resident else Prepared(some, False)
 
     @kept_property
-    def _in_memory(self) -> MemoryBank:
-        return MemoryBank(*self.images, self.bank.names, self.bank.settings)
+    def _spare(self) -> list[NDArray[np.uint8]]:
+        return []
 
     @kept_property
     def images(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """All source and target planes, image by image; read once. Only for a resident bank."""
         return self.bank.source(0, self.bank.images), self.bank.target(0, self.bank.images)
+
+
+@dataclass(frozen=True)
+class Selected:
+    """Some images of a resident bank. planes : all of its source planes. spare : buffers that are in use by nobody.
+
+    A buffer is used again for the next photo, by whichever thread: fresh memory costs as much as what is copied to it.
+    """
+
+    bank: SelectedBank
+    planes: NDArray[np.uint8]
+    spare: list[NDArray[np.uint8]]
+
+    def blocks(self) -> Iterator[Blocks]:
+        """Yield once, as :meth:`Prepared.blocks` does for a resident bank; the pixels are good until the next step."""
+        images = self.bank.images
+        shape = (-(-images // LANES), *self.planes.shape[1:], LANES)
+        size = math.prod(shape)
+        try:
+            buffer = self.spare.pop()
+        except IndexError:  # others use them all
+            buffer = np.empty(0, np.uint8)
+        if len(buffer) < size + _BEHIND:
+            buffer = np.zeros(size + _BEHIND, np.uint8)
+        blocks = buffer[:size].reshape(shape)
+        with at_most(worth(1, size, _COPY)):
+            _interleave_some(self.planes, self.bank.numbers, blocks)
+        yield 0, images, blocks
+        self.spare.append(buffer)
 
 
 def prepare(bank: PatchBank, memory: int | None) -> Prepared:
@@ -84,7 +114,7 @@ def prepare(bank: PatchBank, memory: int | None) -> Prepared:
     return Prepared(bank, memory is None or kept + images <= memory)
 
 
-def select(prepared: Prepared, images: NDArray[np.int64]) -> Prepared:
+def select(prepared: Prepared, images: NDArray[np.int64]) -> Prepared | Selected:
     """Some of a prepared bank's images, for ``match``; see :meth:`idekernels.backends.protocol.Backend.select`."""
     return prepared.selected(images)
 
@@ -137,6 +167,25 @@ def _interleave(images, block):
         for x in range(width):
             for image in range(len(images)):
                 block[plane, y, x, image] = images[image, plane, y, x]
+
+
+@compiled(parallel=True)
+def _interleave_some(images, numbers, blocks):
+    """Lay chosen images side by side in the innermost axis, 32 a block, zeros behind the last; a row a task.
+
+    images : (n, L, H, W) uint8. numbers : (chosen,) int64, of the images. Written: blocks (blocks, L, H, W, 32) uint8.
+    """
+    count, planes, height, width, lanes = blocks.shape
+    for row in prange(count * planes * height):
+        block, plane, y = row // (planes * height), row // height % planes, row % height
+        first = block * lanes
+        filled = min(lanes, len(numbers) - first)
+        out = blocks[block, plane, y]
+        for lane in range(filled):
+            pixels = images[numbers[first + lane], plane, y]
+            for x in range(width):
+                out[x, lane] = pixels[x]
+        out[:, filled:] = 0
 
 
 @compiled(parallel=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,17 +21,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import psutil
 
 from benchmarks.machine import describe, one_line
 from benchmarks.script import parser, publish
-from idekernels import CoarseSettings, PatchGrid, write_bank
+from idekernels import CoarseSettings, PatchGrid, Workload, match, prepare, write_bank
 from idemodel.files.images import write_image
 from idemodel.phantom import phantom_pairs
 
 PACKAGES = ("idesketch", "numpy", "numba", "distributed")
 FEW = 16  # photos of the shorter run: one batch
-TIMES = 8  # how many times the larger bank's pairs are the smaller one's
+MATCHED = 256  # pairs that the matching is timed with
 A_DAY = 10**6  # photos, of the plan
 PAIRS = (88, 2000, 10**4, 10**5)  # of the plan's banks
 PHOTO = 0.5e6  # bytes of a photo's file, of the plan
@@ -61,42 +63,58 @@ class Cost:
 def main() -> None:
     """Make banks and photos, run every row, and print or write both tables."""
     options = parser(__doc__, out="cluster-output")
-    options.add_argument("--pairs", type=int, default=88, help="of the bank; the second bank has 8 times as many")
+    options.add_argument("--pairs", type=int, default=88, help="of the bank")
     options.add_argument("--photos", type=int, default=160, help="beyond the first 16")
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the cluster")
     arguments = options.parse_args()
-    out: Path = arguments.out
-    facts = describe(PACKAGES)
-    material(out, arguments.pairs, FEW + arguments.photos)
-    halves, large = [out / "0.h5", out / "1.h5"], [out / f"{number}.h5" for number in range(2 * TIMES)]
+    out, pairs, photos = arguments.out, arguments.pairs, arguments.photos
+    facts = one_line(describe(PACKAGES))
+    pair = matching()
+    banks = material(out, pairs, FEW + photos)
     local = ["--cluster", f"local:{arguments.workers}"]
     rows = {
-        "one process": cost(out, halves, arguments.photos),
-        "`--cluster local:1`": cost(out, halves, arguments.photos, "--cluster", "local:1"),
-        f"`{' '.join(local)}`": cost(out, halves, arguments.photos, *local),
-        f"`{' '.join(local)} --shards`, two files": cost(out, halves, arguments.photos, *local, "--shards"),
+        "one process": cost(out, banks, photos),
+        "`--cluster local:1`": cost(out, banks, photos, "--cluster", "local:1"),
+        f"`{' '.join(local)}`": cost(out, banks, photos, *local),
+        f"`{' '.join(local)} --shards`, two files": cost(out, banks, photos, *local, "--shards"),
     }
-    more = cost(out, large, arguments.photos)
-    head = f"{one_line(facts)} {arguments.photos} drawn photos, {arguments.pairs} pairs."
-    here, pairs = rows["one process"], arguments.pairs
-    matching = max(0.0, more.processor - here.processor) / (pairs * (TIMES - 1))
     written = [file.stat().st_size for file in (out / "made").glob("*.png")]
-    planned = plan(here.processor - pairs * matching, matching, sum(written) / len(written))
-    publish({"cluster": f"{head}\n\n{table(rows)}", "plan": f"{one_line(facts)}\n\n{planned}"}, arguments.write)
+    planned = plan(rows["one process"].processor - pairs * pair, pair, sum(written) / len(written))
+    told = f"{facts} {photos} drawn photos, {pairs} pairs.\n\n{table(rows)}"
+    publish({"cluster": told, "plan": f"{facts}\n\n{planned}"}, arguments.write)
 
 
-def material(out: Path, pairs: int, photos: int) -> None:
-    """Banks of half as many pairs each, as many as the larger bank needs, and photos, in two folders."""
-    half = max(1, pairs // 2)
-    for number in range(2 * TIMES):
-        file = out / f"{number}.h5"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        drawn = phantom_pairs(half, seed=1000 + number)
+def matching() -> float:
+    """Processor seconds that one thread matches a photo with a pair: the least of some batches of eight photos."""
+    import numba
+
+    work = Workload(pairs=MATCHED, photos=8)
+    bank = prepare(work.bank(), "cpu")
+    query = np.stack([bank.bank.query(photo) for photo in work.queries()])
+    threads, took = numba.get_num_threads(), []
+    numba.set_num_threads(1)
+    for _ in range(6):  # the first compiles
+        start = time.process_time()
+        match(query, bank, k=work.k)
+        took.append(time.process_time() - start)
+    numba.set_num_threads(threads)
+    return min(took) / (work.photos * work.pairs)
+
+
+def material(out: Path, pairs: int, photos: int) -> list[Path]:
+    """Two banks of half the pairs each, whose paths are returned, and two folders of photos."""
+    banks = [out / "0.h5", out / "1.h5"]
+    out.mkdir(parents=True, exist_ok=True)
+    for number, file in enumerate(banks):
+        drawn = phantom_pairs(max(1, pairs // 2), seed=1000 + number)
         write_bank(file, ((f"{number}-{pair.name}", pair.photo, pair.sketch) for pair in drawn))
+    for folder in ("few", "many"):  # of an earlier run with other numbers
+        shutil.rmtree(out / folder, ignore_errors=True)
     for number, pair in enumerate(phantom_pairs(photos, seed=77)):
         for folder in ("few", "many") if number < FEW else ("many",):
             (out / folder).mkdir(exist_ok=True)
             write_image(out / folder / f"{number:05}.png", pair.photo)
+    return banks
 
 
 def cost(out: Path, banks: Sequence[Path], photos: int, *more: str) -> Cost:
@@ -105,6 +123,8 @@ def cost(out: Path, banks: Sequence[Path], photos: int, *more: str) -> Cost:
     few, many = (run(out, banks, folder, more) for folder in ("few", "many"))
     photo = (many.wall - few.wall) / photos
     processor = (many.processor - few.processor) / photos
+    if min(photo, processor) <= 0:
+        raise SystemExit("more photos took less time than few: the machine is too busy, or give more --photos")
     return Cost(photo, processor, few.wall - FEW * photo, max(few.memory, many.memory))
 
 

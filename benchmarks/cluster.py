@@ -2,9 +2,9 @@
 
     python -m benchmarks.cluster [--pairs N] [--photos N] [--workers N] [--out DIR] [--write docs/SCALE.md]
 
-Every row is the command ``idesketch coarse`` on drawn faces of 250 x 200, once with 16 photos and once with so many
-more: the difference is what photos take, the rest is the start. Seconds mean something on a machine that does nothing
-else; processor seconds, memory and bytes, from which the plan is made, do on any.
+Every row is the command ``idesketch coarse`` on drawn faces of 250 x 200, with a batch a worker and with more: the
+difference is what photos take, the rest is the start. Seconds mean something on a machine that does nothing else;
+processor seconds, memory and bytes, from which the plan is made, do on any.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from idemodel.files.images import write_image
 from idemodel.phantom import phantom_pairs
 
 PACKAGES = ("idesketch", "numpy", "numba", "distributed")
-FEW = 16  # photos of the shorter run: one batch
+BATCH = 16  # photos that a worker makes at once
 MATCHED = 256  # pairs that the matching is timed with
 A_DAY = 10**6  # photos, of the plan
 PAIRS = (88, 2000, 10**4, 10**5)  # of the plan's banks
@@ -64,13 +64,14 @@ def main() -> None:
     """Make banks and photos, run every row, and print or write both tables."""
     options = parser(__doc__, out="cluster-output")
     options.add_argument("--pairs", type=int, default=88, help="of the bank")
-    options.add_argument("--photos", type=int, default=160, help="beyond the first 16")
+    options.add_argument("--photos", type=int, default=160, help="beyond a batch for each worker")
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of the cluster")
     arguments = options.parse_args()
     out, pairs, photos = arguments.out, arguments.pairs, arguments.photos
     facts = one_line(describe(PACKAGES))
     pair = matching()
-    banks = material(out, pairs, FEW + photos)
+    few = BATCH * arguments.workers  # what every process does once comes with them
+    banks = material(out, pairs, few, photos)
     local = ["--cluster", f"local:{arguments.workers}"]
     rows = {
         "one process": cost(out, banks, photos),
@@ -101,8 +102,8 @@ def matching() -> float:
     return min(took) / (work.photos * work.pairs)
 
 
-def material(out: Path, pairs: int, photos: int) -> list[Path]:
-    """Two banks of half the pairs each, whose paths are returned, and two folders of photos."""
+def material(out: Path, pairs: int, few: int, more: int) -> list[Path]:
+    """Two banks of half the pairs each, whose paths are returned, and two folders: ``few`` photos, and ``more``."""
     banks = [out / "0.h5", out / "1.h5"]
     out.mkdir(parents=True, exist_ok=True)
     for number, file in enumerate(banks):
@@ -110,8 +111,8 @@ def material(out: Path, pairs: int, photos: int) -> list[Path]:
         write_bank(file, ((f"{number}-{pair.name}", pair.photo, pair.sketch) for pair in drawn))
     for folder in ("few", "many"):  # of an earlier run with other numbers
         shutil.rmtree(out / folder, ignore_errors=True)
-    for number, pair in enumerate(phantom_pairs(photos, seed=77)):
-        for folder in ("few", "many") if number < FEW else ("many",):
+    for number, pair in enumerate(phantom_pairs(few + more, seed=77)):
+        for folder in ("few", "many") if number < few else ("many",):
             (out / folder).mkdir(exist_ok=True)
             write_image(out / folder / f"{number:05}.png", pair.photo)
     return banks
@@ -125,7 +126,7 @@ def cost(out: Path, banks: Sequence[Path], photos: int, *more: str) -> Cost:
     processor = (many.processor - few.processor) / photos
     if min(photo, processor) <= 0:
         raise SystemExit("more photos took less time than few: the machine is too busy, or give more --photos")
-    return Cost(photo, processor, few.wall - FEW * photo, max(few.memory, many.memory))
+    return Cost(photo, processor, few.wall - len(list((out / "few").iterdir())) * photo, max(few.memory, many.memory))
 
 
 def run(out: Path, banks: Iterable[Path], photos: str, more: Iterable[str]) -> Run:

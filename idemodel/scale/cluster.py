@@ -39,9 +39,13 @@ PACKAGES = (
 _OF_SCHEDULERS = ("Python", "idesketch", "distributed")
 
 _TIMEOUT = 10.0  # seconds for a scheduler to answer, and for its first worker
-_START = 120.0  # seconds for the workers of this machine to begin
 _LOOK = 2.0  # seconds between two looks at the workers while a result is waited for
 _PATIENCE = 60.0  # seconds without any worker: a nanny needs a few to start one anew
+_SETTINGS = {  # of Dask in this process, and in those of local:N
+    "distributed.admin.large-graph-warning-threshold": "1 GB",  # photos are sent with the work, see Cluster.submit
+    "distributed.admin.tick.interval": "500ms",  # between two looks at how late its loops are
+    "distributed.worker.profile.enabled": False,  # it would stop the threads a hundred times a second
+}
 _ENDED = (asyncio.CancelledError, concurrent.futures.CancelledError)  # what waits for a scheduler that is gone
 _ABSENT = "not installed"
 _LOGGERS = ("distributed", "tornado", "asyncio", "bokeh")
@@ -321,7 +325,7 @@ def _security() -> Any:
 
 
 def _environment(threads: str) -> dict[str, str]:
-    """Of a worker of this machine: its share of the cores, no logs, warnings as they are by default."""
+    """Of a worker of this machine: its share of the cores, and no logs."""
     names = ("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return {**dict.fromkeys(names, threads), "DASK_LOGGING__DISTRIBUTED": "critical"}
 
@@ -351,11 +355,10 @@ def _quiet() -> Iterator[None]:
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in _LOGGERS]
     loggers = [logging.getLogger(name) for name in {*names, *_LOGGERS}]
     before = [logger.level for logger in loggers]
-    settings = {"distributed.admin.large-graph-warning-threshold": "1 GB"}
     for logger in loggers:
         logger.setLevel(logging.CRITICAL + 1)
     try:
-        with warnings.catch_warnings(), dask.config.set(settings):
+        with warnings.catch_warnings(), dask.config.set(_SETTINGS):
             warnings.filterwarnings("ignore", module=r"(distributed|dask|tornado|asyncio)(\..*)?$")
             yield
     finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from benchmarks.cards import Card
-from idekernels.backends.cuda import cutting
+from idekernels.backends.cuda import cutting, propagation, weighing
 from idekernels.backends.cuda import launch as geometry
 from idekernels.backends.cuda.blending import BLEND_WARPS
 from idekernels.backends.cuda.catalogue import MANY
@@ -31,7 +31,7 @@ class Setting:
     k: int = 10
     radius: int = 5
     iterations: int = 50
-    sweeps: int = 32  # photos take 25 on average; they are launched by eights
+    sweeps: int = 32  # photos take 25 on average; where they are launched, by eights
     grid: PatchGrid = PatchGrid(250, 200)  # noqa: RUF009 - immutable
 
 
@@ -72,8 +72,8 @@ def launches(setting: Setting, card: Card) -> Iterator[Launch]:
     """Every kernel, in the order of the work: weighing (mwf), then propagation (mrf), both ways of blending."""
     yield from matching(setting, card)
     yield from _tables(setting)
-    yield from _weighing(setting)
-    yield _propagation(setting)
+    yield from _weighing(setting, card)
+    yield from _propagation(setting, card)
     yield from _blending(setting)
 
 
@@ -219,43 +219,66 @@ def _compatibility(setting: Setting, patches: int) -> Launch:
     )
 
 
-def _weighing(setting: Setting) -> Iterator[Launch]:
+def _weighing(setting: Setting, card: Card) -> Iterator[Launch]:
+    """A group of lanes a node; the sweeps of a photo in one launch where the card has clusters."""
     grid, photos, k = setting.grid, setting.photos, setting.k
-    blocks = photos * grid.nodes
-    nodes, edges, weights = blocks * k * k, photos * len(grid.edges) * k * k, blocks * k
-    threads, cells = geometry.warps_for(k), geometry.gram_threads(k * k)
-    yield Launch("centre", blocks, threads, 4 * (2 * nodes + 2 * edges + weights))
-    added = Passes(("STG",), 4 * math.ceil(k * k / cells) * cells / WARP, 2)
-    yield Launch("link", blocks, cells, 4 * (2 * nodes + 4 * edges + 2 * weights), (added,))
-    work = VISITS / setting.sweeps  # share of the nodes that a sweep visits: the other blocks end at once
-    yield Launch(
-        "sweep",
-        math.ceil(work * photos * grid.shape[0] * -(-grid.shape[1] // 2)),
-        threads,
-        4 * work * (nodes / 2 + edges + 2 * weights),
-        (Passes(("STS", "LDG"), STEPS * threads / WARP),),
-        times=2 * setting.sweeps,
+    shape, threads = weighing.FieldShape(k), WARP * weighing.WARPS
+    blocks = photos * shape.blocks(grid.nodes)
+    nodes, edges, weights = (
+        4 * photos * many for many in (grid.nodes * k * k, len(grid.edges) * k * k, grid.nodes * k)
     )
-    yield Launch("normalise", math.ceil(blocks / THREADS), THREADS, 2 * 4 * weights)
-    yield Launch("certify", blocks, threads, 4 * (nodes + edges + 2 * weights))
+    yield Launch("centre", blocks, threads, nodes + 2 * edges)
+    joined = Passes(("FADD", "STG"), k * shape.slots * weighing.WARPS)
+    yield Launch("join", blocks, threads, 2 * nodes + 4 * edges + weights, (joined,))
+    yield _sweeping(setting, card, nodes + 2 * edges + 2 * weights)
+    yield Launch("certify", blocks, threads, nodes + edges + 3 * weights)
 
 
-def _propagation(setting: Setting) -> Launch:
-    grid, photos, k = setting.grid, setting.photos, setting.k
-    lanes, parts = geometry.message_lanes(k), geometry.message_parts(k)
-    ways = 2
+def _sweeping(setting: Setting, card: Card, read: float) -> Launch:
+    """All sweeps, in one launch or in one for each colour. read : bytes that visits of all nodes read."""
+    grid, photos, k, halves = setting.grid, setting.photos, setting.k, 2 * setting.sweeps
+    swept = weighing.sweep_shape(k, grid, photos, limits(card))
+    times = 1 if swept.cluster else halves
+    rounds = VISITS * grid.nodes * swept.field.group / WARP / swept.blocks / times  # of a block, in a launch
+    looked = halves / times * max(1, grid.nodes / 2 / (swept.blocks * swept.warps * WARP))
+    passes = (
+        Passes(("LDG.E.U8",), looked * swept.warps),
+        Passes(("STG",), rounds),
+        Passes(("SHFL.BFLY",), rounds * (STEPS + 1)),
+        Passes(("FCHK",), rounds * k, inner=True),  # every pair is looked at: once a visit, if not in all of them
+    )
+    waits = 2 * halves + rounds / swept.warps if swept.cluster else 0  # flags, other blocks; a round's tables
     return Launch(
+        "sweep", photos * swept.blocks, WARP * swept.warps, VISITS * read / times, passes, times, waits=waits
+    )  # fmt: skip
+
+
+def _propagation(setting: Setting, card: Card) -> Iterator[Launch]:
+    """A thread an edge; the iterations of a photo in one launch where the card has clusters."""
+    grid, photos, k, steps = setting.grid, setting.photos, setting.k, setting.iterations + 1
+    shape = propagation.message_shape(k, False, grid, limits(card))
+    tables, node = 4 * photos * len(grid.edges) * k * k, 4 * photos * grid.nodes * k
+    threads = WARP * propagation.WARPS
+    tiles = photos * -(-grid.nodes // WARP) * (2 * -(-k * k // WARP) + -(-k // WARP))
+    yield Launch("lay_out", tiles, threads, 2 * (tables + node), (Passes(("STS", "LDG"), WARP, 1),))
+    times = 1 if shape.cluster else steps
+    edges = steps / times * 2 * grid.nodes / WARP / shape.blocks  # warps of them, of a block in a launch
+    yield Launch(
         "propagate",
-        photos * -(-grid.nodes // lanes),
-        lanes * parts,
-        4 * photos * grid.nodes * (2 * k * k + 4 * 2 * k + 2 * k),
+        photos * shape.blocks,
+        WARP * shape.warps,
+        steps / times * (tables + 10 * node),
         (
-            Passes(("STS", "LDG"), ways * k, 2),
-            Passes(("FMNMX",), ways * k * k, 2, around=ways * parts),
-            Passes(("STG", "FMUL"), ways * k / 2, 2),
+            Passes(("LDG",), edges),
+            Passes(("FMNMX",), edges * k, 2 * k),
+            Passes(("FMNMX", "LDS"), 2 * edges * k, 1, inner=True),
+            Passes(("FMUL", "STG"), 2 * edges * k, 2, inner=True),
         ),
-        times=setting.iterations + 1,
+        times,
+        waits=steps * (3 + k / shape.unrolled) if shape.cluster else 0,  # other blocks, beliefs, tables
     )
+    labellings = photos * steps * grid.nodes * 4
+    yield Launch("energies", photos * steps * -(-grid.nodes // threads), threads, 7 * labellings)
 
 
 def _blending(setting: Setting) -> Iterator[Launch]:

@@ -48,8 +48,8 @@ MATCH = frozenset(variant.kernel for variant in modelled())
 CUDA_CPP = frozenset(entry.kernel for entry in catalogue.cuda_entries(90))  # launched by CuPy, all others by Numba
 _IN_BOTH = MATCH | {"merge", "gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
-    "mwf": _IN_BOTH | {"centre", "link", "sweep", "normalise", "certify"},
-    "mrf": _IN_BOTH | {"propagate"},
+    "mwf": _IN_BOTH | {"centre", "join", "sweep", "certify"},
+    "mrf": _IN_BOTH | {"lay_out", "propagate", "energies"},
 }
 
 
@@ -291,9 +291,9 @@ what bounds it: a pipe (ALU, FMA, FP32, XU, LSU, TENSOR), the issue of instructi
 
 Instructions are counted in the machine code, loop by loop (how often a loop is passed: `benchmarks/launches.py`),
 every branch as taken; operations are those of all threads, as compiled for the A100. Bytes are every input read once
-and every output written once, the bank once a photo. `sweep` runs twice for each of {Setting.sweeps} sweeps (a node has
-work in {VISITS}), `propagate` {Setting.iterations} times and once for the last beliefs; `cut` is in no total. Assumed:
-queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, that packed differences
+and every output written once, the bank once a photo. `sweep` runs {Setting.sweeps} times over both colours (a node has
+work in {VISITS}), `propagate` makes {Setting.iterations} iterations and the last beliefs; `cut` is in no total.
+Assumed: queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, that packed differences
 (VABSDIFF4) go at the ALU's rate, that mma.sync reaches two thirds of an H100's products of bytes, and that a list of K
 takes K (1 + ln(places / K)) insertions, of `match_tensor` {CROWDED} times as many, {ENTERING:.0f} at a time.
 Not counted: CuPy's own small kernels, the upload of the bank.

@@ -26,6 +26,66 @@ def planted(monkeypatch: pytest.MonkeyPatch, source: tuple[str, ...], right: str
 
 # ---- the emulator: clusters of blocks, barriers of a warp
 
+ROUND_TABLE = """
+extern "C" __global__ void IN_CLUSTERS round_table(const float* given, float* out, int rounds, float share) {
+    SHARED(float, seen, LANES);
+    const int seat = blockIdx.x % CLUSTER, table = blockIdx.x / CLUSTER * CLUSTER;
+    for (int round = 0; round < rounds; ++round) {
+        const float* from = round ? out + (round - 1) * gridDim.x : given;
+        seen[threadIdx.x] = share * from[table + (seat + 1) % CLUSTER];
+        __syncwarp();
+        if (threadIdx.x == 0) out[round * gridDim.x + blockIdx.x] = seen[LANES - 1];
+        cluster_barrier();
+    }
+}
+"""
+
+
+def round_table(blocks: int, rounds: int, cluster: int, reverse: bool = False, source: str = ROUND_TABLE) -> Any:
+    """What is passed on to the left, ``rounds`` times: (rounds, blocks)."""
+    held, out = np.arange(blocks, dtype=np.float32), np.full((rounds, blocks), np.nan, np.float32)
+    text = variants.source_text(("common.cuh", "cluster.cuh")) + source
+    module = host.HostModule(text, launch.compiler_options(CLUSTER=cluster), reverse)
+    module.launch("round_table", (blocks, 1, 1), launch.WARP, (held, out, np.int32(rounds), np.float32(2)))
+    return out
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cluster", [1, 3, 8])
+def test_blocks_of_a_cluster_wait_for_one_another(cluster: int, reverse: bool) -> None:
+    held = np.arange(2 * cluster, dtype=np.float32).reshape(2, cluster)
+    for made in round_table(2 * cluster, 5, cluster, reverse):
+        held = 2 * np.roll(held, -1, axis=1)
+        np.testing.assert_array_equal(made.reshape(2, cluster), held)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("        __syncwarp();\n", "", "race on shared memory: seen|read before it was written: seen"),
+        ("cluster_barrier();", "if (seat) cluster_barrier();", "a thread has ended while others wait"),
+        ("cluster_barrier();", "if (seat) cluster_barrier(); else __syncthreads();", "divergent barrier"),
+        ("cluster_barrier();", "if (threadIdx.x) cluster_barrier();", "divergent barrier"),
+        ("        __syncwarp();\n", "        if (threadIdx.x < 31) __syncwarp();\n", "divergent warp"),
+    ],
+)
+def test_the_emulator_sees_what_clusters_must_not_do(right: str, wrong: str, told: str) -> None:
+    assert right in ROUND_TABLE
+    with pytest.raises(host.KernelFault, match=told):
+        round_table(6, 1, 3, source=ROUND_TABLE.replace(right, wrong))
+
+
+def test_a_missing_wait_for_other_blocks_shows_in_one_of_the_orders() -> None:
+    without = ROUND_TABLE.replace("cluster_barrier();", "for (int i = 0; i <= seat; ++i) __syncwarp();")
+    right, *wrong = round_table(3, 4, 3), *(round_table(3, 4, 3, reverse, without) for reverse in (False, True))
+    assert not all(np.array_equal(right, one) for one in wrong)
+
+
+def test_blocks_that_fill_no_cluster_are_told() -> None:
+    with pytest.raises(host.KernelFault, match="no multiple of a cluster"):
+        round_table(4, 1, 3)
+
+
 EXCHANGED = """
 extern "C" __global__ void exchanged(const int* given, int* out) {
     for (int with = 1; with < LANES; with *= 2)

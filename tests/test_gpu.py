@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import idekernels as ide
 from idekernels import backends
 from idekernels.backends.cuda import device as devices
-from idekernels.backends.cuda import variants
+from idekernels.backends.cuda import launch, variants
 from idekernels.coarse import CoarseSettings, coarse_sketch
 from idekernels.methods import METHODS
 from idekernels.results import Compatibility
@@ -155,6 +156,33 @@ def test_messages_equal_the_references() -> None:
         truth = ide.propagate(unary, pairwise, grid, iterations=20, backend="reference", **options)
         np.testing.assert_allclose(ours.energy.get(), truth.energy, rtol=1e-6)
         np.testing.assert_allclose(ours.weights.get(), truth.weights, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "grid", [ide.PatchGrid(250, 200), ide.PatchGrid(61, 53, 7, 4), ide.PatchGrid(150, 130, 64, 40)]
+)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_cut_is_the_cpus_bit_for_bit(grid: ide.PatchGrid, channels: int) -> None:
+    """Patches of whole levels, few of them, so that many seams cost the same."""
+    shape = (3, grid.nodes, channels, grid.patch, grid.patch)
+    for levels in (3, 256):
+        patches = np.random.default_rng(levels).integers(0, levels, shape).astype(np.float32)
+        ours, truth = (ide.blend(patches, grid, how="cut", backend=name).host() for name in ("cuda", "cpu"))
+        np.testing.assert_array_equal(ours, truth)
+
+
+@pytest.mark.parametrize("method", ["mwf", "lle", "mrf"])
+def test_clusters_and_launches_give_the_same(work: Workload, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit: the rounds of a photo in one launch, and one launch for each, as on devices before sm_90."""
+    settings = CoarseSettings(method=method, k=work.k)
+    ready, device = ide.prepare(work.bank(), "cuda"), devices.current()
+    if device.limits.capability < launch.CLUSTERS_FROM:
+        pytest.skip(f"{device.limits.name} has no clusters")
+    ours = coarse_sketch(work.queries(), ready, settings)
+    monkeypatch.setattr(device, "limits", replace(device.limits, capability=(8, 0)))
+    truth = coarse_sketch(work.queries(), ready, settings)
+    np.testing.assert_array_equal(ours.pixels.get(), truth.pixels.get())
+    np.testing.assert_array_equal(ours.objective.get(), truth.objective.get())
 
 
 def test_a_batch_of_64_equals_photos_one_by_one() -> None:

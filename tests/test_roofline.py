@@ -104,7 +104,7 @@ def test_memory_is_never_beaten() -> None:
 
 
 def test_a_small_kernel_waits_for_its_launch() -> None:
-    found = roofline.predict(Launch("sweep", 1, 32, 100.0, times=20), compiled(), H100)
+    found = roofline.predict(Launch("kernel", 1, 32, 100.0, times=20), compiled(), H100)
     assert found.bound == "launch" and found.seconds == pytest.approx(20 * roofline.NUMBA)
 
 

@@ -14,6 +14,7 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <functional>
@@ -151,13 +152,14 @@ static void entry() {
     for (;;) wait();
 }
 
-// Whether all of these threads stand at one place, which then lets them go. They cannot go on otherwise: either all stand
-// at one barrier, or the kernel would hang or worse.
+// Whether all of these threads stand at one place, which then lets them go. Where none of them can go on otherwise, either
+// all stand at one barrier, or the kernel would hang or worse.
 static bool released(size_t first, size_t stop, State barrier) {
+    for (size_t i = first; i < stop; ++i)
+        if (block.threads[i].state == State::in_warp || block.threads[i].state == State::runnable) return false;
     std::string place;
     for (size_t i = first; i < stop; ++i) {
         const Thread& thread = block.threads[i];
-        if (thread.state == State::in_warp) return false;
         if (thread.state == State::done) {
             block.error = "divergent barrier: a thread has ended while others wait";
             return false;
@@ -188,8 +190,7 @@ static void release_barriers() {
     for (unsigned& epoch : block.epochs) ++epoch;
 }
 
-static bool release_warps() {
-    bool released = false;
+static void release_warps() {
     for (size_t first = 0; first < block.threads.size(); first += WARP) {
         const size_t stop = std::min(first + WARP, block.threads.size());
         bool all = stop - first == WARP;
@@ -197,9 +198,7 @@ static bool release_warps() {
             all &= block.threads[i].state == State::in_warp && block.threads[i].what == block.threads[first].what;
         if (!all) continue;
         for (size_t i = first; i < stop; ++i) block.threads[i].state = State::runnable;
-        released = true;
     }
-    return released;
 }
 
 static void run_block(bool reverse) {
@@ -232,8 +231,8 @@ static void run_block(bool reverse) {
         }
         if (!left) return;
         if (moved || !block.error.empty()) continue;
-        if (release_warps()) continue;
-        release_barriers();
+        release_warps();
+        release_barriers();  // of blocks that are ready, however far others are: those of a cluster are not in step
         bool runnable = false;
         for (Thread& thread : block.threads) runnable |= thread.state == State::runnable;
         if (!runnable && block.error.empty()) block.error = "divergent warp: lanes wait in different warp functions, or for ever";
@@ -349,9 +348,10 @@ inline void __syncwarp() {
 #define READ(pointer) emulator::read(pointer)
 
 template <typename T>
-T __shfl_sync(unsigned, T value, int source) {
+T __shfl_sync(unsigned, T value, int source, int width = 32) {  // within the lane's run of ``width`` lanes
+    const int first = emulator::block.current % emulator::WARP / width * width;
     const unsigned round = emulator::exchange("__shfl_sync", emulator::bits(value), false);
-    return emulator::taken<T>(round, source & 31);
+    return emulator::taken<T>(round, first + (source & (width - 1)));
 }
 
 template <typename T>
@@ -426,6 +426,12 @@ uint4 quad(Shared<uint32_t, N>& array, long long word) {
 
 #define SHARED_QUADS(name, count) SHARED(uint32_t, name, count)
 #define QUAD_AT(array, word) emulator::quad(array, word)
+
+inline float __int_as_float(int bits) {
+    float value;
+    std::memcpy(&value, &bits, sizeof(value));
+    return value;
+}
 
 inline int __ffs(unsigned word) {
     return __builtin_ffs((int)word);

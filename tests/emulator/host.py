@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from idekernels.backends.cuda.launch import UNFUSED
+
 HERE = Path(__file__).parent
 COMPILER = os.environ.get("CXX", "g++")
 
@@ -66,6 +68,10 @@ def kernels_of(source: str) -> list[str]:
     return re.findall(r'extern "C" __global__ void(?:\s+(?:__launch_bounds__\([^)]*\)|IN_CLUSTERS))*\s+(\w+)\(', code)
 
 
+def _as_gcc_has_it(option: str) -> str:
+    return "-ffp-contract=off" if option == UNFUSED else option
+
+
 @cache
 def _folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="idesketch-emulator-"))
@@ -78,7 +84,7 @@ def _compiled(source: str, options: tuple[str, ...]) -> ctypes.CDLL:
     entries = "\n".join(f"EMULATED({name})" for name in kernels_of(source))
     kernels.write_text(f"{source}\n{entries}\n", encoding="utf-8")
     command = [
-        COMPILER, "-O2", "-shared", "-fPIC", "-w", f"-I{HERE}", f'-DKERNELS="{kernels}"', *options,
+        COMPILER, "-O2", "-shared", "-fPIC", "-w", f"-I{HERE}", f'-DKERNELS="{kernels}"', *map(_as_gcc_has_it, options),
         "-o", str(library), str(HERE / "kernels.cpp"),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, check=False)

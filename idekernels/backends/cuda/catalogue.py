@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-from numba import types
 
 from idekernels.backends.cuda import blending, cutting, launch, propagation, residency, tables, variants, weighing
 from idekernels.backends.cuda.launch import WARP, Limits
@@ -16,27 +13,11 @@ from idekernels.grid import PatchGrid
 _SM_REGISTERS = 64 * 1024  # of every device since sm_70
 # 72 registers leave 28 warps on an SM; where a budget is larger, a comment says why
 _REGISTERS = 72
-_MESSAGES = 168  # ptxas keeps a dozen loads of tables in flight, which hides their latency better than warps would
 _PRODUCTS = 100  # twelve sums of a lane, and the quads of seven rows that it multiplies
 MATCH_REGISTERS = {  # budget of every variant of the matching
     "direct": _SM_REGISTERS // (WARP * variants.DIRECT_WARPS_PER_SM),  # 128: four lists and sixteen running distances
     "tensor": _SM_REGISTERS // (WARP * variants.TENSOR_WARPS_PER_SM) // 8 * 8,  # 168: 64 photos' patches are 64 of them
 }
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A Numba kernel as it is compiled: argument types and threads of a block.
-
-    ``shared`` bytes of a block and ``registers`` of a thread are its budget.
-    """
-
-    name: str
-    kernel: Callable[..., None]
-    signature: tuple[Any, ...]
-    threads: int
-    shared: int = 0
-    registers: int = _REGISTERS
 
 
 @dataclass(frozen=True)
@@ -53,51 +34,6 @@ class CudaEntry:
     threads: int
     shared: int = 0
     registers: int = _REGISTERS
-
-
-def _array(kind: Any, dims: int) -> Any:
-    return types.Array(kind, dims, "C")
-
-
-def numba_entries(k: int) -> Iterator[Entry]:
-    """All Numba kernels, specialised for K candidates."""
-    yield from _weighing_entries(k)
-    yield from _propagation_entries(k)
-
-
-_BYTE, _WORD, _WHOLE, _REAL = types.uint8, types.int32, types.int64, types.float32
-
-
-def _weighing_entries(k: int) -> Iterator[Entry]:
-    threads, table, shape = launch.warps_for(k), _array(_REAL, 4), (_WHOLE, _WHOLE)  # rows, columns
-    evidence = table, _array(_REAL, 3), _array(_REAL, 3)  # hessian, linear, parts
-    yield Entry(
-        f"centre K={k}", weighing.centre_kernel(k), (*[table] * 3, _REAL, *shape, _array(_WORD, 2), *evidence),
-        threads, 4 * k,
-    )  # fmt: skip
-    yield Entry(
-        f"link K={k}", weighing.link_kernel(k),
-        (*[table] * 3, _array(_WORD, 2), _REAL, _REAL, *shape, *evidence, table), launch.gram_threads(k * k),
-    )  # fmt: skip
-    field = table, _array(_REAL, 3), table, *shape  # hessian, linear, cross
-    weights = _array(_REAL, 3)
-    yield Entry(
-        f"sweep K={k}", weighing.sweep_kernel(k),
-        (_WHOLE, *field, _REAL, _REAL, _WHOLE, weights, _array(_BYTE, 2), _array(_WORD, 1)), threads, 20 * k,
-    )  # fmt: skip
-    yield Entry("normalise", weighing.normalise_kernel, (weights,), launch.THREADS)
-    yield Entry(f"certify K={k}", weighing.certify_kernel(k), (*field, weights, _array(_REAL, 3)), threads, 8 * k)
-
-
-def _propagation_entries(k: int) -> Iterator[Entry]:
-    lanes, parts = launch.message_lanes(k), launch.message_parts(k)
-    for soft in (False, True):
-        yield Entry(
-            f"propagate K={k}{' sum-product' if soft else ''}", propagation.message_kernel(k, lanes, parts, soft),
-            (_array(_REAL, 3), *[_array(_REAL, 4)] * 4, _WHOLE, _REAL, _REAL, _REAL, _WHOLE, _array(_REAL, 3),
-             _array(_WORD, 3), _array(_WORD, 1)),
-            lanes * parts, 16 * k * lanes, _MESSAGES,
-        )  # fmt: skip
 
 
 MANY = "64 photos"  # the problem of the defaults for a batch
@@ -145,6 +81,8 @@ def cuda_entries(architecture: int) -> Iterator[CudaEntry]:
     yield from cut_entries()
     yield from table_entries()
     yield from patch_entries()
+    yield from weighing_entries(limits)
+    yield from propagation_entries(limits)
 
 
 CUTS = {  # pictures whose cutting the gate compiles, with their channels
@@ -195,6 +133,39 @@ def table_entries() -> Iterator[CudaEntry]:
             yield CudaEntry(
                 f"{kernel}: K={k} P={patch}, {planes} planes", kernel, source, shape.options(), shape.threads,
                 shape.shared(), _REGISTERS if (k, patch, planes) == _TABLES[0] else _PRODUCTS,
+            )  # fmt: skip
+
+
+def weighing_entries(limits: Limits) -> Iterator[CudaEntry]:
+    """The weight field: for one photo, and for as many as leave a photo one block of its own."""
+    grid, warps = PatchGrid(250, 200), weighing.WARPS
+    for k in (10, 16, 32, 64):
+        field = weighing.FieldShape(k)
+        registers = _SM_REGISTERS // (WARP * weighing.WARPS_OF_SM // field.slots)
+        for kernel in ("centre", "join", "certify"):
+            source = weighing.source_of(kernel)
+            yield CudaEntry(f"{kernel}: K={k}", kernel, source, field.options(warps), WARP * warps, 0, registers)
+        shapes = (weighing.sweep_shape(k, grid, photos, limits) for photos in (1, 10 * limits.multiprocessors))
+        for shape in dict.fromkeys(shapes):
+            yield CudaEntry(
+                f"sweep: K={k}, clusters of {shape.cluster}", "sweep", weighing.source_of("sweep"), shape.options(),
+                WARP * shape.warps, 0, registers,
+            )  # fmt: skip
+
+
+def propagation_entries(limits: Limits) -> Iterator[CudaEntry]:
+    """Belief propagation: its tables, its messages, its energies."""
+    threads, tile = WARP * propagation.WARPS, 4 * WARP * (WARP + 1)
+    registers = _SM_REGISTERS // (WARP * propagation.WARPS_OF_SM)
+    for k in (10, 16, 32, 64):
+        for kernel, shared in (("lay_out", tile), ("energies", 0)):
+            source = propagation.SOURCES[kernel]
+            yield CudaEntry(f"{kernel}: K={k}", kernel, source, propagation.options(k), threads, shared)
+        for soft in (False, True):
+            shape = propagation.message_shape(k, soft, PatchGrid(250, 200), limits)
+            yield CudaEntry(
+                f"propagate: K={k}{' sum-product' if soft else ''}", "propagate", propagation.SOURCES["propagate"],
+                shape.options(), WARP * shape.warps, shape.shared(), registers,
             )  # fmt: skip
 
 

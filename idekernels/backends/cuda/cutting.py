@@ -29,8 +29,8 @@ def cut(patches: Any, grid: PatchGrid) -> Any:
     kernels = device.module(variants.source_text(SOURCE), options(grid, channels))
     kernels.launch(
         "cut", (photos, 1, 1), launch.WARP * warps_of(grid),
-        (patches, xp.asarray(grid.rows), xp.asarray(grid.columns), *map(np.int32, (*grid.shape, behind(grid))),
-         np.int32(grid.height), np.int32(grid.width), canvas),
+        (xp.ascontiguousarray(patches), xp.asarray(grid.rows), xp.asarray(grid.columns),
+         *map(np.int32, (*grid.shape, behind(grid), grid.height, grid.width)), canvas),
     )  # fmt: skip
     return canvas
 

@@ -15,6 +15,7 @@ from idekernels.errors import InputError
 from idekernels.merging import MISSING
 
 WARP = 32  # threads
+CLUSTERS_FROM = (9, 0)  # compute capability of devices whose blocks can wait for one another, in clusters
 MOST_WARPS = 32  # of a block, on every device
 THREADS = 128  # per block, of kernels that compute one element a thread
 WORD = 4  # bytes: image rows on the device are whole words, read four pixels at a time
@@ -22,13 +23,18 @@ WORST = int(MISSING)  # distance of an empty entry, as a plain integer for the c
 MOST_KEPT = 64  # candidates: two registers a lane for every list of the matching, one block of threads in weigh
 MOST_CUT = 64  # pixels of a patch's side in the minimum-error cut: a warp's tables are 25 KiB of shared memory
 
-CHECK_SWEEPS = 8  # sweeps of weigh between two reads of whether a photo still moves; needless ones return at once
-CHECK_ITERATIONS = 8  # iterations of propagate between two reads of whether messages still change
+CHECK_SWEEPS = 8  # sweeps of weigh, where each is a launch, between two reads of whether a photo still moves
+CHECK_ITERATIONS = 8  # iterations of propagate, where each is a launch, between two reads of whether messages change
 
 MOST_ITEMS = 2**31  # blocks along the first axis of a launch, and numbers within one item: indices are 32-bit
 MOST_BLOCKS = 2**16 - 1  # along the others
 
 STATIC_SHARED = 48 * 1024  # bytes a block may declare on every device since sm_50 without asking
+
+
+# Products and sums are rounded one by one where a kernel is compiled in several shapes whose results must be the same
+# to the bit: which product of two the compiler would fuse with their sum, it decides anew for each.
+UNFUSED = "--fmad=false"
 
 
 @dataclass(frozen=True)
@@ -101,19 +107,3 @@ def whole_words(array: Any) -> Any:
 def gram_threads(pairs: int) -> int:
     """Threads of a block that sums ``pairs`` products: whole warps, at most eight, which loop over the rest."""
     return min(256, -(-pairs // WARP) * WARP)
-
-
-def warps_for(k: int) -> int:
-    """Threads of a block that has one candidate a thread."""
-    return -(-k // WARP) * WARP
-
-
-def message_parts(k: int) -> int:
-    """Warps of a block of belief propagation, which share its 32 edges' labels; eight hide the tables' latency."""
-    return min(8, k)
-
-
-def message_lanes(k: int) -> int:
-    """Edges of a block of belief propagation: 32, one a lane, so that tables and messages are read in whole lines."""
-    del k
-    return WARP

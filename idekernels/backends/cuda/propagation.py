@@ -1,24 +1,82 @@
-"""Loopy belief propagation on the device: one launch an iteration, messages from one buffer into another.
+"""Loopy belief propagation on the device: propagate.cu, where its tables are laid out, and the energies of its labels.
 
-Tables and messages lie with the grid's nodes innermost, as in the backend cpu, so that a warp reads
-whole lines; an edge is named by its first node, and a row's last node has an edge to the next row's first that costs
-nothing. A block takes 32 nodes' edges to the right and below; a thread takes some of the labels of one edge.
+Where the device has clusters of blocks, all iterations of a photo are one launch, which ends when its messages have
+settled; elsewhere each iteration is a launch, and the host looks every few of them whether a photo still moves.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from math import exp, log
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import cuda, float32
 
 from idekernels.backends.cuda import device as devices
-from idekernels.backends.cuda import launch
+from idekernels.backends.cuda import launch, variants
+from idekernels.backends.cuda.device import Device
+from idekernels.backends.cuda.launch import WARP, Limits
 from idekernels.grid import PatchGrid
 
-LEFT, ABOVE, RIGHT, BELOW = 0, 1, 2, 3  # where a message comes from, as its receiver sees it; added in this order
+WARPS_OF_SM = 16  # of propagate.cu, that the compiler must leave registers for: 128 a thread
+WARPS = 8  # of a block of lay_out.cu and energies.cu
+_LAUNCHED_WARPS = 4  # of a block that does one iteration
+_CLUSTERS = (1, 2, 4, 8)  # blocks that share a photo; no more photos at once than the L2 cache has room for
+_AT_ONCE = 1024  # labellings whose energies are summed by blocks of their own
+SOURCES = {
+    "lay_out": ("common.cuh", "lay_out.cu"),
+    "propagate": ("common.cuh", "cluster.cuh", "propagate.cu"),
+    "energies": ("common.cuh", "energies.cu"),
+}
+
+
+@dataclass(frozen=True)
+class MessageShape:
+    """How a photo's edges are dealt to threads.
+
+    cluster : blocks that wait for one another; 0: a launch an iteration.
+    """
+
+    grid: PatchGrid
+    k: int
+    soft: bool
+    cluster: int
+    blocks: int
+    warps: int
+
+    @property
+    def unrolled(self) -> int:
+        """Labels whose loads a thread has on their way at once."""
+        return 4 if self.k <= 10 else 1
+
+    def options(self) -> tuple[str, ...]:
+        """The compiler's options for propagate.cu."""
+        given = launch.compiler_options(
+            K=self.k, NODES=self.grid.nodes, COLUMNS=self.grid.shape[1], SOFT=self.soft, UNROLLED=self.unrolled,
+            CLUSTER=max(1, self.cluster), WARPS=self.warps,
+            BLOCKS=min(8, WARPS_OF_SM // self.warps),
+        )  # fmt: skip
+        return *given, launch.UNFUSED
+
+    def shared(self) -> int:
+        """Bytes of shared memory that it declares."""
+        return shared_of(self.k, self.soft) * self.warps
+
+
+def shared_of(k: int, soft: bool) -> int:
+    """Bytes of shared memory of a warp: two columns of labels a thread, three where exponentials are summed."""
+    return 4 * WARP * k * (3 if soft else 2)
+
+
+def message_shape(k: int, soft: bool, grid: PatchGrid, limits: Limits) -> MessageShape:
+    """The one rule: a cluster a photo where there are some; a thread has all labels of an edge in registers."""
+    edges = -(-2 * grid.nodes // WARP)  # warps of them
+    most = next(warps for warps in (16, 8, 4, 2, 1) if warps * shared_of(k, soft) <= launch.STATIC_SHARED)
+    if limits.capability < launch.CLUSTERS_FROM:
+        warps = min(_LAUNCHED_WARPS, most)
+        return MessageShape(grid, k, soft, 0, -(-edges // warps), warps)
+    warps = min(most, edges)
+    cluster = next((blocks for blocks in _CLUSTERS if blocks * warps >= edges), _CLUSTERS[-1])
+    return MessageShape(grid, k, soft, cluster, cluster, warps)
 
 
 def propagate(
@@ -27,139 +85,57 @@ def propagate(
     """Pass messages; see :func:`idekernels.operations.propagate`.
 
     Returns the lowest-energy labels (B, N) int32, their energy (B,) float64, the last beliefs (B, N, K) float32. Where
-    no message changes any more, the iterations that are left would change nothing, and are not made.
+    no message of a photo changes any more, the iterations that are left would change nothing, and are not made.
     """
     device = devices.current()
     xp, (photos, nodes, k) = device.xp, unary.shape
-    costs = xp.ascontiguousarray(unary.swapaxes(1, 2))
-    across, down = _lay_out(xp, pairwise, grid.shape)
-    messages = [xp.zeros((photos, 4, k, nodes), np.float32) for _ in range(2)]
-    beliefs = xp.empty_like(costs)
-    labels = xp.zeros((iterations + 1, photos, nodes), np.int32)
-    changed = xp.zeros(iterations + 1, np.int32)
-    lanes, parts = launch.message_lanes(k), launch.message_parts(k)
-    kernel = device.jit(message_kernel(k, lanes, parts, temperature > 0))
-    blocks, threads = (-(-nodes // lanes), photos, 1), (lanes, parts, 1)
-    tables, buffers = tuple(map(device.view, (costs, across, down))), tuple(map(device.view, messages))
-    settings = (grid.shape[1], np.float32(damping), np.float32(1.0 - damping), np.float32(temperature))
-    results = tuple(map(device.view, (beliefs, labels, changed)))
-    for iteration in range(iterations + 1):
-        old, new = buffers[iteration % 2], buffers[1 - iteration % 2]
-        kernel(blocks, threads, *tables, old, new, *settings, iteration, *results)
-        due = iteration % launch.CHECK_ITERATIONS == launch.CHECK_ITERATIONS - 1
-        if due and not int(changed[iteration]):  # the only read from the device
-            labels = labels[: iteration + 1]
-            break
-    energy = _energies(xp, costs, across, down, labels, grid.shape[1])
+    costs, tables = xp.empty((photos, k, nodes), np.float32), xp.empty((2, photos, k, k, nodes), np.float32)
+    size = tuple(map(np.int32, grid.shape))
+    tiles = -(-nodes // WARP), -(-k * k // WARP), 3 * photos
+    given = map(xp.ascontiguousarray, (unary, pairwise))  # the kernels know no strides
+    _run(device, "lay_out", k, tiles, *given, *size, costs, tables)
+    labels, last = xp.empty((iterations + 1, photos, nodes), np.int32), xp.zeros(photos, np.int32)
+    beliefs = xp.empty((photos, nodes, k), np.float32)
+    shape = message_shape(k, temperature > 0, grid, device.limits)
+    settings = (np.float32(damping), np.float32(1.0 - damping), np.float32(temperature), np.int32(iterations))
+    messages = xp.zeros((2, photos, 4, k, nodes), np.float32)
+    _pass_on(device, shape, iterations, (costs, tables, *settings), (messages, labels, beliefs, last))
+    parts = xp.empty((3, iterations + 1, photos, nodes), np.float32)
+    blocks = -(-nodes // (WARP * WARPS)), photos, min(_AT_ONCE, iterations + 1)
+    _run(device, "energies", k, blocks, costs, tables, *size, np.int32(iterations), labels, last, parts)
+    energy = parts.sum(axis=(0, 3), dtype=np.float64)
     best = energy.argmin(axis=0), xp.arange(photos)
-    return labels[best], energy[best], xp.ascontiguousarray(beliefs.swapaxes(1, 2))
+    return labels[best], energy[best], beliefs
 
 
-def _lay_out(xp: Any, pairwise: Any, shape: tuple[int, int]) -> tuple[Any, Any]:
-    """The tables of the edges to the right and down, each (B, K, K, N)."""
-    photos, _, k, _ = pairwise.shape
-    rows, columns = shape
-    across, down = (xp.zeros((photos, k, k, rows, columns), np.float32) for _ in range(2))
-    moved, split = xp.moveaxis(pairwise, 1, 3), rows * (columns - 1)
-    across[..., :-1] = moved[..., :split].reshape(photos, k, k, rows, columns - 1)
-    down[..., :-1, :] = moved[..., split:].reshape(photos, k, k, rows - 1, columns)
-    return across.reshape(photos, k, k, -1), down.reshape(photos, k, k, -1)
+def _run(device: Device, kernel: str, k: int, blocks: tuple[int, int, int], *arguments: Any) -> None:
+    """Queue lay_out.cu or energies.cu."""
+    module = device.module(variants.source_text(SOURCES[kernel]), options(k))
+    module.launch(kernel, blocks, WARP * WARPS, arguments)
 
 
-def _energies(xp: Any, costs: Any, across: Any, down: Any, labels: Any, columns: int) -> Any:
-    """Every labelling's energy, (T, B) float64: the nodes' own costs and those of the edges right and down."""
-    photos, k, nodes = costs.shape
-    photo, node = xp.arange(photos)[None, :, None], xp.arange(nodes)[None, None, :]
-    total = costs[photo, labels, node].sum(axis=2, dtype=np.float64)
-    for table, shift in ((across, 1), (down, columns)):
-        if shift < nodes:
-            first, second = labels[..., :-shift], labels[..., shift:]
-            total += table[photo, first, second, node[..., :-shift]].sum(axis=2, dtype=np.float64)
-    return total
+def options(k: int) -> tuple[str, ...]:
+    """The compiler's options for lay_out.cu and energies.cu."""
+    return launch.compiler_options(K=k, WARPS=WARPS)
 
 
-@lru_cache(maxsize=64)
-def message_kernel(k: int, lanes: int, parts: int, soft: bool) -> Any:
-    """All messages of an iteration, and the labels and beliefs of the iteration before; blocks (N / lanes, B).
+def _pass_on(
+    device: Device, shape: MessageShape, iterations: int, given: tuple[Any, ...], made: tuple[Any, ...]
+) -> None:
+    """All iterations, and the step after them that gives labels and beliefs; ``made`` ends with the last changes."""
+    module = device.module(variants.source_text(SOURCES["propagate"]), shape.options())
+    photos, last = made[1].shape[1], made[-1]
 
-    ``soft``: sum-product. Threads of a block: (lanes, parts).
+    def queue(first: int, until: int) -> None:
+        arguments = (*given, np.int32(first), np.int32(until), *made)
+        module.launch("propagate", (shape.blocks, photos, 1), WARP * shape.warps, arguments)
 
-    costs (B, K, N), across and down (B, K, K, N), old and new (B, 4, K, N): float32, ``new`` written. columns : int64,
-    nodes of a grid row. keep, take, temperature : float32; damping, 1 - damping, squared grey levels. iteration :
-    int64.
-    Written: beliefs (B, K, N) float32, labels (T, B, N) int32, changed (T,) int32, 1 where a message changed.
-    """
-    shape = (2, k, lanes)
-    infinite, nothing = np.float32(np.inf), np.float32(0)
-
-    @cuda.jit(device=True, inline="always")
-    def belief(costs, messages, photo, i, node):  # type: ignore[no-untyped-def]
-        """A node's cost of one label and what it is told about it, added in the order of the constants.
-
-        costs (B, K, N) float32. messages (B, 4, K, N) float32. photo, i, node : int64, the label being i.
-        """
-        total = costs[photo, i, node] + messages[photo, LEFT, i, node]
-        total = total + messages[photo, ABOVE, i, node]
-        total = total + messages[photo, RIGHT, i, node]
-        return total + messages[photo, BELOW, i, node]
-
-    def propagate(  # type: ignore[no-untyped-def]
-        costs, across, down, old, new, columns, keep, take, temperature, iteration, beliefs, labels, changed
-    ):
-        rest = cuda.shared.array(shape, float32)
-        made = cuda.shared.array(shape, float32)
-        lane, part, photo = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockIdx.y
-        node, nodes = cuda.blockIdx.x * lanes + lane, costs.shape[2]
-        for way in range(2):
-            table = across if way == 0 else down
-            shift = 1 if way == 0 else columns
-            there, back = LEFT + way, RIGHT + way
-            inside = node + shift < nodes
-            if inside:
-                for i in range(part, k, parts):
-                    rest[0, i, lane] = belief(costs, old, photo, i, node) - old[photo, back, i, node]
-                    far = belief(costs, old, photo, i, node + shift)
-                    rest[1, i, lane] = far - old[photo, there, i, node + shift]
-            cuda.syncthreads()
-            if inside:
-                for j in range(part, k, parts):
-                    onward, backward = infinite, infinite
-                    for i in range(k):
-                        onward = min(onward, rest[0, i, lane] + table[photo, i, j, node])
-                        backward = min(backward, rest[1, i, lane] + table[photo, j, i, node])
-                    if soft:
-                        more, less = nothing, nothing
-                        for i in range(k):
-                            more += exp((onward - rest[0, i, lane] - table[photo, i, j, node]) / temperature)
-                            less += exp((backward - rest[1, i, lane] - table[photo, j, i, node]) / temperature)
-                        onward -= temperature * log(more)
-                        backward -= temperature * log(less)
-                    made[0, j, lane] = onward
-                    made[1, j, lane] = backward
-            cuda.syncthreads()
-            if inside:
-                least_on, least_back = made[0, 0, lane], made[1, 0, lane]
-                for j in range(1, k):
-                    least_on = min(least_on, made[0, j, lane])
-                    least_back = min(least_back, made[1, j, lane])
-                for j in range(part, k, parts):
-                    was_on, was_back = old[photo, there, j, node + shift], old[photo, back, j, node]
-                    onward = keep * was_on + take * (made[0, j, lane] - least_on)
-                    backward = keep * was_back + take * (made[1, j, lane] - least_back)
-                    new[photo, there, j, node + shift] = onward
-                    new[photo, back, j, node] = backward
-                    if onward != was_on or backward != was_back:
-                        changed[iteration] = 1  # all write the same
-            cuda.syncthreads()
-        if node < nodes:
-            if part == 0:
-                label, least = 0, belief(costs, old, photo, 0, node)
-                for i in range(1, k):
-                    mine = belief(costs, old, photo, i, node)
-                    if mine < least:
-                        label, least = i, mine
-                labels[iteration, photo, node] = label
-            for i in range(part, k, parts):
-                beliefs[photo, i, node] = belief(costs, old, photo, i, node)
-
-    return propagate
+    if shape.cluster:
+        queue(0, iterations + 1)
+        return
+    for step in range(iterations):
+        queue(step, step + 1)
+        due = (step + 1) % launch.CHECK_ITERATIONS == 0
+        if due and bool((last <= step).all()):  # the only read from the device
+            break
+    queue(iterations, iterations + 1)

@@ -1,50 +1,31 @@
-"""The Numba-CUDA kernels in the simulator: equal to the reference, exactly where whole, to stated digits where not."""
+"""The weight field in CUDA C++ on the host: by clusters of blocks and by launches the same, and near the reference."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from idekernels import (
-    BankSettings,
-    PatchBank,
-    PatchGrid,
-    blend,
-    coarse_sketch,
-    compatibility,
-    evidence,
-    prepare,
-    propagate,
-    weigh,
-    weigh_multi,
-)
-from idekernels.backends.cuda import launch
-from idekernels.methods import METHODS
+from idekernels import PatchGrid, weigh
+from idekernels.backends.cuda import device as devices
+from idekernels.backends.cuda import launch, variants, weighing
 from idekernels.results import Compatibility
 from tests.emulator import fakecupy, host
 from tests.emulator.device import EmulatedDevice
+from tests.fields import REFERENCE, field, numbers
 
-GRIDS = [PatchGrid(9, 9, 4, 2), PatchGrid(8, 11, 5, 3), PatchGrid(7, 5, 5, 0), PatchGrid(5, 9, 5, 4)]
-REFERENCE = "reference"
+pytestmark = pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
 
-
-def numbers(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
+LAUNCHES, CLUSTERS = (8, 0), (9, 0)  # compute capabilities: a launch a colour; a launch
 
 
-def patches_on(grid: PatchGrid, k: int, planes: int = 1, photos: int = 1, seed: int = 0) -> Any:
-    shape = (photos, grid.nodes, k, planes, grid.patch, grid.patch)
-    return numbers(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def field(grid: PatchGrid, k: int, photos: int = 1) -> tuple[Any, Compatibility]:
-    query = numbers(9).integers(0, 256, (photos, 1, grid.height, grid.width), dtype=np.uint8)
-    gram = evidence(query, patches_on(grid, k, 1, photos), grid, backend=REFERENCE).gram
-    tables_ = compatibility(patches_on(grid, k, 1, photos, 1), grid, backend=REFERENCE)
-    return np.ascontiguousarray(gram), replace(tables_, backend=None)  # any backend may have them
+@pytest.fixture(params=[LAUNCHES, CLUSTERS], ids=["launches", "clusters"])
+def device(request: pytest.FixtureRequest) -> Iterator[EmulatedDevice]:
+    made = EmulatedDevice(capability=request.param)
+    with devices.use(made):
+        yield made
 
 
 @pytest.mark.parametrize("method", ["top1", "mean", "lle", "mwf"])
@@ -69,7 +50,7 @@ def test_weigh(device: EmulatedDevice, method: str) -> None:
 
 
 def test_the_objective_never_rises(device: EmulatedDevice) -> None:
-    grid = GRIDS[0]
+    grid = PatchGrid(9, 9, 4, 2)
     gram, tables_ = field(grid, 3)
     options: dict[str, Any] = {"alpha": 2.0, "tolerance": 0.0, "backend": "cuda"}
     reached = [weigh(gram, tables_, grid, sweeps=n, **options).objective.get()[0] for n in (1, 2, 4)]
@@ -106,8 +87,6 @@ def test_a_photo_is_the_same_in_any_batch(device: EmulatedDevice) -> None:
 
 def settled(gram: Any, tables_: Compatibility, grid: PatchGrid, start: Any, **changed: Any) -> list[Any]:
     """What the backend's own function makes of a start: weights, objective, gap, sweeps."""
-    from idekernels.backends.cuda import weighing
-
     settings = {"alpha": 0.5, "ridge": 16.0, "least": 2.0**-12, "sweeps": 40, **changed}
     links = tuple(map(fakecupy.asarray, (tables_.own, tables_.other, tables_.cross)))
     given = fakecupy.asarray(start)
@@ -167,93 +146,115 @@ def test_every_pair_is_looked_at(device: EmulatedDevice) -> None:
     assert made[1] == [4.0] and made[3].tolist() == [2]
 
 
-def test_the_least_movement_doubles_as_the_rule_says() -> None:
-    from idekernels.backends.cuda import weighing
+LEAST = """
+extern "C" __global__ void all_least(float least, int sweeps, float* out) {
+    for (int sweep = threadIdx.x; sweep < sweeps; sweep += LANES) out[sweep] = least_at(least, sweep);
+}
+"""
 
+
+def test_the_least_movement_doubles_as_the_rule_says() -> None:
+    shape = weighing.sweep_shape(3, PatchGrid(9, 9, 4, 2), 1, EmulatedDevice.limits)
+    text = variants.source_text(weighing.source_of("sweep")) + LEAST
+    found = np.zeros(400, np.float32)
+    module = host.HostModule(text, shape.options())
+    module.launch("all_least", (1, 1, 1), launch.WARP, (np.float32(2.0**-12), np.int32(400), found))
     least = np.float32(2.0**-12)
     for sweep in range(200):
         if sweep >= 32 and (sweep - 32) % 2 == 0:
             least *= np.float32(2)
-        assert weighing._least_at(sweep, 2.0**-12) == least
-    assert weighing._least_at(10**6, 0.0) == 0
+        assert found[sweep] == least
+    assert (found[240:] == np.float32(2.0**88)).all()  # a hundred times, and no more
 
 
-@pytest.mark.parametrize(("damping", "temperature"), [(0.0, 0.0), (0.3, 0.0), (0.2, 50.0)])
-def test_propagate(device: EmulatedDevice, damping: float, temperature: float) -> None:
-    grid = GRIDS[0]
-    unary = numbers(2).integers(0, 100, (2, grid.nodes, 3)).astype(np.float32)
-    pairwise = numbers(3).integers(0, 100, (2, len(grid.edges), 3, 3)).astype(np.float32)
-    options = {"iterations": 4, "damping": damping, "temperature": temperature}
-    ours = propagate(unary, pairwise, grid, backend="cuda", **options)
-    truth = propagate(unary, pairwise, grid, backend=REFERENCE, **options)
-    np.testing.assert_array_equal(ours.labels.get(), truth.labels)
-    np.testing.assert_array_equal(ours.energy.get(), truth.energy)
-    np.testing.assert_allclose(ours.weights.get(), truth.weights, atol=1e-4)
+def test_arrays_may_be_views(device: EmulatedDevice) -> None:
+    grid = PatchGrid(6, 6, 4, 2)
+    gram, tables_ = field(grid, 3)
+    turned = [np.asfortranarray(table) for table in (tables_.own, tables_.other, tables_.cross)]
+    start = np.full((1, grid.nodes, 3), 1 / 3)
+    truth = settled(gram, tables_, grid, start)
+    made = settled(np.asfortranarray(gram), Compatibility(*turned), grid, np.asfortranarray(start))
+    for ours, right in zip(made, truth, strict=True):
+        np.testing.assert_array_equal(ours, right)
 
 
-def test_messages_that_settle_end_the_work(device: EmulatedDevice) -> None:
-    """A chain settles after as many iterations as it is long; fifty more change nothing and are not made."""
-    grid = PatchGrid(5, 14, 5, 2)
-    unary = numbers(2).integers(0, 100, (1, grid.nodes, 2)).astype(np.float32)
-    pairwise = numbers(3).integers(0, 100, (1, len(grid.edges), 2, 2)).astype(np.float32)
-    ours = propagate(unary, pairwise, grid, iterations=50, backend="cuda")
-    truth = propagate(unary, pairwise, grid, iterations=50, backend=REFERENCE)
-    assert device.launched.count("propagate") == 8
-    np.testing.assert_array_equal(ours.labels.get(), truth.labels)
+@pytest.mark.parametrize("k", [1, 2, 8, 9, 17, 33, 64])
+def test_any_number_of_candidates(k: int) -> None:
+    """By clusters in both orders and by launches to the bit; near the reference."""
+    grid = PatchGrid(6, 8, 4, 2)
+    gram, tables_ = field(grid, k)
+    start, found = np.full((1, grid.nodes, k), 1 / k), []
+    for capability, reverse in ((LAUNCHES, True), (CLUSTERS, False), (CLUSTERS, True)):
+        with devices.use(EmulatedDevice(capability=capability, reverse=reverse)):
+            found.append(settled(gram, tables_, grid, start))
+    for other in found[1:]:
+        for ours, theirs in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    from idekernels.backends import reference
+
+    links = tables_.own, tables_.other, tables_.cross
+    truth = reference.weigh(gram, links, grid, 0.5, 16.0, start, 2.0**-12, 40)
+    np.testing.assert_allclose(found[0][0], truth[0], atol=2e-3)
+    np.testing.assert_allclose(found[0][1], truth[1], rtol=1e-6)
+    assert abs(int(found[0][3][0]) - int(truth[3][0])) <= 2
 
 
-def small_bank(images: int = 5, size: tuple[int, int] = (12, 10)) -> tuple[PatchBank, list[Any]]:
-    faces = [numbers(seed).integers(0, 256, size, dtype=np.uint8) for seed in range(images + 2)]
-    sketches = [255 - face // 2 for face in faces]
-    planes = BankSettings(6, 3, 2, ("intensity", "dog"), (2, 1))
-    return PatchBank.from_images(faces[:images], sketches[:images], settings=planes), faces[images:]
+def test_a_weighing_is_four_launches_and_no_read_where_there_are_clusters() -> None:
+    grid = PatchGrid(14, 18, 4, 2)  # 48 nodes: six blocks of one warp
+    gram, tables_ = field(grid, 3, photos=2)
+    device = EmulatedDevice(capability=CLUSTERS)
+    with devices.use(device):
+        fakecupy.copies.update(up=0, down=0)
+        weigh(gram, tables_, grid, backend="cuda")
+    assert device.launched == ["centre", "join", "sweep", "certify"]
+    assert fakecupy.copies["down"] == 0
 
 
-@pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
-@pytest.mark.parametrize("method", METHODS)
-def test_a_coarse_sketch_whole(device: EmulatedDevice, method: str) -> None:
-    bank, faces = small_bank(size=(9, 8))
-    options = {"method": method, "k": 3, "iterations": 3, "exclude": np.array([2])}
-    ours = coarse_sketch(faces[0], bank, backend="cuda", **options)
-    truth = coarse_sketch(faces[0], bank, backend=REFERENCE, **options)
-    np.testing.assert_allclose(ours.pixels.get(), truth.pixels, atol=2e-3)
-    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-4)
-    assert np.abs(ours.images().astype(int) - truth.images()).max() <= 1
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("if (half + 1 < until) cluster_barrier();", "if (half + 1 < until) __syncthreads();"),
+        ("if (*field.last < done - 1) break;", ""),
+        ("*field.last = done;", "*field.last = 1;"),
+        ("field.dirty[node] = visit.moved;", "field.dirty[node] = 0;"),
+        ("-to[slot] : -K", "to[slot] : -K"),
+        ("3 * left <= fell", "3 * left > fell"),
+        ("(row + colour) % 2", "colour"),
+        ("visit.mine[slot] - move : 0.0f", "visit.mine[slot] : 0.0f"),
+        ("ours &= ours - 1", "ours &= ours"),
+    ],
+)
+def test_wrong_weights_are_seen(right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one of the two orders; but for the rule that ends the sweeps, which only spares work."""
+    grid = PatchGrid(12, 14, 4, 2)
+    gram, tables_ = field(grid, 3)
+    start = numbers(5).dirichlet(np.ones(3), (1, grid.nodes)).astype(np.float32)
+
+    def both() -> list[list[Any]]:
+        found = []
+        for reverse in (False, True):
+            with devices.use(EmulatedDevice(capability=CLUSTERS, reverse=reverse)):
+                found.append(settled(gram, tables_, grid, start, sweeps=13))
+        return found
+
+    truth = both()
+    sound = variants.source_text
+    assert sound(weighing.source_of("sweep")).count(right) == 1
+    monkeypatch.setattr(variants, "source_text", lambda files: sound(files).replace(right, wrong))
+    same = all(
+        np.array_equal(ours, right_)
+        for made, wanted in zip(both(), truth, strict=True)
+        for ours, right_ in zip(made, wanted, strict=True)
+    )
+    assert same == (right.startswith("if (*field.last"))
 
 
-@pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
-def test_nothing_but_planes_and_sketch_crosses(device: EmulatedDevice) -> None:
-    """Up: the photo's planes, once, and small tables of the grid. Down: a truth value a check of convergence."""
-    bank, faces = small_bank(size=(9, 8))
-    ready = prepare(bank, "cuda")
-    coarse_sketch(faces[0], ready, k=2)  # the bank goes up
-    fakecupy.copies.update(up=0, down=0)
-    made = coarse_sketch(faces[0], ready, k=2)
-    grid = bank.grid()
-    tables_ = sum(part.nbytes for part in (grid.rows, grid.columns, grid.anchors, grid.edges, grid.shifts))
-    axes = 8 * (grid.height + grid.width) + 2 * (grid.rows.nbytes + grid.columns.nbytes)
-    small = tables_ + axes + 4 * grid.patch**2 + 64
-    planes = bank.query(faces[0]).nbytes
-    assert planes <= fakecupy.copies["up"] <= planes + small
-    assert fakecupy.copies["down"] <= 110  # bytes: at most one a check, of 1000 sweeps by tens
-    assert isinstance(made.pixels, fakecupy.DeviceArray)
-
-
-def test_colour_and_multi_arrays_stay_where_they_are(device: EmulatedDevice) -> None:
-    grid = GRIDS[0]
-    gram, tables_ = field(grid, 2)
-    grams = np.stack([gram, 2 * gram], axis=2)
-    ours = weigh_multi(grams, tables_, grid, rounds=2, backend="cuda")
-    truth = weigh_multi(grams, tables_, grid, rounds=2, backend=REFERENCE)
-    assert isinstance(ours.history, fakecupy.DeviceArray)
-    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-4)
-
-
-@pytest.mark.parametrize(("kernel", "told"), [("cut", "cuts 64 at most"), ("weigh", "weighs 64 at most")])
-def test_too_large_is_told(device: EmulatedDevice, kernel: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        if kernel == "cut":
-            blend(np.zeros((1, 1, 1, 65, 65), np.float32), PatchGrid(65, 65, 65, 0), how="cut", backend="cuda")
-        else:
-            empty = Compatibility(*[np.zeros((1, 0, 65, 65), np.float32)] * 3)
-            weigh(np.ones((1, 1, 65, 65), np.float32), empty, PatchGrid(4, 4, 4, 0), backend="cuda")
+@pytest.mark.parametrize("photos", [1, 2, 33, 64, 66, 128, 256, 1000])
+def test_all_photos_of_a_batch_are_there_at_once_where_they_can(photos: int) -> None:
+    """On an H100: clusters as large as two blocks an SM allow; the same kernel for any batch of about that size."""
+    limits = launch.Limits("H100", (9, 0), 132, 2**36)
+    shape = weighing.sweep_shape(10, PatchGrid(250, 200), photos, limits)
+    assert shape.cluster == {1: 8, 2: 8, 33: 8, 64: 4, 66: 4, 128: 2}.get(photos, 1)
+    assert shape.blocks == shape.cluster and shape.warps == 16
+    old = weighing.sweep_shape(10, PatchGrid(250, 200), photos, launch.Limits("A100", (8, 0), 108, 2**36))
+    assert old.cluster == 0 and old.blocks * old.warps * 2 >= 49 * 20

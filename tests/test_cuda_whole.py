@@ -1,0 +1,111 @@
+"""Whole coarse sketches by the CUDA kernels on the host: the reference's, in few launches, no more going up than planes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from idekernels import (
+    BankSettings,
+    PatchBank,
+    PatchGrid,
+    blend,
+    coarse_sketch,
+    prepare,
+    weigh,
+    weigh_multi,
+)
+from idekernels.backends.cuda import device as cuda_device
+from idekernels.methods import METHODS
+from idekernels.results import Compatibility
+from tests.emulator import fakecupy, host
+from tests.emulator.device import EmulatedDevice
+from tests.fields import field, numbers
+
+pytestmark = pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
+GRIDS = [PatchGrid(9, 9, 4, 2), PatchGrid(8, 11, 5, 3), PatchGrid(7, 5, 5, 0), PatchGrid(5, 9, 5, 4)]
+REFERENCE = "reference"
+
+
+@pytest.fixture
+def device() -> Iterator[EmulatedDevice]:
+    made = EmulatedDevice()
+    with cuda_device.use(made):
+        yield made
+
+
+def small_bank(images: int = 5, size: tuple[int, int] = (12, 10)) -> tuple[PatchBank, list[Any]]:
+    faces = [numbers(seed).integers(0, 256, size, dtype=np.uint8) for seed in range(images + 2)]
+    sketches = [255 - face // 2 for face in faces]
+    planes = BankSettings(6, 3, 2, ("intensity", "dog"), (2, 1))
+    return PatchBank.from_images(faces[:images], sketches[:images], settings=planes), faces[images:]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_coarse_sketch_whole(device: EmulatedDevice, method: str) -> None:
+    bank, faces = small_bank(size=(9, 8))
+    options = {"method": method, "k": 3, "iterations": 3, "exclude": np.array([2])}
+    ours = coarse_sketch(faces[0], bank, backend="cuda", **options)
+    truth = coarse_sketch(faces[0], bank, backend=REFERENCE, **options)
+    np.testing.assert_allclose(ours.pixels.get(), truth.pixels, atol=2e-3)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-4)
+    assert np.abs(ours.images().astype(int) - truth.images()).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "ours"),
+    [
+        ({"method": "mwf"}, ["centre", "join", "sweep", "certify"]),
+        ({"method": "mrf", "iterations": 3}, ["lay_out", "propagate", "energies", "cut"]),
+        ({"method": "lle", "blend": "cut"}, ["centre", "join", "sweep", "certify", "cut"]),
+    ],
+)
+def test_a_whole_sketch_is_a_dozen_launches_where_there_are_clusters(options: dict[str, Any], ours: list[str]) -> None:
+    """However long it takes to settle."""
+    bank, faces = small_bank(size=(9, 8))
+    device = EmulatedDevice(capability=(9, 0))
+    with cuda_device.use(device):
+        coarse_sketch(faces[0], prepare(bank, "cuda"), k=2, **options)
+    mine = {"centre", "join", "sweep", "certify", "lay_out", "propagate", "energies", "cut"}
+    assert [name for name in device.launched if name in mine] == ours
+    assert len(device.launched) <= 12
+
+
+def test_nothing_but_planes_and_sketch_crosses(device: EmulatedDevice) -> None:
+    """Up: the photo's planes, once, and small tables of the grid. Down: a truth value a check of convergence."""
+    bank, faces = small_bank(size=(9, 8))
+    ready = prepare(bank, "cuda")
+    coarse_sketch(faces[0], ready, k=2)  # the bank goes up
+    fakecupy.copies.update(up=0, down=0)
+    made = coarse_sketch(faces[0], ready, k=2)
+    grid = bank.grid()
+    tables_ = sum(part.nbytes for part in (grid.rows, grid.columns, grid.anchors, grid.edges, grid.shifts))
+    axes = 8 * (grid.height + grid.width) + 2 * (grid.rows.nbytes + grid.columns.nbytes)
+    small = tables_ + axes + 4 * grid.patch**2 + 64
+    planes = bank.query(faces[0]).nbytes
+    assert planes <= fakecupy.copies["up"] <= planes + small
+    assert fakecupy.copies["down"] <= 110  # bytes: at most one a check, of 1000 sweeps by tens
+    assert isinstance(made.pixels, fakecupy.DeviceArray)
+
+
+def test_colour_and_multi_arrays_stay_where_they_are(device: EmulatedDevice) -> None:
+    grid = GRIDS[0]
+    gram, tables_ = field(grid, 2)
+    grams = np.stack([gram, 2 * gram], axis=2)
+    ours = weigh_multi(grams, tables_, grid, rounds=2, backend="cuda")
+    truth = weigh_multi(grams, tables_, grid, rounds=2, backend=REFERENCE)
+    assert isinstance(ours.history, fakecupy.DeviceArray)
+    np.testing.assert_allclose(ours.objective.get(), truth.objective, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "told"), [("cut", "cuts 64 at most"), ("weigh", "weighs 64 at most")])
+def test_too_large_is_told(device: EmulatedDevice, kernel: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        if kernel == "cut":
+            blend(np.zeros((1, 1, 1, 65, 65), np.float32), PatchGrid(65, 65, 65, 0), how="cut", backend="cuda")
+        else:
+            empty = Compatibility(*[np.zeros((1, 0, 65, 65), np.float32)] * 3)
+            weigh(np.ones((1, 1, 65, 65), np.float32), empty, PatchGrid(4, 4, 4, 0), backend="cuda")

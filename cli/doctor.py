@@ -28,7 +28,6 @@ _OPTIONAL = {
     "tensorboard": "extra tensorboard",
     "cupy-cuda12x": "extra cuda12",
     "cupy-cuda13x": "extra cuda13",
-    "numba-cuda": "extra cuda12 or cuda13",
 }
 
 

@@ -23,7 +23,7 @@ from idekernels.operations import prepare
 from idekernels.results import PreparedBank
 from idekernels.workloads import WORKLOADS, Workload
 
-PACKAGES = ("idesketch", "numpy", "numba", "llvmlite", "cupy-cuda12x", "cupy-cuda13x", "numba-cuda")
+PACKAGES = ("idesketch", "numpy", "numba", "llvmlite", "cupy-cuda12x", "cupy-cuda13x")
 
 METHODS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"tiny": tuple(METHODS), "standard": tuple(METHODS), "batch": ("mwf", "mrf"), "planes": ("mwf", "multi")}

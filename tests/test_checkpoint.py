@@ -10,6 +10,7 @@ import re
 from collections import OrderedDict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
@@ -331,8 +332,12 @@ def test_nothing_in_a_file_is_executed(tmp_path, zipped):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"x", b"PK\x03\x04", b"\x80\x02.", b"\x80\x02}.", os.urandom(2000), b"0" * 9999]
-)
+    "content",
+    [
+        b"", b"x", b"PK\x03\x04", b"\x80\x02.", b"\x80\x02}.", b"0" * 9999, b"S'\\q'\n.",
+        *(np.random.default_rng(seed).bytes(2000) for seed in range(5)),
+    ],
+)  # fmt: skip
 def test_files_that_are_no_checkpoint(tmp_path, content):
     path = tmp_path / "model.pth"
     path.write_bytes(content)

@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 import re
 import sys
-import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from numba import cuda
-from numba.core.errors import NumbaPerformanceWarning
 
 from idekernels import backends
 from idekernels.backends.cuda import device as devices
@@ -67,7 +64,6 @@ def reason(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., str | None
         ),
         ((12, 11), "knows CUDA 11, CuPy is for CUDA 12: a newer driver"),
         ((12, 13, 0), "the NVIDIA driver sees no device"),
-        ((12, 12), r"Numba finds no CUDA 12 toolkit: pip install 'idesketch\[cuda12\]'"),
     ],
 )
 def test_what_is_missing_is_told_with_its_remedy(
@@ -178,73 +174,10 @@ def test_the_stand_in_sees_a_missing_wait(missing: str, monkeypatch: pytest.Monk
             test_blocks_arrive_whole_however_late_the_streams_run(early, False)
 
 
-def filled(out):  # type: ignore[no-untyped-def]
-    out[0] = 1
-
-
-def test_few_blocks_are_no_users_business() -> None:
-    """Numba advises against grids of fewer than 128 blocks; a small photo's are, and a user cannot change it."""
-    kernel = cuda.jit(filled)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        launched = devices.configure(kernel, (12, 1, 1), (32, 1, 1), 0)
-    assert launched.griddim == (12, 1, 1) and launched.blockdim == (32, 1, 1)  # type: ignore[attr-defined]
-    with pytest.warns(NumbaPerformanceWarning, match="Grid size 11"):  # of others' kernels it still says so
-        cuda.jit(filled)[(11, 1, 1), (32, 1, 1), 0]
-
-
-def test_only_advice_is_silenced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever else is to be told at a launch gets through, and filters are as they were afterwards."""
-
-    class Kernel:
-        def __getitem__(self, launch: tuple[Any, ...]) -> Any:
-            warnings.warn("slow", NumbaPerformanceWarning, stacklevel=1)
-            warnings.warn("old driver", UserWarning, stacklevel=1)
-            return launch
-
-    before = list(warnings.filters)
-    with pytest.warns(UserWarning, match="old driver") as told:
-        assert devices.configure(Kernel(), (1, 1, 1), (32, 1, 1), 7) == ((1, 1, 1), (32, 1, 1), 7)
-    assert [str(one.message) for one in told] == ["old driver"] and warnings.filters == before
-
-
-def test_a_launch_is_configured_once_for_every_geometry_and_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Launches in a loop pay neither Numba's look-up nor ours, and every one is silent."""
-    asked: list[tuple[Any, ...]] = []
-
-    class Kernel:
-        def __getitem__(self, launch: tuple[Any, ...]) -> Any:
-            asked.append(launch)
-            warnings.warn("slow", NumbaPerformanceWarning, stacklevel=1)
-            return lambda *arguments: None
-
-    properties = {
-        "name": b"card", "major": 9, "minor": 0, "multiProcessorCount": 132, "totalGlobalMem": 2**36,
-        "sharedMemPerBlock": 49152,
-    }  # fmt: skip
-    fake = ModuleType("cupy")
-    fake.ndarray = np.ndarray  # type: ignore[attr-defined]
-    fake.cuda = SimpleNamespace(  # type: ignore[attr-defined]
-        runtime=SimpleNamespace(getDeviceProperties=lambda _: properties), Device=lambda: SimpleNamespace(id=0)
-    )
-    monkeypatch.setitem(sys.modules, "cupy", fake)
-    monkeypatch.setattr(cuda, "jit", lambda kernel: Kernel())
-    monkeypatch.setattr(devices.CupyDevice, "_stream", lambda self: 7)
-    device = devices.CupyDevice()
-    for blocks in ((2, 1, 1), (2, 1, 1), (3, 1, 1), (2, 1, 1)):
-        device.jit(filled)(blocks, (32, 1, 1), 5)
-    assert asked == [((2, 1, 1), (32, 1, 1), 7), ((3, 1, 1), (32, 1, 1), 7)]
-
-
 class Trial:
     """A device whose kernels run on the host, wrongly or not at all where told so."""
 
     broken: str | None = None
-
-    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
-        if self.broken == "numba":
-            raise AttributeError("module 'nvvm' has no attribute 'x'")
-        return lambda blocks, threads, out: kernel(out)
 
     def module(self, source: str, options: tuple[str, ...]) -> Any:
         if self.broken == "nvrtc":
@@ -257,15 +190,11 @@ class Trial:
     ("broken", "words"),
     [
         (None, None),
-        (
-            "numba",
-            "but Numba's kernel add_one does not run there .AttributeError: module 'nvvm'.*; numpy 2.*, numba 0",
-        ),
         ("nvrtc", "kernel add_two does not run there .RuntimeError: NVRTC_ERROR_INVALID_OPTION; numpy 2"),
         ("wrong", r"compute 1 \+ 2 = 4"),
     ],
 )
-def test_a_device_counts_once_a_kernel_of_either_kind_has_run_there(
+def test_a_device_counts_once_a_kernel_has_run_there(
     monkeypatch: pytest.MonkeyPatch, broken: str | None, words: str | None
 ) -> None:
     monkeypatch.setattr(devices, "CupyDevice", Trial)

@@ -1,4 +1,4 @@
-"""Whole coarse sketches by the CUDA kernels on the host: the reference's, in few launches, no more going up than planes."""
+"""Whole coarse sketches by the CUDA kernels on the host: the reference's, in few launches, planes alone going up."""
 
 from __future__ import annotations
 

@@ -132,15 +132,3 @@ def test_dlib_comes_along_or_with_align(wheel: Path) -> None:
             ]
             compiled = ["dlib"] if extra and not has_wheel else []
             assert wanted == (["dlib-bin"] if has_wheel else compiled), place
-
-
-def numpys(wheel: Path, extra: str) -> list[str]:
-    """Which of these numpys an installation with an extra may have."""
-    told = [Requirement(line.partition(": ")[2]) for line in metadata(wheel) if line.startswith("Requires-Dist: numpy")]
-    wanted = [one.specifier for one in told if not one.marker or one.marker.evaluate({"extra": extra})]
-    return [version for version in ("2.4.6", "2.5.0", "2.5.1") if all(one.contains(version) for one in wanted)]
-
-
-def test_the_extras_for_a_gpu_leave_out_the_numpy_that_breaks_numba_cuda(wheel: Path) -> None:
-    assert numpys(wheel, "cuda12") == numpys(wheel, "cuda13") == ["2.4.6"]
-    assert numpys(wheel, "") == ["2.4.6", "2.5.0", "2.5.1"]  # without a GPU nothing speaks against it

@@ -7,6 +7,8 @@ import pickletools
 import re
 import zipfile
 
+from idemodel.files.warned import warnings_ignored
+
 _ZIP = b"PK\x03\x04"
 _OLD_PICKLES = 5  # of torch.save before 1.6: a number, a version, the system, the content, the storages' keys
 _NAMED = re.compile(
@@ -28,6 +30,11 @@ def check_pickles(content: bytes) -> None:
     ValueError, zipfile.BadZipFile
         A file of another kind, with compressed or overlapping members, or pickles that call anything else.
     """
+    with warnings_ignored():  # noise in place of a pickle may hold escapes that Python warns about
+        _check_all(content)
+
+
+def _check_all(content: bytes) -> None:
     if not content.startswith(_ZIP):
         stream = io.BytesIO(content)
         for _ in range(_OLD_PICKLES):

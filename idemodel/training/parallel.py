@@ -55,7 +55,8 @@ class Group:
         """Whether ``here`` is true in any process."""
         if self.size == 1:
             return here
-        flag = torch.tensor([float(here)])
+        where = "cuda" if distributed.get_backend() == "nccl" else "cpu"  # NCCL takes nothing of the host's
+        flag = torch.tensor([float(here)], device=where)
         distributed.all_reduce(flag)
         return bool(flag.item())
 

@@ -1,1 +1,1 @@
-"""A CUDA device on the host: CUDA C++ in fibers, Numba's kernels in its simulator, CuPy's part played by NumPy."""
+"""A CUDA device on the host: CUDA C++ in fibers, CuPy's part played by NumPy."""

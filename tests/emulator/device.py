@@ -1,9 +1,8 @@
-"""The emulated device: its memory is fakecupy's, CUDA C++ runs in fibers, Numba's kernels in the simulator."""
+"""The emulated device: its memory is fakecupy's, CUDA C++ runs in fibers."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -32,22 +31,6 @@ class EmulatedDevice:
         self.memory, self.reverse = memory, reverse
         self.limits = replace(type(self).limits, multiprocessors=multiprocessors, capability=capability)
         self.launched: list[str] = []
-
-    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
-        """The kernel in Numba's simulator."""
-        from numba import cuda
-
-        compiled = cuda.jit(kernel)
-
-        def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
-            self.launched.append(kernel.__name__)
-            compiled[blocks, threads](*map(_plain, arguments))
-
-        return launch
-
-    def view(self, array: Any) -> Any:
-        """What the simulator takes."""
-        return _plain(array)
 
     def module(self, source: str, options: tuple[str, ...]) -> Any:
         """CUDA C++ in fibers."""

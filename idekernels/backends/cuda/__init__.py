@@ -1,11 +1,8 @@
 """The ``cuda`` backend: :mod:`idekernels.backends.reference` on an NVIDIA GPU, same names and signatures.
 
-Matching and all that is done to patches (gathering, tables, composing, blending, cutting) is CUDA C++ (``*.cu``, by way
-of CuPy), the rest Numba-CUDA. Arrays go in and come out as the device's own (:mod:`idekernels.backends.cuda.device`);
-NumPy arrays that go in are copied up. What is measured and what is predicted stands in docs/GPU.md.
-
-For who writes kernels: every shared array on a line of its own (Numba's simulator tells them apart by their lines), the
-module ``cuda`` a global of the kernel's module (the simulator puts its own in its place).
+Every kernel is CUDA C++ (``*.cu``), compiled and launched by CuPy, which keeps it on disk. Arrays go in and come out as
+the device's own (:mod:`idekernels.backends.cuda.device`); NumPy arrays that go in are copied up. What is measured and
+what is predicted stands in docs/GPU.md.
 """
 
 from idekernels.backends.cpu import electing

@@ -1,4 +1,4 @@
-"""The device that kernels run on: CuPy owns memory and streams, Numba's kernels use the same stream; no kernels here.
+"""The device that kernels run on, by way of CuPy, which owns memory and streams; no kernels here.
 
 Tests put another device in its place (:func:`use`), one that emulates; nothing else in this package knows CuPy.
 """
@@ -8,20 +8,16 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import os
-import threading
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from idekernels.backends.cuda.compiled import kept_on_disk
 from idekernels.backends.cuda.launch import STATIC_SHARED, Limits
 from idekernels.errors import InputError, in_short
 from idekernels.files.cache import writable_folder
-from idekernels.files.processes import keep_over_forks
 
 TOOLKITS = {12: "idesketch[cuda12]", 13: "idesketch[cuda13]"}
 _INSTALL = "pip install 'idesketch[cuda12]' (CUDA 12) or 'idesketch[cuda13]' (CUDA 13)"
@@ -46,12 +42,6 @@ class Device(Protocol):
 
     xp: Any  # cupy, or a module that works alike
     limits: Limits
-
-    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
-        """A Numba kernel: ``jit(kernel)(blocks, threads, *arguments)`` queues it on the current stream."""
-
-    def view(self, array: Any) -> Any:
-        """An array as Numba's kernels take it: for launches in a loop, which would look at it anew each time."""
 
     def module(self, source: str, options: tuple[str, ...]) -> Module:
         """Compile CUDA C++."""
@@ -108,13 +98,8 @@ def _reason() -> str | None:
         return f"CuPy is missing ({in_short(error)}): {_INSTALL}"
     except Exception as error:  # a broken package can raise anything when it is imported
         return f"importing CuPy fails ({_told(error)}): uninstall every cupy package, then {_INSTALL}"
-    try:
-        from numba import cuda
-    except ImportError as error:
-        return f"numba-cuda is missing ({error}): {_INSTALL}"
     name_a_folder_for_cupy()
     toolkit = cupy.cuda.runtime.runtimeGetVersion() // 1000
-    install = f"pip install '{TOOLKITS[toolkit]}'" if toolkit in TOOLKITS else _INSTALL
     try:
         driver = cupy.cuda.runtime.driverGetVersion()
         count = cupy.cuda.runtime.getDeviceCount()
@@ -128,8 +113,6 @@ def _reason() -> str | None:
         return f"the driver knows CUDA {driver // 1000}, CuPy is for CUDA {toolkit}: {remedy}"
     if count == 0:
         return "the NVIDIA driver sees no device"
-    if not cuda.is_available():
-        return f"Numba finds no CUDA {toolkit} toolkit: {install}"
     return _why_nothing_runs(cupy)
 
 
@@ -148,22 +131,16 @@ def name_a_folder_for_cupy() -> None:
         os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
 
 
-def _add_one(out: Any) -> None:
-    out[0] += 1
-
-
 _ADD_TWO = 'extern "C" __global__ void add_two(int* out) { *out += 2; }'
 
 
 def _why_nothing_runs(cupy: Any) -> str | None:
-    """Why a kernel of either kind, Numba's and CUDA C++, cannot be compiled and run; None if both can."""
+    """Why no kernel can be compiled and run; None if one can."""
     kind = "no kernel runs there"
     try:
         device = CupyDevice()
-        out = cupy.zeros(1, np.int32)
-        kind = "Numba's kernel add_one does not run there"
-        device.jit(_add_one)((1, 1, 1), (1, 1, 1), out)
-        kind = "the CUDA C++ kernel add_two does not run there"
+        out = cupy.ones(1, np.int32)
+        kind = "the kernel add_two does not run there"
         device.module(_ADD_TWO, ()).launch("add_two", (1, 1, 1), 1, (out,))
         found = int(out[0])
     except Exception as error:  # compilers, libraries and drivers that do not fit each other raise anything
@@ -174,7 +151,7 @@ def _why_nothing_runs(cupy: Any) -> str | None:
 def _versions() -> str:
     """What took part in compiling a kernel, with its version."""
     found = []
-    for package in ("numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x"):
+    for package in ("numpy", "cupy-cuda12x", "cupy-cuda13x"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found.append(f"{package} {importlib.metadata.version(package)}")
     return ", ".join(found)
@@ -196,33 +173,6 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-_one_at_a_time = threading.Lock()  # the warnings' filters belong to the whole process
-keep_over_forks(_one_at_a_time)
-
-
-def configure(compiled: Any, blocks: tuple[int, ...], threads: tuple[int, ...], stream: Any) -> Callable[..., None]:
-    """A launch of a Numba kernel, without Numba's advice that so few blocks use a device badly.
-
-    A small photo has few blocks, and nothing that a user could do about it. Only this call is silenced, so that the
-    caller's own kernels still get the advice.
-    """
-    with _one_at_a_time, warnings.catch_warnings():
-        for category in _performance_warnings():
-            warnings.simplefilter("ignore", category)
-        launch: Callable[..., None] = compiled[blocks, threads, stream]
-        return launch
-
-
-@cache
-def _performance_warnings() -> tuple[type[Warning], ...]:
-    """NumbaPerformanceWarning: Numba has one, and numba-cuda one of its own."""
-    found = []
-    for name in ("numba.core.errors", "numba.cuda.core.errors"):
-        with contextlib.suppress(ImportError):
-            found.append(importlib.import_module(name).NumbaPerformanceWarning)
-    return tuple(found)
-
-
 class CupyDevice:
     """CuPy's current device and current stream."""
 
@@ -238,37 +188,6 @@ class CupyDevice:
             properties["totalGlobalMem"],
             min(STATIC_SHARED, properties["sharedMemPerBlock"]),
         )
-        self._jitted: dict[Callable[..., None], Any] = {}
-        self._streams: dict[int, Any] = {}  # by address: a launch's configuration is kept by its stream object
-        self._configured = lru_cache(maxsize=1024)(configure)
-
-    def jit(self, kernel: Callable[..., None]) -> Callable[..., None]:
-        """A Numba kernel on CuPy's current stream; CuPy arrays are handed over as they are, without a wait."""
-        from numba import cuda
-
-        if kernel not in self._jitted:
-            self._jitted[kernel] = kept_on_disk(cuda.jit(kernel), kernel)
-        compiled, stream = self._jitted[kernel], self._stream()
-
-        def launch(blocks: tuple[int, ...], threads: tuple[int, ...], *arguments: Any) -> None:
-            self._configured(compiled, blocks, threads, stream)(*map(self.view, arguments))
-
-        return launch
-
-    def view(self, array: Any) -> Any:
-        """A CuPy array as Numba's, sharing memory; anything else as it is."""
-        from numba import cuda
-
-        return cuda.as_cuda_array(array, sync=False) if isinstance(array, self.xp.ndarray) else array
-
-    def _stream(self) -> Any:
-        """CuPy's current stream as Numba's."""
-        from numba import cuda
-
-        address = self.xp.cuda.get_current_stream().ptr
-        if address not in self._streams:
-            self._streams[address] = cuda.external_stream(address) if address else cuda.default_stream()
-        return self._streams[address]
 
     def module(self, source: str, options: tuple[str, ...]) -> Module:
         """Compile with NVRTC; CuPy keeps the result on disk."""

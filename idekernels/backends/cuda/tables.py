@@ -1,7 +1,6 @@
 """Evidence and compatibility on the device: geometry and launches of the patches' small Gram matrices, exact integers.
 
-CUDA C++ (evidence.cu, compatibility.cu), because a launch counts for one photo, and products of bytes (``__dp4a``,
-which Numba has not) for many. The two have nothing to read together: one is of source patches, the other of targets.
+The kernels are evidence.cu and compatibility.cu. The two have nothing to read together: one is of source patches, the other of targets.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export MPLCONFIGDIR := $(CURDIR)/.cache/matplotlib
 
-.PHONY: demo test test-cuda test-cuda-simulated test-cuda12 test-cuda13 gpu-check bench results results-fine results-levers \
-	results-direction results-anyone results-preselect robustness lint clean
+.PHONY: demo test test-cuda test-cuda12 test-cuda13 gpu-check bench results results-fine results-levers results-direction \
+	results-anyone results-preselect robustness lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/idesketch demo --out demo-output --overwrite
@@ -14,12 +14,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# Every GPU kernel in Numba's simulator, and compiled by both toolchains, two jobs at a time; needs no GPU.
+# Every GPU kernel compiled by both toolchains, at the same time; needs no GPU.
 test-cuda:
-	$(MAKE) --jobs=2 --keep-going --output-sync=target test-cuda12 test-cuda13 test-cuda-simulated
-
-test-cuda-simulated: $(VENV)/.installed-test
-	NUMBA_ENABLE_CUDASIM=1 $(BIN)/python -m pytest tests/cuda
+	$(MAKE) --jobs=2 --keep-going --output-sync=target test-cuda12 test-cuda13
 
 test-cuda12 test-cuda13: test-cuda%: .venv-cuda%/.installed
 	IDESKETCH_CUDA_GATE=$* .venv-cuda$*/bin/python -m pytest -o addopts="-q --strict-markers" tests/cuda_gate

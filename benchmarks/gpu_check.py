@@ -31,7 +31,7 @@ from benchmarks.script import parser
 from idekernels.files.atomic import replace_when_done
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("idesketch", "numpy", "numba", "numba-cuda", "cupy-cuda12x", "cupy-cuda13x", "torch")
+PACKAGES = ("idesketch", "numpy", "numba", "cupy-cuda12x", "cupy-cuda13x", "torch")
 WHOLE = 235.0  # seconds that all parts may take together
 LIMITS: Mapping[str, float] = MappingProxyType(  # seconds of each; a part gets no more than what is left of the whole
     {
@@ -43,9 +43,9 @@ SECTION = "gpu-check"
 _OF_THE_MODEL: Mapping[str, tuple[str, ...]] = MappingProxyType(  # measured together, predicted one by one
     {
         "match": ("match_", "merge"), "gather": ("gather",), "evidence": ("evidence",),
-        "compatibility": ("compatibility",), "weigh mwf": ("centre", "link", "sweep", "normalise", "certify"),
-        "propagate, 50 iterations": ("propagate",), "compose": ("compose",), "blend feather": ("blend",),
-        "blend cut": ("cut",),
+        "compatibility": ("compatibility",), "weigh mwf": ("centre", "join", "sweep", "certify"),
+        "propagate, 50 iterations": ("lay_out", "propagate", "energies"), "compose": ("compose",),
+        "blend feather": ("blend",), "blend cut": ("cut",),
     }
 )  # fmt: skip
 

@@ -301,14 +301,14 @@ def start(given: Given) -> Table:
             if done.returncode:
                 raise RuntimeError(f"the {which} process ended with {done.returncode}: {done.stderr.strip()[-300:]}")
             rows.append((which, *(f"{float(word):.2f}" for word in done.stdout.split())))
-        kept = sum(file.is_file() for file in (Path(folder) / "own").rglob("*"))
-    note = f"One photo of 250 x 200, 88 pairs; {kept} Numba kernels kept on disk."
+        kept = sum(file.is_file() for file in (Path(folder) / "cupy").rglob("*"))
+    note = f"One photo of 250 x 200, 88 pairs; CuPy kept {kept} compiled files on disk."
     return Table(("first sketch by cuda, s", "import", "then the sketch"), tuple(rows), note, sound=kept > 0)
 
 
 def _empty_caches(place: Path) -> dict[str, str]:
     """Variables that name caches in a folder of the caller's, empty at first."""
-    names = {"CUPY_CACHE_DIR": "cupy", "NUMBA_CACHE_DIR": "numba", "IDESKETCH_CACHE": "own", "CUDA_CACHE_PATH": "ptx"}
+    names = {"CUPY_CACHE_DIR": "cupy", "CUDA_CACHE_PATH": "ptx", "NUMBA_CACHE_DIR": "numba"}  # Numba: on the host
     return {variable: str(place / name) for variable, name in names.items()}
 
 

@@ -33,19 +33,17 @@ from benchmarks.launches import (
 )
 from benchmarks.machine import replace_section
 from benchmarks.toolchain import TRIED, Compiled, Region, tried_entry
-from idekernels.backends.cuda import catalogue
 from idekernels.backends.cuda.launch import WARP
 from idekernels.backends.cuda.variants import direct_shape
 
 DEPENDENT = 4  # cycles from an instruction to one that needs it (Jia et al., arXiv:1804.06826, Volta and later)
 IN_FLIGHT = 4  # loads of a warp on their way at once: assumed
 LATENCY = 600e-9  # seconds of a read from memory: assumed
-CUPY, NUMBA = 5e-6, 20e-6  # seconds that queueing a kernel takes the host: assumed
+QUEUED = 5e-6  # seconds that queueing a kernel takes the host: assumed
 BATCH, LARGE = 64, 10_000
 NAMES = " / ".join(card.name for card in CARDS)
 
 MATCH = frozenset(variant.kernel for variant in modelled())
-CUDA_CPP = frozenset(entry.kernel for entry in catalogue.cuda_entries(90))  # launched by CuPy, all others by Numba
 _IN_BOTH = MATCH | {"merge", "gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
     "mwf": _IN_BOTH | {"centre", "join", "sweep", "certify"},
@@ -87,7 +85,7 @@ def predict(launch: Launch, compiled: Compiled, card: Card) -> Predicted:
     seconds = {
         slowest: cycles[slowest] / card.clock + launch.waits * LATENCY,
         "memory": launch.bytes / (card.bandwidth * reached) + launch.waits * LATENCY,
-        "launch": CUPY if launch.kernel in CUDA_CPP else NUMBA,
+        "launch": QUEUED,
     }
     bound = max(seconds, key=lambda what: seconds[what])
     operations = launch.times * launch.blocks * sum(opcodes.values()) * WARP
@@ -285,9 +283,9 @@ def model() -> str:
 A launch takes the longest of: (a) the warp instructions of a pipe in the blocks of the busiest SM x {WARP} / lanes /
 clock, divided by min(1, resident warps / {SCHEDULERS * DEPENDENT}); (b) bytes / bandwidth, divided by
 min(1, resident warps x {WARP * 4} B x {IN_FLIGHT} loads / (bandwidth x {LATENCY * 1e9:.0f} ns));
-(c) queueing it, {CUPY * 1e6:.0f} us (CUDA C++) or {NUMBA * 1e6:.0f} us (Numba). To (a) and (b) a kernel that makes its
-rounds by itself adds {LATENCY * 1e9:.0f} ns for everything that a round must wait for. The word beside a time is
-what bounds it: a pipe (ALU, FMA, FP32, XU, LSU, TENSOR), the issue of instructions, memory, or launch.
+(c) queueing it, {QUEUED * 1e6:.0f} us. To (a) and (b) a kernel that makes its rounds by itself adds
+{LATENCY * 1e9:.0f} ns for everything that a round must wait for. The word beside a time is what bounds it: a pipe
+(ALU, FMA, FP32, XU, LSU, TENSOR), the issue of instructions, memory, or launch.
 
 Instructions are counted in the machine code, loop by loop (how often a loop is passed: `benchmarks/launches.py`),
 every branch as taken; operations are those of all threads, as compiled for the A100. Bytes are every input read once

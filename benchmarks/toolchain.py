@@ -2,9 +2,9 @@
 
     .venv-cuda12/bin/python -m benchmarks.toolchain        (JSON, for benchmarks.roofline)
 
-Runs in an environment with a CUDA toolchain (``make test-cuda`` makes two) and takes everything out of it: NVVM and
-NVRTC make PTX, as they do for Numba and CuPy; ptxas makes machine code and tells registers, shared and local memory;
-nvdisasm shows the instructions. Knows no device, no budget and no time.
+Runs in an environment with a CUDA toolchain (``make test-cuda`` makes two) and takes everything out of it: NVRTC makes
+PTX, as it does for CuPy; ptxas makes machine code and tells registers, shared and local memory; nvdisasm shows the
+instructions. Knows no device, no budget and no time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from idekernels.backends.cuda import catalogue
-from idekernels.backends.cuda.catalogue import CudaEntry, Entry
+from idekernels.backends.cuda.catalogue import CudaEntry
 from idekernels.backends.cuda.variants import MATCHING, direct_shape, source_text
 
 ARCHITECTURES = (75, 80, 89, 90)
@@ -68,7 +68,7 @@ class Compiled:
     regions: tuple[Region, ...]
 
 
-def compile_entry(entry: Entry | CudaEntry, architecture: int) -> Compiled:
+def compile_entry(entry: CudaEntry, architecture: int) -> Compiled:
     """Compile the kernel that an entry of the catalogue describes.
 
     Raises
@@ -76,22 +76,10 @@ def compile_entry(entry: Entry | CudaEntry, architecture: int) -> Compiled:
     ValueError
         It does not compile, or there are other kernels in its files.
     """
-    if isinstance(entry, Entry):
-        ptx = numba_ptx(entry, architecture)
-    else:
-        ptx = cuda_ptx(source_text(entry.source), entry.options, architecture)
-    (made,) = assemble(ptx, architecture)
-    if isinstance(entry, CudaEntry) and made.name != entry.kernel:
+    (made,) = assemble(cuda_ptx(source_text(entry.source), entry.options, architecture), architecture)
+    if made.name != entry.kernel:
         raise ValueError(f"{entry.source} make {made.name}, not {entry.kernel}")
     return dataclasses.replace(made, name=entry.name, threads=entry.threads)
-
-
-def numba_ptx(entry: Entry, architecture: int) -> str:
-    """PTX of a Numba kernel."""
-    from numba import cuda
-
-    ptx, _ = cuda.compile_ptx(entry.kernel, entry.signature, cc=divmod(architecture, 10))
-    return str(ptx)
 
 
 def cuda_ptx(source: str, options: tuple[str, ...], architecture: int) -> str:
@@ -228,16 +216,12 @@ def tried_entry(rows: int) -> CudaEntry:
 
 def main() -> None:
     """Print everything compiled, with the default settings first, then what was tried, as JSON."""
-    made = [
-        compile_entry(entry, at)
-        for at in ARCHITECTURES
-        for entry in (*catalogue.numba_entries(10), *_usual(at), *map(tried_entry, TRIED))
-    ]
+    made = [compile_entry(entry, at) for at in ARCHITECTURES for entry in (*_usual(at), *map(tried_entry, TRIED))]
     print(json.dumps([dataclasses.asdict(one) for one in made], indent=1))
 
 
 def _usual(architecture: int) -> Iterator[CudaEntry]:
-    """The CUDA C++ kernels with the default settings: the first entry of each, and what differs for a batch."""
+    """The kernels with the default settings: the first entry of each, and what differs for a batch."""
     seen: set[str] = set()
     for entry in catalogue.cuda_entries(architecture):
         if entry.kernel not in seen or entry.name.endswith(f": {catalogue.MANY}"):

@@ -19,8 +19,8 @@ from benchmarks.gpu_check import Outcome
 from benchmarks.peers_match import Matching
 from benchmarks.stages import Field
 from idekernels import backends
+from idekernels.backends.cuda import catalogue, variants
 from idekernels.backends.cuda import device as devices
-from idekernels.backends.cuda import variants
 from idekernels.workloads import WORKLOADS
 from tests.emulator import host
 from tests.emulator.device import EmulatedDevice
@@ -80,10 +80,10 @@ def test_the_command_is_timed_on_the_cpu_where_there_is_no_card(monkeypatch: pyt
 
     monkeypatch.setattr(gpu_parts, "_seconds", seconds)
     assert gpu_parts.command(gpu_parts.Given()).rows == (("cpu", "", "2.0"),)
-    assert seen[0] == seen[1] and "NUMBA_CACHE_DIR" not in seen[0]
+    assert seen[0] == seen[1] and "CUPY_CACHE_DIR" not in seen[0]
     monkeypatch.setattr(backends, "why_missing", lambda name: None)
     assert gpu_parts.command(gpu_parts.Given()).rows[1] == ("cuda", "5.0", "6.0")
-    assert seen[-2] == seen[-1] and "NUMBA_CACHE_DIR" in seen[-1]  # the second run finds the caches of the first
+    assert seen[-2] == seen[-1] and "CUPY_CACHE_DIR" in seen[-1]  # the second run finds the caches of the first
 
 
 def test_a_command_that_fails_is_told() -> None:
@@ -159,6 +159,13 @@ def test_the_repositorys_page_has_the_section_and_predictions_for_every_kernel()
     text = (ROOT / "docs" / "GPU.md").read_text()
     assert "<!-- gpu-check: begin -->" in text
     assert set(gpu_check.predictions(text)) == set(gpu_check._OF_THE_MODEL)
+
+
+def test_every_kernel_is_predicted_beside_what_it_is_measured_with() -> None:
+    kernels = {entry.kernel for entry in catalogue.cuda_entries(90)}
+    parts = [part for own in gpu_check._OF_THE_MODEL.values() for part in own]
+    assert all(sum(kernel.startswith(part) for part in parts) == 1 for kernel in kernels)
+    assert all(any(kernel.startswith(part) for kernel in kernels) for part in parts)
 
 
 @pytest.mark.parametrize("name", gpu_peer.PEERS)

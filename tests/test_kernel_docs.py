@@ -1,4 +1,4 @@
-"""Kernels' docstrings: every argument of a compiled function is listed by its name, with its dtype."""
+"""Docstrings of the CPU's kernels: every argument of a compiled function is listed by its name, with its dtype."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-BACKENDS = Path(__file__).resolve().parents[1] / "idekernels" / "backends"
+FOLDER = Path(__file__).resolve().parents[1] / "idekernels" / "backends" / "cpu"
 DTYPE = r"(?:u?int(?:8|16|32|64)s?|float(?:32|64)|bool|intp)\b"
 SAME = r"as in :(?:func|class):`|:class:`"  # documented there
 
@@ -28,29 +28,13 @@ def arguments(function: ast.FunctionDef) -> list[str]:
     return names[1:] if "intrinsic" in decorators(function) else names  # the first is Numba's own
 
 
-def cpu_kernels(tree: ast.Module) -> Iterator[tuple[str, list[str], str]]:
+def kernels_of(tree: ast.Module) -> Iterator[tuple[str, list[str], str]]:
     """Name, arguments and docstring of the functions that Numba or llvmlite compiles."""
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
             marks = decorators(node)
             if any(mark == "intrinsic" or mark == "_inner" or mark.startswith("compiled(") for mark in marks):
                 yield node.name, arguments(node), ast.get_docstring(node) or ""
-
-
-def cuda_kernels(tree: ast.Module) -> Iterator[tuple[str, list[str], str]]:
-    """Kernels, device functions and what factories return; these may be documented at the factory."""
-    for factory in tree.body:
-        if not isinstance(factory, ast.FunctionDef):
-            continue
-        inner = [node for node in factory.body if isinstance(node, ast.FunctionDef)]
-        if factory.name.endswith("_kernel") and not inner:
-            yield factory.name, arguments(factory), ast.get_docstring(factory) or ""
-        returned = {ast.unparse(node.value) for node in factory.body if isinstance(node, ast.Return) and node.value}
-        for node in inner:
-            device = any(mark.startswith("cuda.jit(") for mark in decorators(node))
-            if device or factory.name.endswith("_kernel"):
-                doc = ast.get_docstring(node) or (ast.get_docstring(factory) if node.name in returned else None)
-                yield f"{factory.name}.{node.name}", arguments(node), doc or ""
 
 
 def flat(doc: str) -> str:
@@ -75,10 +59,9 @@ def without(name: str, doc: str) -> str:
 
 
 def kernels() -> Iterator[tuple[str, list[str], str]]:
-    for folder, find in (("cpu", cpu_kernels), ("cuda", cuda_kernels)):
-        for path in sorted((BACKENDS / folder).glob("*.py")):
-            for name, names, doc in find(ast.parse(path.read_text(encoding="utf-8"))):
-                yield f"{folder}/{path.name}: {name}", names, doc
+    for path in sorted(FOLDER.glob("*.py")):
+        for name, names, doc in kernels_of(ast.parse(path.read_text(encoding="utf-8"))):
+            yield f"{path.name}: {name}", names, doc
 
 
 KERNELS = list(kernels())
@@ -88,13 +71,12 @@ def test_the_kernels_are_found():
     """One of every kind; and every file that compiles something has some."""
     names = {name for name, _, _ in KERNELS}
     assert names >= {
-        "cpu/matching.py: _match_blocks", "cpu/matching.py: _keep_nearest", "cpu/simd.py: cell_products",
-        "cpu/weighing.py: _photo",
+        "matching.py: _match_blocks", "matching.py: _keep_nearest", "simd.py: cell_products", "weighing.py: _photo",
     }  # fmt: skip
-    for path in (*(BACKENDS / "cpu").glob("*.py"), *(BACKENDS / "cuda").glob("*.py")):
+    for path in FOLDER.glob("*.py"):
         text = path.read_text(encoding="utf-8")
-        if re.search(r"^ *@(compiled\(|_inner|intrinsic|cuda\.jit\()", text, re.MULTILINE):
-            assert any(name.startswith(f"{path.parent.name}/{path.name}: ") for name in names), path
+        if re.search(r"^ *@(compiled\(|_inner|intrinsic)", text, re.MULTILINE):
+            assert any(name.startswith(f"{path.name}: ") for name in names), path
 
 
 @pytest.mark.parametrize(("names", "doc"), [part[1:] for part in KERNELS], ids=[part[0] for part in KERNELS])
@@ -112,7 +94,7 @@ def test_an_argument_that_is_left_out_is_noticed(names, doc):
 
 def test_references_lead_somewhere():
     """ "as in :func:`_photo`" names a documented function or class of that file."""
-    for path in (*(BACKENDS / "cpu").glob("*.py"), *(BACKENDS / "cuda").glob("*.py")):
+    for path in FOLDER.glob("*.py"):
         tree = ast.parse(path.read_text(encoding="utf-8"))
         known = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.ClassDef)}
         for node in ast.walk(tree):

@@ -1,6 +1,7 @@
 """Evidence and compatibility on the device: geometry and launches of the patches' small Gram matrices, exact integers.
 
-The kernels are evidence.cu and compatibility.cu. The two have nothing to read together: one is of source patches, the other of targets.
+The kernels are evidence.cu and compatibility.cu. The two have nothing to read together: one is of source patches, the
+other of targets.
 """
 
 from __future__ import annotations

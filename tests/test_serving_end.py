@@ -275,6 +275,25 @@ def test_a_process_that_dies_is_replaced_and_all_end_when_their_parent_is_killed
     assert said.count("died; another one begins") == 1 and "Traceback" not in said
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_why_a_process_cannot_be_replaced_is_told(files: tuple[Path, Path], tmp_path: Path) -> None:
+    bank = tmp_path / "gone.h5"
+    bank.write_bytes(files[0].read_bytes())
+    with running(bank, files[1], "--workers", 2) as (_, process):
+        seen = set(workers_of(process.pid))
+        bank.unlink()
+        os.kill(min(seen), signal.SIGKILL)
+
+        def two_more() -> bool:  # one for the one that was killed, and one for that, which could not begin
+            seen.update(workers_of(process.pid))
+            return len(seen) >= 4
+
+        wait_for(two_more)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert "died; another one begins" in said and "died: " in said and "gone.h5" in said.partition("died: ")[2]
+
+
 def answers(url: str) -> bool:
     host, port = url.removeprefix("http://").rstrip("/").split(":")
     try:

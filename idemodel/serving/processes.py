@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -80,6 +80,14 @@ class _Member:
             raise InputError(told)
         self.ready = True
 
+    def last_words(self) -> str | None:
+        """Why it could not begin, where it said so before it ended."""
+        told = None
+        with suppress(EOFError, OSError):
+            while self.hears.poll():
+                told = self.hears.recv()
+        return told
+
 
 def _all_begin(members: list[_Member], stop: threading.Event) -> bool:
     """Wait until all are ready; False where the end comes first."""
@@ -95,7 +103,9 @@ def _all_begin(members: list[_Member], stop: threading.Event) -> bool:
 def _replace_the_dead(members: list[_Member], work: Work, listening: socket.socket) -> None:
     for number, member in enumerate(members):
         if not member.process.is_alive() and time.monotonic() - member.began >= _PAUSE:
-            print("a process of the server died; another one begins", file=sys.stderr, flush=True)
+            why = member.last_words()
+            died = f"died: {why}" if why else "died"
+            print(f"a process of the server {died}; another one begins", file=sys.stderr, flush=True)
             member.hears.close()
             members[number] = _Member(work, listening)
 

@@ -216,6 +216,7 @@ def test_what_is_no_form_is_refused(served: Served) -> None:
     assert "too early" in problem(post("/api/sketch", content=head + b"abc", headers=form), 400)
     assert "is empty" in problem(post("/api/sketch", content=head + b"\r\n--b--\r\n", headers=form), 422)
     assert "not none" in problem(post("/api/sketch", files={"picture": b"x"}), 422)
+    assert "in the field photo" in problem(post("/api/sketch", files={"image": photo_of(0)}), 422)
     assert "not 2" in problem(post("/api/sketch", files=[("photo", b"x"), ("photo", b"y")]), 422)
     many = [(f"field{number}", b"x") for number in range(20)]
     assert "at most 16" in problem(post("/api/sketch", files=many), 413)

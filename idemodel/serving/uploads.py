@@ -149,7 +149,10 @@ class _Form:
     def _take(self, data: bytes, start: int, end: int) -> None:
         part = self._parts[-1]
         if part.name != PHOTO and len(part.content) + end - start > _LONGEST_FIELD:
-            raise Refused(413, f"{part.name[:_LONGEST_NAME]}: a field has at most {_LONGEST_FIELD} bytes")
+            name = part.name[:_LONGEST_NAME]
+            if part.file is not None:
+                raise Refused(422, f"{name}: is a file; send the photo in the field {PHOTO}")
+            raise Refused(413, f"{name}: a field has at most {_LONGEST_FIELD} bytes")
         part.content += data[start:end]
 
     def _end(self) -> None:

@@ -204,9 +204,9 @@ def test_two_faces_are_a_choice(page: Page) -> None:
 
 def test_what_goes_wrong_is_said_in_words(page: Page) -> None:
     page.drop(b"no image at all", "letter.png")
-    page.until(lambda: "Letter.png: not a readable" in page["error"].text)
+    page.until(lambda: "letter.png: not a readable" in page["error"].text)
     page.drop(bytes(300_000), "large.png")
-    page.until(lambda: "larger than" in page["error"].text)
+    page.until(lambda: "large.png: is larger than" in page["error"].text)
     page.drop(encode_image(np.full((90, 90, 3), 200, np.uint8)), "wall.png")
     page.until(lambda: "no face found" in page["error"].text)
     assert page["left-eye"].is_displayed()  # to be put on the eyes by hand

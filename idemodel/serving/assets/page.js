@@ -72,7 +72,10 @@ function tellWords() {
   for (const each of document.querySelectorAll("[data-label]")) each.setAttribute("aria-label", inWords(each.dataset.label));
 }
 function say(text) { element("state").textContent = text; }
-function complain(text) { element("error").textContent = capital(text) ?? ""; }
+// a sentence that begins with the photo's name has that as it is
+function complain(text, name = state.name) {
+  element("error").textContent = (name && text?.startsWith(`${name}:`) ? text : capital(text)) ?? "";
+}
 
 async function working(text, work) {
   state.asked?.abort(); // what was asked before is given up
@@ -95,7 +98,7 @@ async function working(text, work) {
 
 async function take(blob, name) {
   if (state.info && blob.size > state.info.upload) {
-    complain(`${name}: is larger than the ${Math.floor(state.info.upload / 2 ** 20)} MiB that are taken; scale it down first`);
+    complain(`${name}: is larger than the ${Math.floor(state.info.upload / 2 ** 20)} MiB that are taken; scale it down first`, name);
     return;
   }
   Object.assign(state, { photo: blob, name, faces: [], face: null, moved: false });

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,17 +43,17 @@ def bench(workloads: tuple[str, ...], backend: str, json_file: Path | None) -> N
     cases, facts = bench.cases_of(workloads or bench.USUAL), bench.facts(chosen)
     note(f"backend {chosen}; the first run compiles the kernels, about a minute")
     found: list[Timing] = []
-    with counted("Timing", len(cases)) as told:
-        for number, timing in enumerate(bench.timed(cases, chosen), 1):
-            found.append(timing)
-            told(number, len(cases))
-    say(f"backend {chosen}{', ' + facts['device'] if facts['device'] else ''}; {one_line(facts)}")
-    for line in _table(found):
-        say(line)
-    say(_expectation(found))
-    if json_file is not None:
-        content: dict[str, Any] = {"machine": facts, "results": [timing.as_dict() for timing in found]}
-        with replace_when_done(json_file) as partial:
+    with replace_when_done(json_file) if json_file else nullcontext() as partial:  # a bad path is said before the work
+        with counted("Timing", len(cases)) as told:
+            for number, timing in enumerate(bench.timed(cases, chosen), 1):
+                found.append(timing)
+                told(number, len(cases))
+        say(f"backend {chosen}{', ' + facts['device'] if facts['device'] else ''}; {one_line(facts)}")
+        for line in _table(found):
+            say(line)
+        say(_expectation(found))
+        if partial is not None:
+            content: dict[str, Any] = {"machine": facts, "results": [timing.as_dict() for timing in found]}
             partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 

@@ -38,8 +38,8 @@ class PlainInPipes(Console):
         return bool(getattr(self.file, "isatty", bool)()) and super().is_terminal
 
 
-out = PlainInPipes(highlight=False, soft_wrap=True)
-err = PlainInPipes(stderr=True, highlight=False, soft_wrap=True)
+out = PlainInPipes(highlight=False, soft_wrap=True, emoji=False)  # a name with :x: in it is no emoji
+err = PlainInPipes(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 class Rate(ProgressColumn):

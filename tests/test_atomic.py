@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from idekernels.errors import InputError
 from idekernels.files import atomic, notices
 from idekernels.files.atomic import replace_when_done
 
@@ -87,3 +88,26 @@ def test_an_error_of_the_disk_itself_is_still_an_error(tmp_path, monkeypatch, nu
     with pytest.raises(OSError, match=os.strerror(number)):
         write(tmp_path / "a")
     assert (tmp_path / "a").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such pipes there")
+def test_a_pipe_or_a_device_is_never_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(os.devnull)
+    for name in ("pipe", "link"):
+        with pytest.raises(InputError, match=f"{name}: is a pipe or a device"):
+            write(tmp_path / name)
+    with pytest.raises(IsADirectoryError):
+        write(tmp_path)
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
+
+
+def test_a_read_only_file_system_is_told_by_the_name_that_was_asked_for(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), os.fspath(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(OSError, match="Read-only") as told:
+        write(tmp_path / "a.json")
+    assert told.value.filename == os.fspath(tmp_path / "a.json")

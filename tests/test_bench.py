@@ -84,3 +84,13 @@ def test_it_needs_neither_pytest_nor_the_checkout(tmp_path: Path) -> None:
     done = run(_WITHOUT_PYTEST, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "top1" in done.stdout
+
+
+@pytest.mark.parametrize("place", ["missing/figures.json", "."])
+def test_a_place_that_takes_no_json_is_said_before_anything_is_timed(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bench, "timed", lambda *_: pytest.fail("timed"))
+    line = told_once(capsys, "bench", "--workload", "tiny", "--backend", "reference", "--json", place)
+    assert "folder" in line

@@ -23,6 +23,7 @@ from idecli import console
 from idecli import main as main_module
 from idecli.main import COMMANDS, idesketch, run
 from idekernels import coarse_sketch, open_bank
+from idekernels.errors import InputError
 from idemodel.faces.normalise import Normaliser
 from idemodel.files.images import read_colour, read_grey
 from idemodel.files.journal import JOURNAL
@@ -382,6 +383,13 @@ print(sorted((commands | heavy) & set(sys.modules)))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_name_is_told_as_it_is_and_not_as_an_emoji(capsys: pytest.CaptureFixture[str]) -> None:
+    console.complain(InputError("local:x: is no cluster"))
+    console.say("a:-1:b")
+    said = capsys.readouterr()
+    assert said.err == "Error: local:x: is no cluster\n" and said.out == "a:-1:b\n"
 
 
 def test_a_progress_bar_is_a_function_of_done_and_all(monkeypatch: pytest.MonkeyPatch) -> None:

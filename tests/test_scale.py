@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -225,6 +226,18 @@ def test_local_processes_listen_to_this_machine_alone(made: Path, expected: Path
         assert len(listening) >= 5 and set(listening) == {"127.0.0.1"}
         assert all(worker.startswith("tls://") for worker in cluster.workers)
     assert not [child for child in me.children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a process is sent no SIGINT there")
+def test_an_interrupt_that_reaches_local_processes_does_not_end_them() -> None:
+    """Ctrl-C in a terminal is sent to the command and to all its processes: they would each print a traceback."""
+    from idemodel.scale.cluster import connected
+    from idemodel.scale.places import Place
+
+    with connected(Place(processes=1)) as cluster:
+        (pid,) = cluster._client.run(os.getpid).values()
+        os.kill(pid, signal.SIGINT)
+        assert list(cluster._client.run(os.getpid).values()) == [pid]
 
 
 @pytest.mark.parametrize("exclude", [None, [0, 5, -1]])

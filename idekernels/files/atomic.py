@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from idekernels.errors import InputError
 from idekernels.files.notices import tell_once
 from idekernels.files.processes import is_running
 
@@ -35,10 +36,16 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
     ------
     OSError
         The folder is missing or read-only, or the disk is full; the old file is untouched.
+    InputError
+        ``path`` is a pipe or a device: a rename would put a file in its place.
     """
     target = Path(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(target.parent))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
+    if target.exists() and not target.is_file():
+        raise InputError(f"{target}: is a pipe or a device, not a file that can be replaced; choose another name")
     start = _start_of_name(target)
     _remove_leftovers(target, start)
     partial = target.with_name(f"{start}{next(_numbers)}.{os.getpid()}{_SUFFIX}")
@@ -47,7 +54,8 @@ def replace_when_done(path: str | os.PathLike[str]) -> Iterator[Path]:
         _flush(partial, os.O_RDWR)
         partial.replace(target)
     except BaseException as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only file system refuses that, too: what went wrong first is told
+            partial.unlink()
         if isinstance(error, OSError) and error.errno is not None and error.filename in (None, os.fspath(partial)):
             raise OSError(error.errno, error.strerror, os.fspath(target)) from error  # the name that was asked for
         raise

@@ -283,7 +283,7 @@ def _started(place: Place, dashboard: int | None) -> Iterator[Any]:
             n_workers=place.processes, threads_per_worker=1, host="127.0.0.1", security=_security(),
             memory_limit=0, silence_logs=logging.CRITICAL, env=_environment(share),
             scheduler_kwargs={"dashboard": dashboard is not None, "dashboard_address": f"127.0.0.1:{dashboard or 0}"},
-            worker_dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0", preload=["idemodel.scale.interrupts"],
         )  # fmt: skip
     except Exception as error:
         raise InputError(f"{place}: the processes cannot be started ({in_short(error)}); try fewer") from error

@@ -41,9 +41,9 @@ def bench(workloads: tuple[str, ...], backend: str, json_file: Path | None) -> N
 
     chosen = backends.resolve(backend)
     cases, facts = bench.cases_of(workloads or bench.USUAL), bench.facts(chosen)
-    note(f"backend {chosen}; the first run compiles the kernels, about a minute")
     found: list[Timing] = []
     with replace_when_done(json_file) if json_file else nullcontext() as partial:  # a bad path is said before the work
+        note(f"backend {chosen}; the first run compiles the kernels, about a minute")
         with counted("Timing", len(cases)) as told:
             for number, timing in enumerate(bench.timed(cases, chosen), 1):
                 found.append(timing)

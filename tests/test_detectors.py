@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,10 +65,11 @@ def test_threads_that_look_at_the_same_time_find_the_same(detector: Detector) ->
 
 def test_dlibs_detector_is_the_same_when_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dlib = pytest.importorskip("dlib")
-    monkeypatch.setenv("IDESKETCH_CACHE", str(tmp_path))
+    monkeypatch.setenv("IDESKETCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # what others kept among the temporary files is not found
     photo = next(iter(phantom_pairs(1, seed=3))).photo
     fresh = Dlib().find(photo)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(list((tmp_path / "cache").iterdir())) == 1
     monkeypatch.setattr(dlib, "get_frontal_face_detector", lambda: pytest.fail("it is unpacked again"))
     assert Dlib().find(photo) == fresh != []
 

@@ -91,11 +91,13 @@ def test_what_is_in_the_bank_finds_its_own_other_half(settings: BankSettings) ->
 
 
 def test_a_bank_of_before_there_were_directions_is_photo_to_sketch(tmp_path: Path) -> None:
-    """As older versions wrote it: no such attribute, and a digest over the others."""
+    """As older versions wrote it: no such attribute, a digest over the others, and no descriptions."""
     path, said = tmp_path / "old.h5", ("patch", "overlap", "radius", "representations", "weights", "created", "tool")
     write_bank(path, drawn(), THERE)
     with h5py.File(path, "r+", libver="latest") as file:
-        del file.attrs["direction"]
+        for name in ("direction", "description_version", "description_digest"):
+            del file.attrs[name]
+        del file["descriptions"]
         head = {name: np.asarray(file.attrs[name]).tolist() for name in (*said, "version")}
         names = json.loads(bytes(file["names"][()]))
         text = json.dumps([head, names, [file["source"].shape, file["target"].shape]], sort_keys=True)

@@ -68,6 +68,7 @@ COMMANDS: dict[str, tuple[list[str], str]] = {
     "synth": (["synth", "bank.h5", "wide.safetensors", "good", "-o", "out"], "wide.safetensors"),
     "sketch": (["sketch", "good", "-o", "out", "--bank", "bank.h5", "--model", "wide.safetensors"], "wide.safetensors"),
     "serve": (["serve", "--bank", "pipe", "--port", "0"], "pipe"),
+    "bench": (["bench", "--json", "pipe"], "pipe"),
     "export": (["export", "pipe", "--onnx", "new.onnx"], "pipe"),
     "evaluate": (["evaluate", "bad/photo", "good", "-o", "out"], "bad/photo/a.png"),
     "evaluate --weights": (["evaluate", "good", "good", "-o", "out", "--weights", "lpips=zeros.pth"], "zeros.pth"),

@@ -25,8 +25,8 @@ from tests.fuzz.readers import find
 
 
 def bank(change: Callable[[h5py.File], None], compressed: bool = False) -> bytes:
-    """A bank after a change, its digest made anew: whoever changes a file can do so."""
-    from idekernels.bank.header import digest
+    """A bank after a change, its digests made anew: whoever changes a file can do so."""
+    from idekernels.bank.header import description_digest, digest
 
     def write(path: Path) -> None:
         path.write_bytes(seeds.banks()[compressed])
@@ -36,6 +36,8 @@ def bank(change: Callable[[h5py.File], None], compressed: bool = False) -> bytes
                 names = json.loads(bytes(file["names"][()]))
                 shapes = (file[side].shape for side in ("source", "target"))
                 file.attrs["digest"] = digest(file.attrs, names, file["hashes"][()], *shapes)
+                described = file["descriptions"][()], file.attrs["digest"]
+                file.attrs["description_digest"] = description_digest(file.attrs["description_version"], *described)
             except (KeyError, ValueError, TypeError, OSError, AttributeError, RecursionError):
                 return  # what cannot be read needs no digest
 

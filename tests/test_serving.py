@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import os
+import random
 import struct
 import tempfile
 import threading
@@ -33,6 +34,7 @@ from idemodel.serving.engine import Engine, Kind, SketchWork
 from idemodel.serving.gate import SECURITY_HEADERS, Admission, Places
 from idemodel.serving.models import FacesAnswer, Info, Problem, SketchAnswer
 from idemodel.serving.problems import Refused, refusal
+from idemodel.serving.service import _wanted
 from idemodel.serving.settings import Access, Limits
 from idemodel.serving.uploads import Upload, read_upload
 from idemodel.serving.waiting import Job, Line
@@ -222,9 +224,57 @@ def test_what_is_no_form_is_refused(served: Served) -> None:
     assert "at most 16" in problem(post("/api/sketch", files=many), 413)
     assert "at most 1024 bytes" in problem(post("/api/sketch", data={"k": "1" * 2000}, files={"photo": b"x"}), 413)
     assert "address" in problem(served.client.get("/api/nothing"), 404)
-    problem(served.client.get("/api/sketch"), 405)
+    twice = {"photo": b"x", "k": (None, "1"), "alpha": (None, "1")}
+    told = problem(post("/api/sketch", files=[*twice.items(), ("alpha", (None, "2"))]), 422)
+    assert told == "alpha: the field is given twice"
     accept = {"accept": "text/html"}
     assert "image/png" in problem(post("/api/sketch", files={"photo": photo_of(0)}, headers=accept), 406)
+
+
+def test_a_method_that_is_not_answered_is_told_with_those_that_are(served: Served) -> None:
+    for method, path, allowed in (
+        ("GET", "/api/sketch", "POST"), ("POST", "/api/info", "GET, HEAD"), ("DELETE", "/", "GET, HEAD"),
+    ):  # fmt: skip
+        answer = served.client.request(method, path)
+        told = problem(answer, 405)
+        assert told == f"{method} is not answered at this address; ask by {allowed.replace(', ', ' or ')}"
+        assert answer.headers["allow"] == allowed
+        for taken in allowed.split(", "):
+            assert served.client.request(taken, path).status_code != 405
+
+
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        ("image/png;q=0, application/json", "application/json"),
+        ("image/png;q=0, */*", "application/json"),
+        ("image/png; q=0.5, application/json; Q=0.500", "image/png"),
+        ("image/png;q=0.5, application/json;charset=utf-8;q=0.8", "application/json"),
+        ("text/html, */*;q=0.1, application/*;q=0.2", "application/json"),
+        ("application/json, */*", "application/json"),
+        ("*/*, application/json", "image/png"),
+        ("application/json;q=0, image/*;q=0.001", "image/png"),
+        ("application/json;q=high, image/png;q=0.9", "application/json"),
+        ("", "image/png"),
+        (" , ", "image/png"),
+        ("application/json;q=0", None),
+        ("*/*;q=0", None),
+        ("text/html,", None),
+    ],
+)
+def test_what_an_accept_header_gives_most_weight_is_answered(accept: str, kind: str | None) -> None:
+    if kind is not None:
+        assert _wanted(accept) == kind
+    else:
+        with pytest.raises(Refused) as refused:
+            _wanted(accept)
+        assert refused.value.status == 406
+
+
+def test_png_that_is_not_wanted_is_not_answered(served: Served) -> None:
+    accept = {"accept": "image/png;q=0, application/json"}
+    answer = served.client.post("/api/sketch", files={"photo": photo_of(0)}, headers=accept)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/json"
 
 
 def test_a_photo_too_large_is_refused_before_it_is_read(served: Served) -> None:
@@ -571,9 +621,9 @@ def test_one_address_beyond_this_machine_has_half_of_the_places() -> None:
     assert everything.held == 5
 
 
-@pytest.mark.parametrize(("pace", "least", "most"), [(0.001, 1, 1), (1.0, 5, 8), (60.0, 30, 30)])
+@pytest.mark.parametrize(("pace", "least", "most"), [(0.001, 1, 1), (1.0, 5, 8), (60.0, 21, 30)])
 def test_the_time_to_come_again_follows_the_queue_and_the_pace(pace: float, least: int, most: int) -> None:
-    places = Places(Limits(places=8), lambda more: None, lambda: pace)
+    places = Places(Limits(places=8), lambda more: None, lambda: pace, random.Random(0).uniform)
     for _ in range(8):
         places.take("127.0.0.1")
     told = set()

@@ -110,12 +110,15 @@ class Places:
     """The places of one process: a request with a photo holds one from before its body is read until it is answered.
 
     announce : called with 1 when a request begins to come in, with -1 when it is here. pace : the seconds that a photo
-    takes at present.
+    takes at present. chance : a number between two, by chance.
     """
 
-    def __init__(self, limits: Limits, announce: Callable[[int], None], pace: Callable[[], float]) -> None:
+    def __init__(
+        self, limits: Limits, announce: Callable[[int], None], pace: Callable[[], float],
+        chance: Callable[[float, float], float] = random.uniform,
+    ) -> None:  # fmt: skip
         self.most, self._of_one = limits.places, limits.places_of_one
-        self._announce, self._pace = announce, pace
+        self._announce, self._pace, self._chance = announce, pace, chance
         self._held: Counter[str] = Counter()  # by address
         self._coming: set[asyncio.Future[None]] = set()  # of those that are received, done when the server ends
         self._ended = False
@@ -144,8 +147,8 @@ class Places:
 
     def _refuse(self, why: str, before: int) -> None:
         """Those who are refused together do not come again together, and rather too early than too late."""
-        seconds = before * self._pace() * random.uniform(0.5, 1.0)
-        told = min(_LONGEST_RETRY, max(1, math.ceil(seconds)))
+        seconds = min(before * self._pace() * self._chance(0.5, 1.0), _LONGEST_RETRY * self._chance(2 / 3, 1.0))
+        told = max(1, math.ceil(seconds))
         raise Refused(429, f"{why}; try again in {told} s", {"retry-after": str(told)})
 
     def coming(self) -> asyncio.Future[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -41,6 +42,8 @@ from idemodel.serving.waiting import Job
 SKETCH, FACES = "/api/sketch", "/api/faces"
 
 _JSON, _PNG = "application/json", "image/png"
+_MEANT = {_PNG: (_PNG, "image/*", "*/*"), _JSON: (_JSON, "application/*", "*/*")}  # by what, the most exact first
+_WEIGHT = re.compile(r"q\s*=\s*([01](?:\.\d{0,3})?)", re.IGNORECASE)
 _KINDS = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -132,7 +135,7 @@ class _Routes:
 
     async def sketch(self, request: Request) -> Response:
         """Make a sketch of a photo, or a photo of a sketch: as PNG, or as JSON with all pictures and warnings."""
-        kind = _wanted(request.headers.get("accept", "*/*"))
+        kind = _wanted(",".join(request.headers.getlist("accept")))
         upload = await self._upload(request)
         options = SketchOptions.of(upload.fields)
         work = SketchWork(
@@ -198,34 +201,64 @@ async def _until_gone(request: Request) -> None:
 
 
 def _wanted(accept: str) -> str:
-    """PNG or JSON, whichever an Accept header names first.
+    """PNG or JSON, whichever an Accept header gives the higher weight (q), or names first; without one, PNG.
 
     Raises
     ------
     Refused
         It takes neither.
     """
+    asked: dict[str, float] = {}
     for part in accept.split(","):
-        kind = part.partition(";")[0].strip().casefold()
-        if kind in (_JSON, "application/*"):
-            return _JSON
-        if kind in (_PNG, "image/*", "*/*", ""):
-            return _PNG
-    raise Refused(406, f"a sketch is answered as {_PNG}, or as {_JSON} with everything that is known of it")
+        kind, *parameters = (piece.strip() for piece in part.split(";"))
+        if kind:
+            asked.setdefault(kind.casefold(), _weight(parameters))
+    ranks = {kind: _rank(_MEANT[kind], asked or {"*/*": 1.0}) for kind in _MEANT}
+    best = min(ranks, key=lambda kind: ranks[kind])
+    if ranks[best][0] == 0:
+        raise Refused(406, f"a sketch is answered as {_PNG}, or as {_JSON} with everything that is known of it")
+    return best
+
+
+def _weight(parameters: list[str]) -> float:
+    """The q among the parameters of a kind; 1 where there is none that can be read."""
+    found = next(filter(None, map(_WEIGHT.fullmatch, parameters)), None)
+    return min(1.0, float(found[1])) if found else 1.0
+
+
+def _rank(names: tuple[str, ...], asked: dict[str, float]) -> tuple[float, int]:
+    """Less is better: the negative weight that the most exact of the names was given, and where the first stands."""
+    named = [name for name in names if name in asked]
+    if not named:
+        return 0.0, len(asked)
+    order = list(asked)
+    return -asked[named[0]], min(map(order.index, named))
 
 
 def _model(told: BaseModel, status: int = 200) -> Response:
     return Response(told.model_dump_json(), status, media_type=_JSON)
 
 
-async def _problem(_: Request, error: Exception) -> Response:
+async def _problem(request: Request, error: Exception) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=_GONE)
     if isinstance(error, HTTPException):
-        said = "there is nothing at this address" if error.status_code == 404 else str(error.detail)
-        error = Refused(error.status_code, said, error.headers)
+        error = _told(request, error)
     told = refusal(error)
     return Response(told.body(), told.status, told.all_headers())
+
+
+def _told(request: Request, error: HTTPException) -> Refused:
+    """What the framework refuses by itself, in a sentence."""
+    if error.status_code == 404:
+        return Refused(404, "there is nothing at this address", error.headers)
+    if error.status_code != 405:
+        return Refused(error.status_code, str(error.detail), error.headers)
+    taken = sorted(route for route in (error.headers or {}).get("Allow", "").split(", ") if route)
+    if "GET" in taken and "HEAD" not in taken:  # see Gate
+        taken.insert(taken.index("GET") + 1, "HEAD")
+    said = f"{request.method[:20]} is not answered at this address; ask by {' or '.join(taken)}"
+    return Refused(405, said, {"allow": ", ".join(taken)})
 
 
 def _add_routes(app: FastAPI, routes: _Routes) -> None:

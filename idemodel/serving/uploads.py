@@ -120,10 +120,12 @@ class _Form:
             raise Refused(422, f"send one photo in the field {PHOTO}, not {len(photos) or 'none'}")
         if not photos[0].content:
             raise Refused(422, f"{_name_of(photos[0])}: is empty")
-        others = [part for part in self._parts if part.name != PHOTO]
-        fields = {part.name: _text(part) for part in others}
-        if len(fields) < len(others):
-            raise Refused(422, "a field of the form is given twice")
+        fields: dict[str, str] = {}
+        for part in self._parts:
+            if part.name in fields:
+                raise Refused(422, f"{part.name[:_LONGEST_NAME]}: the field is given twice")
+            if part.name != PHOTO:
+                fields[part.name] = _text(part)
         return Upload(bytes(photos[0].content), _name_of(photos[0]), fields)
 
     def _begin(self) -> None:

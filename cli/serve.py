@@ -64,15 +64,15 @@ def serve(workers: int, host: str, port: int, **told: Any) -> None:
         from idemodel.serving.server import serve as serve_it
         from idemodel.serving.settings import Access
     token = told["token"]
-    if not token and not Access(host, "x" * 8).is_loopback:
-        token = secrets.token_urlsafe(18)
-        note(f"--host {host} is beyond this machine, so a token is needed; this one was made for this run: {token}")
-    plan = _plan(Access(host, token or None, told["names"], told["origins"]), told)
+    made = "" if token or Access(host, "x" * 8).is_loopback else secrets.token_urlsafe(18)
+    plan = _plan(Access(host, token or made or None, told["names"], told["origins"]), told)
     for file in (*plan.banks, *([plan.model] if plan.model else [])):
         if not file.exists():
             raise InputError(f"{file}: no such file or folder")
     _open_bank(plan.banks).close()  # what is wrong with it is told, and the built-in one drawn, before processes begin
     listening = listen(host, port)
+    if made:
+        note(f"--host {host} is beyond this machine, so a token is needed; this one was made for this run: {made}")
     with suppress(KeyboardInterrupt):  # the way to end it
         serve_it(plan, listening, workers, ready=lambda: _tell(plan.access, listening))
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from commands import told_once
+from commands import call, told_once
 from served import Served, bank_and_model, photo_of, running, serving, sketcher_of, workers_of
 
 from idemodel.files.images import read_grey
@@ -81,13 +81,24 @@ def test_a_mistake_is_one_line(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = told_once(capsys, "serve", "--bank", bank, "--model", model, "--port", port)
-        assert f"127.0.0.1:{port}: cannot listen there" in said and "--port" in said
+        assert f"127.0.0.1:{port}: cannot listen there" in said and "--port" in said and "--host" not in said
     assert "at least 8" in told_once(capsys, "serve", "--bank", bank, "--token", "short")
     assert "origin is like" in told_once(capsys, "serve", "--bank", bank, "--origin", "intranet")
     assert str(model) in told_once(capsys, "serve", "--bank", model, "--model", model, "--port", 0)
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastapi" else found(name))
     assert "pip install 'idesketch[serve]'" in told_once(capsys, "serve")
+
+
+@pytest.mark.parametrize("host", ["198.51.100.7", "nowhere.invalid", "a" * 70 + ".invalid"])
+def test_a_host_that_is_not_this_machine_s_is_named_and_no_token_made(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], host: str
+) -> None:
+    assert call("serve", "--bank", files[0], "--model", files[1], "--host", host, "--port", 0) == 1
+    out, said = capsys.readouterr()
+    told = said.replace("\n", " ")
+    assert out == "" and f"{host}:0: cannot listen there" in told and "as --host" in told
+    assert "token" not in told and "--port" not in told
 
 
 def test_the_server_is_loaded_by_its_command_alone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -30,6 +31,9 @@ _KEPT = 10  # seconds that an idle connection is kept for the next request
 _MOST_CONNECTIONS = 900  # of a process, where it may open as many files
 _OTHER_FILES = 124  # that it may have open besides
 _TURNED_AWAY = 64  # connections beyond that get an answer; further ones are closed
+
+# what says that the address is at fault, not the port
+_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENXIO)
 
 _OPTIONS: dict[str, Any] = {
     "http": "idemodel.serving.server:Impatient", "ws": "none", "log_config": None, "access_log": False,
@@ -193,13 +197,13 @@ def listen(host: str, port: int) -> socket.socket:
     Raises
     ------
     InputError
-        The address is not this machine's, or the port is taken.
+        The address is not this machine's, or unknown, or the port is taken; it names the option to change.
     """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return _listening(socket.socket(family), address)
-    except OSError as error:
-        raise InputError(f"{host}:{port}: cannot listen there ({_reason(error)}); choose another --port") from None
+    except (OSError, UnicodeError) as error:  # the second: it is no name at all
+        raise InputError(f"{host}:{port}: cannot listen there ({_reason(error)}); {_remedy(error)}") from None
 
 
 def serve(plan: Plan, listening: socket.socket, workers: int = 1, *, ready: Callable[[], None] | None = None) -> None:
@@ -261,6 +265,12 @@ def _listening(made: socket.socket, address: Any) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror | UnicodeError) or getattr(error, "errno", None) in _NOT_OURS:
+        return "give an address of this machine as --host, or 0.0.0.0 for every one"
+    return "choose another --port"
 
 
 def _reason(error: BaseException) -> str:

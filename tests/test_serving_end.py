@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import logging
 import os
 import signal
@@ -31,10 +32,12 @@ from served import (
     workers_of,
 )  # fmt: skip
 
+from idekernels.errors import InputError
 from idemodel.serving.engine import Engine, SketchWork
 from idemodel.serving.logs import Bounded
 from idemodel.serving.models import Problem
 from idemodel.serving.problems import Refused
+from idemodel.serving.processes import _Crew
 from idemodel.serving.server import Impatient
 from idemodel.serving.settings import Limits
 
@@ -292,6 +295,140 @@ def test_why_a_process_cannot_be_replaced_is_told(files: tuple[Path, Path], tmp_
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert "died; another one begins" in said and "died: " in said and "gone.h5" in said.partition("died: ")[2]
+
+
+SCRIPT = """
+import socket, sys, time
+from functools import partial
+from pathlib import Path
+from idekernels.errors import InputError
+from idemodel.serving import processes
+
+def work(bank, listening, ready):
+    if not bank.exists():
+        raise InputError(f"{bank}: no such file")
+    ready()
+    while True:
+        time.sleep(1)
+
+if __name__ == "__main__":
+    processes._PAUSE, processes._LOOK = 0.1, 0.02
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            ready = lambda: print(listening.getsockname()[1], flush=True)
+            processes.serve_in_processes(partial(work, Path(sys.argv[1])), listening, 2, ready)
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_server_of_which_no_process_can_begin_ends_and_says_why(tmp_path: Path) -> None:
+    script, bank = tmp_path / "serve.py", tmp_path / "gone.h5"
+    script.write_text(SCRIPT)
+    bank.touch()
+    with subprocess.Popen(
+        [sys.executable, script, bank], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+        assert answers(url)
+        bank.unlink()
+        for worker in workers_of(process.pid):
+            os.kill(worker, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1 and not answers(url) and "Traceback" not in said
+    *before, last = said.splitlines()
+    assert last == f"Error: no process of the server is left, and 3 in a row could not begin: {bank}: no such file"
+    assert sum("another one begins" in line for line in before) == 2
+    assert sum(f"died: {bank}: no such file" in line for line in before) == 1 and len(before) == 3
+
+
+class Pretended:
+    """A process of a server that only pretends: what becomes of it is told by the test."""
+
+    def __init__(self, began: float) -> None:
+        self.began, self.ready, self.lost, self.hears = began, False, False, io.BytesIO()
+        self.dies, self.why = False, ""
+
+    def look(self) -> None:
+        self.lost = self.dies
+
+
+class Team:
+    """Pretended processes, of which further ones die with ``why`` where there is one, and a clock of its own."""
+
+    def __init__(self, count: int) -> None:
+        self.now, self.why, self.began = 0.0, "", list[float]()
+        self.crew = _Crew(self.begin, lambda: self.now)  # type: ignore[arg-type, return-value]
+        self.crew.members = [self.begin() for _ in range(count)]  # type: ignore[misc]
+        for member in self.crew.members:
+            member.ready = True
+        self.began.clear()
+
+    def begin(self) -> Pretended:
+        self.began.append(self.now)
+        made = Pretended(self.now)
+        made.dies, made.why = bool(self.why), self.why
+        return made
+
+    def kill(self, number: int) -> None:
+        self.crew.members[number].dies = True  # type: ignore[attr-defined]
+
+    def go_on(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1
+            self.crew.look()
+
+
+def test_while_others_serve_one_is_tried_again_ever_more_rarely_and_why_is_written_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    team = Team(2)
+    team.go_on(9)
+    team.kill(0)
+    team.why = "bank.h5: gone"
+    team.go_on(300)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(team.began)]
+    assert pauses == [6, 11, 21, 41, 61, 61, 61]  # each fails a second after it began
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "a process of the server died; another one begins" and len(lines) == 2
+    assert "died: bank.h5: gone;" in lines[1]
+    team.why = "bank.h5: damaged"
+    team.go_on(62)
+    assert "bank.h5: damaged" in capsys.readouterr().err  # another reason is told
+    team.why = ""
+    team.go_on(62)
+    team.crew.members[0].ready = True
+    team.go_on(600)
+    assert capsys.readouterr().err == ""
+
+
+def test_the_last_that_dies_is_replaced_at_once_whatever_failed_before(capsys: pytest.CaptureFixture[str]) -> None:
+    team = Team(2)
+    team.go_on(9)
+    team.kill(0)
+    team.why = "gone"
+    team.go_on(200)
+    team.began.clear()
+    team.kill(1)
+    with pytest.raises(InputError, match="3 in a row could not begin: gone"):
+        team.go_on(100)
+    assert team.began == [210, 216, 227]
+    assert capsys.readouterr().err.count("gone") == 1
+
+
+def test_where_none_serves_one_begins_and_the_others_after_it() -> None:
+    team = Team(3)
+    team.go_on(9)
+    for number in range(3):
+        team.kill(number)
+    team.go_on(5)
+    assert team.began == [10]
+    team.crew.members[0].ready = True
+    team.go_on(1)
+    assert team.began == [10, 15, 15]
 
 
 def answers(url: str) -> bool:

@@ -21,7 +21,9 @@ Work = Callable[[socket.socket, Callable[[], None]], None]  # serves a socket, a
 TO_END = 10.0  # seconds that a process has for what is under way when it ends
 
 _LOOK = 0.5  # seconds between two looks at the processes
-_PAUSE = 5.0  # seconds that lie between two beginnings of one that dies
+_PAUSE = 5.0  # seconds that lie between two beginnings; twice as many after each that fails
+_LONGEST_PAUSE = 60.0
+_MOST_FAILED = 3  # beginnings in a row, while none serves; then the server ends
 _SPARE = 10.0  # seconds beyond TO_END, after which a process is killed
 _ENDINGS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name)]
 
@@ -44,19 +46,20 @@ def serve_in_processes(work: Work, listening: socket.socket, count: int, ready: 
     Raises
     ------
     InputError
-        The first that could not begin says why; the others are ended.
+        The first that could not begin says why; the others are ended. Or, later, none is left and none can begin.
     """
+    crew = _Crew(lambda: _Member(work, listening))
     with _interrupted() as stop:
-        members: list[_Member] = []
         try:
-            members += [_Member(work, listening) for _ in range(count)]
-            if not _all_begin(members, stop):
+            for _ in range(count):
+                crew.members.append(crew.begin())
+            if not _all_begin(crew.members, stop):
                 return
             ready()
             while not stop.wait(_LOOK):
-                _replace_the_dead(members, work, listening)
+                crew.look()
         finally:
-            _end(members)
+            _end(crew.members)
 
 
 class _Member:
@@ -65,7 +68,7 @@ class _Member:
     def __init__(self, work: Work, listening: socket.socket) -> None:
         self.hears, says = _SPAWN.Pipe(duplex=False)
         self.process = _SPAWN.Process(target=_member, args=(work, listening, says))
-        self.began, self.ready = time.monotonic(), False
+        self.began, self.ready, self.lost, self.why = time.monotonic(), False, False, ""
         with _ctrl_c_ignored():  # it is the parent that is told, and ends its processes
             self.process.start()
         says.close()
@@ -80,13 +83,79 @@ class _Member:
             raise InputError(told)
         self.ready = True
 
-    def last_words(self) -> str | None:
-        """Why it could not begin, where it said so before it ended."""
-        told = None
+    def look(self) -> None:
+        """Note whether it is ready, and whether it is lost and why, where that is known."""
+        self.lost = not self.process.is_alive()  # before it is heard: what it said last is not missed
         with suppress(EOFError, OSError):
             while self.hears.poll():
                 told = self.hears.recv()
-        return told
+                self.ready, self.why = self.ready or told is None, told or self.why
+        if self.lost and not self.why and not self.ready:
+            code = self.process.exitcode or 0
+            self.why = f"signal {-code} ended it" if code < 0 else f"it ended with {code}"
+
+
+class _Crew:
+    """The processes of a server. One that dies is replaced, ever more rarely where that fails, and not for ever.
+
+    begin : makes a further one. clock : seconds.
+    """
+
+    def __init__(self, begin: Callable[[], _Member], clock: Callable[[], float] = time.monotonic) -> None:
+        self.begin, self.members = begin, list[_Member]()
+        self._clock, self._not_before = clock, 0.0
+        self._failed = 0  # beginnings in a row
+        self._told = ""  # why, as it was last written
+
+    def look(self) -> None:
+        """Look at each, and replace those that died.
+
+        Raises
+        ------
+        InputError
+            None is left, and several in a row could not begin.
+        """
+        for member in self.members:
+            if not member.lost:
+                self._look_at(member)
+        for number, member in enumerate(self.members):
+            if member.lost and self._may_begin():
+                member.hears.close()
+                self.members[number] = self.begin()
+
+    def _look_at(self, member: _Member) -> None:
+        was_ready = member.ready
+        member.look()
+        if member.ready and not was_ready:
+            self._failed, self._told = 0, ""
+        if member.lost and member.ready:
+            self._note_death(member)
+        elif member.lost:
+            self._note_failure(member.why)
+
+    def _note_death(self, member: _Member) -> None:
+        again = member.began + _PAUSE
+        if not self._some(ready=True):  # nobody answers: it is urgent, whatever failed before
+            self._failed, self._not_before = 0, again
+        self._not_before = max(self._not_before, again)
+        _write(f"a process of the server died{f': {member.why}' if member.why else ''}; another one begins")
+
+    def _note_failure(self, why: str) -> None:
+        self._failed += 1
+        if self._failed >= _MOST_FAILED and not (self._some(ready=True) or self._some(ready=False)):
+            raise InputError(f"no process of the server is left, and {self._failed} in a row could not begin: {why}")
+        self._not_before = self._clock() + min(_LONGEST_PAUSE, _PAUSE * 2 ** min(self._failed - 1, 10))
+        if why != self._told:
+            self._told = why
+            _write(f"one that should replace it died: {why}; it is tried again, ever more rarely")
+
+    def _may_begin(self) -> bool:
+        """Where one failed or none serves they begin one after another: a row of failures is none at the same time."""
+        careful = self._failed > 0 or not self._some(ready=True)
+        return self._clock() >= self._not_before and not (careful and self._some(ready=False))
+
+    def _some(self, *, ready: bool) -> bool:
+        return any(member.ready == ready and not member.lost for member in self.members)
 
 
 def _all_begin(members: list[_Member], stop: threading.Event) -> bool:
@@ -100,14 +169,8 @@ def _all_begin(members: list[_Member], stop: threading.Event) -> bool:
     return False
 
 
-def _replace_the_dead(members: list[_Member], work: Work, listening: socket.socket) -> None:
-    for number, member in enumerate(members):
-        if not member.process.is_alive() and time.monotonic() - member.began >= _PAUSE:
-            why = member.last_words()
-            died = f"died: {why}" if why else "died"
-            print(f"a process of the server {died}; another one begins", file=sys.stderr, flush=True)
-            member.hears.close()
-            members[number] = _Member(work, listening)
+def _write(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _end(members: list[_Member]) -> None:
@@ -127,8 +190,8 @@ def _member(work: Work, listening: socket.socket, says: Connection) -> None:
     threading.Thread(target=_end_with_the_parent, name="watch the parent", daemon=True).start()
     try:
         work(listening, lambda: says.send(None))
-    except (InputError, OSError) as error:
-        says.send(" ".join(str(error).split()))
+    except (InputError, OSError, MemoryError) as error:
+        says.send(" ".join(str(error).split()) or type(error).__name__)
         sys.exit(1)
 
 

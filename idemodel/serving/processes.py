@@ -193,6 +193,9 @@ def _member(work: Work, listening: socket.socket, says: Connection) -> None:
     except (InputError, OSError, MemoryError) as error:
         says.send(" ".join(str(error).split()) or type(error).__name__)
         sys.exit(1)
+    except Exception as error:  # a mistake of ours: its traceback is written, too
+        says.send(" ".join(f"{type(error).__name__}: {error}".split()))
+        raise
 
 
 def _end_with_the_parent() -> None:

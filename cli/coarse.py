@@ -19,7 +19,7 @@ from idemodel.preparation import PreparationSettings, PreparedPhoto
 from .batch import Batch, Image, Readers, Results, split_banks
 from .cluster import ClusterOptions, OnCluster, cluster_options
 from .console import note, say
-from .kernels import load_kernels
+from .kernels import let_waiting_threads_sleep, load_kernels
 from .options import (
     PATH,
     Bytes,
@@ -78,6 +78,7 @@ def coarse(
     are skipped; a photo that cannot be used is reported, the rest goes on, and the exit code is 1. From a
     sketch-to-photo bank: the same with sketches in and photos out.
     """
+    let_waiting_threads_sleep()
     from idekernels import CoarseSettings, open_bank
 
     cluster.refuse_with(preselect)

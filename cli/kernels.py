@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from rich.status import Status
@@ -11,6 +12,15 @@ from .console import err
 if TYPE_CHECKING:
     from idekernels.coarse import CoarseSettings
     from idekernels.results import PreparedBank
+
+
+def let_waiting_threads_sleep() -> None:
+    """Have threads that wait for each other sleep, unless the user says otherwise.
+
+    Spinning, they take the cores from what runs beside the kernels: threads that read and write, a server's clients.
+    OpenMP reads this once, when it is loaded, and processes inherit it.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def loading_kernels() -> Status:

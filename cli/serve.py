@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import secrets
 import socket
 from contextlib import suppress
@@ -16,6 +15,7 @@ from idekernels.errors import InputError
 
 from .builtin import builtin_bank_shown
 from .console import err, note, say
+from .kernels import let_waiting_threads_sleep
 from .options import PATH, Bytes
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart", "fastapi_offline")  # what the extra brings
@@ -56,9 +56,7 @@ def serve(workers: int, host: str, port: int, **told: Any) -> None:
     of the address that is printed. Ends with Ctrl+C.
     """
     _require_extra()
-    # threads that wait for each other sleep: spinning, they would take the cores from the server and from its clients.
-    # OpenMP reads this once, when torch loads it, and processes inherit it
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    let_waiting_threads_sleep()
     with err.status("Loading the model"):  # torch takes its time
         from idemodel.serving.server import listen
         from idemodel.serving.server import serve as serve_it

@@ -77,7 +77,7 @@ def test_gather(device: EmulatedDevice, memory: int | None) -> None:
     assert device.launched.count("gather") == (2 if memory is None else 10)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_gather_at_any_setting(data: st.DataObject) -> None:
     """Patches of a pixel and of more than a warp copies at once; candidates that fill no warp; rows of odd lengths."""
@@ -111,7 +111,7 @@ def equal_pictures(grid: PatchGrid, targets: Any, weights: Any, how: str) -> Non
     np.testing.assert_allclose(made, blend(truth, grid, how=how), rtol=1e-6, atol=1e-3)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(mixture=mixtures(), how=st.sampled_from(("average", "feather")), reverse=st.booleans())
 def test_compose_and_blend_at_any_setting(mixture: tuple[PatchGrid, Any, Any], how: str, reverse: bool) -> None:
     with devices.use(EmulatedDevice(reverse=reverse)):

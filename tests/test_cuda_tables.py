@@ -87,7 +87,7 @@ def fields(draw: st.DrawFn) -> tuple[PatchGrid, int, int, int]:
     return PatchGrid(height, width, patch, overlap), k, planes, draw(st.integers(1, 2), label="photos")
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(field=fields(), reverse=st.booleans())
 def test_any_setting(field: tuple[PatchGrid, int, int, int], reverse: bool) -> None:
     grid, k, planes, photos = field

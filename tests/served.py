@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -138,3 +138,28 @@ def workers_of(parent: int) -> list[int]:
     """The processes of a server of several, on Linux."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@contextmanager
+def held_up(bank: Path, places: int) -> Iterator[tuple[Served, threading.Event]]:
+    """A server of so many places whose engine waits until the event is set."""
+    sketcher, go = sketcher_of(bank), threading.Event()
+    real = sketcher.sketch
+
+    def slow(photos: Any) -> Any:
+        assert go.wait(30)
+        return real(photos)
+
+    sketcher.sketch = slow  # type: ignore[method-assign]
+    with serving(sketcher, Limits(places=places, batch=1)) as served:
+        yield served, go
+        go.set()
+
+
+def wait_for(true: Callable[[], Any]) -> None:
+    """Until it is true, at most half a minute."""
+    for _ in range(3000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came true")

@@ -12,7 +12,6 @@ import random
 import struct
 import tempfile
 import threading
-import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ import pytest
 from commands import call
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from served import Served, connected, photo_of, serving, sketcher_of, tiny_bank
+from served import Served, connected, held_up, photo_of, serving, sketcher_of, tiny_bank, wait_for
 
 from idekernels.errors import BankError, InputError
 from idemodel.files.images import decode_grey, encode_image
@@ -469,25 +468,8 @@ def size(number: int) -> str:
 @pytest.fixture
 def held(bank: Path) -> Iterator[tuple[Served, threading.Event]]:
     """A server of four places whose engine waits until the event is set."""
-    sketcher, go = sketcher_of(bank), threading.Event()
-    real = sketcher.sketch
-
-    def slow(photos: Any) -> Any:
-        assert go.wait(30)
-        return real(photos)
-
-    sketcher.sketch = slow  # type: ignore[method-assign]
-    with serving(sketcher, Limits(places=4, batch=1)) as served:
-        yield served, go
-        go.set()
-
-
-def wait_for(true: Any) -> None:
-    for _ in range(3000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came true")
+    with held_up(bank, 4) as served:
+        yield served
 
 
 def test_of_hundreds_at_once_all_but_the_places_are_told_to_come_again(held: tuple[Served, threading.Event]) -> None:

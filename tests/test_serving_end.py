@@ -12,8 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,11 +24,13 @@ from served import (
     Served,
     bank_and_model,
     connected,
+    held_up,
     photo_of,
     running,
     serving,
     sketcher_of,
     tiny_bank,
+    wait_for,
     workers_of,
 )  # fmt: skip
 
@@ -56,25 +57,8 @@ def bank(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def held(bank: Path) -> Iterator[tuple[Served, threading.Event]]:
     """A server whose engine waits until the event is set."""
-    sketcher, go = sketcher_of(bank), threading.Event()
-    real = sketcher.sketch
-
-    def slow(photos: Any) -> Any:
-        assert go.wait(30)
-        return real(photos)
-
-    sketcher.sketch = slow  # type: ignore[method-assign]
-    with serving(sketcher, Limits(places=8, batch=1)) as served:
-        yield served, go
-        go.set()
-
-
-def wait_for(true: Callable[[], Any]) -> None:
-    for _ in range(3000):
-        if true():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came true")
+    with held_up(bank, 8) as served:
+        yield served
 
 
 def test_at_the_end_who_waits_is_told_at_once_and_who_is_computed_is_answered(

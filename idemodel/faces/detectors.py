@@ -149,7 +149,6 @@ class Mtcnn:
 
 
 DETECTORS: dict[str, type[Detector]] = {"dlib": Dlib, "mtcnn": Mtcnn}  # in the order they are preferred
-CHOICES = ("auto", *DETECTORS)
 
 
 def open_detector(name: str = "auto") -> Detector:

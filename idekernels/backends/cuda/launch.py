@@ -102,8 +102,3 @@ def number(count: int) -> np.int32:
 def whole_words(array: Any) -> Any:
     """A device array of bytes whose address is a multiple of a word's, as kernels read it: itself, or a copy."""
     return array if array.__cuda_array_interface__["data"][0] % WORD == 0 else array.copy()
-
-
-def gram_threads(pairs: int) -> int:
-    """Threads of a block that sums ``pairs`` products: whole warps, at most eight, which loop over the rest."""
-    return min(256, -(-pairs // WARP) * WARP)

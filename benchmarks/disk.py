@@ -45,16 +45,27 @@ class Spent:
 
 @dataclass(frozen=True)
 class Place:
-    """A bank, a folder of photos, one of a single photo, and how many there are in the first."""
+    """A bank, a folder of photos, one of a single photo, how many there are in the first, and what sketches them."""
 
     folder: Path
     bank: Path
     photos: int
+    backend: str = "cpu"
 
     def command(self, options: Sequence[str], many: bool) -> Spent:
         """Sketch the photos, or the one, in a process of its own."""
         photos = self.folder / ("many" if many else "one")
-        given = ("coarse", self.bank, photos, "-o", self.folder / "out", "--overwrite", "--backend", "cpu", *options)
+        given = (
+            "coarse",
+            self.bank,
+            photos,
+            "-o",
+            self.folder / "out",
+            "--overwrite",
+            "--backend",
+            self.backend,
+            *options,
+        )
         command = [sys.executable, "-m", "idecli", *map(str, given)]
         before, start = _children(), time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -49,6 +49,7 @@ BANKS = {
 }
 AT_ONCE, ALONE = 16, 4  # photos of a batch; photos that are sketched once more, by themselves
 TRAIN, TEST = 88, 32  # phantom pairs where there are no real ones
+MANY = 1000  # photos of the part disk
 
 Images = Sequence[NDArray[np.uint8]]
 
@@ -274,6 +275,38 @@ def command(given: Given) -> Table:
     return Table(("`idesketch coarse`, s", "cold", "warm"), tuple(rows), f"{TEST} photos, whole processes.")
 
 
+def disk(given: Given) -> Table:
+    """From disk to disk: one photo and many, whole processes, by both backends and both settings of benchmarks.disk."""
+    need_card()
+    from benchmarks.disk import SETTINGS
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        place = _copies(Path(folder), _pictures(given.data))
+        for backend in ("cuda", "cpu"):
+            for name, options in SETTINGS.items():
+                run = partial(replace(place, backend=backend).command, options)
+                run(many=False)  # fills the caches
+                one, many = run(many=False), run(many=True)
+                rate = (place.photos - 1) / (many.wall - one.wall)
+                rows.append((backend, name, f"{one.wall:.2f}", f"{many.wall:.2f}", f"{rate:.0f}"))
+    head = ("`idesketch coarse`", "options", "one photo, s", f"{place.photos:,} photos, s", "photos a second")
+    return Table(head, tuple(rows), "Whole processes, caches filled; the rate is that of the photos after the first.")
+
+
+def _copies(place: Path, pictures: tuple[tuple[Images, Images], Images, str]) -> Any:
+    """Many copies of photos on disk, a bank, and one photo by itself, as benchmarks.disk has them."""
+    from benchmarks.disk import Place
+
+    bank, photos = _on_disk(place, pictures)
+    files = sorted(photos.iterdir())
+    for name, count in (("many", MANY), ("one", 1)):
+        (place / name).mkdir()
+        for number in range(count):
+            shutil.copy(files[number % len(files)], place / name / f"{number:05}.png")
+    return Place(place, bank, MANY)
+
+
 _FIRST = """
 import time
 start = time.perf_counter()
@@ -424,6 +457,7 @@ PARTS: Mapping[str, Callable[[Given], Table]] = MappingProxyType(
     {
         "tests": tests, "equality": equality, "kernels": kernels, "sketches": sketches, "peer": peer,
         "stage2": stage2, "training": training, "inference": inference, "start": start, "command": command,
+        "disk": disk,
         "yardstick": yardstick, "sanitizer": sanitizer,
     }
 )  # fmt: skip

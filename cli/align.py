@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import click
 
 from idekernels.errors import InputError
-from idemodel.faces.align_report import AlignReport
+from idemodel.faces.align_report import AlignReport, Entry
 from idemodel.faces.aligner import Aligned, Aligner, AlignSettings
 from idemodel.faces.detectors import any_detector, open_detector
 from idemodel.faces.eye_table import read_eyes
@@ -19,9 +21,10 @@ from idemodel.files.images import read_colour
 from idemodel.files.journal import Making, file_digest
 from idemodel.files.outputs import make_folder, same_file
 
-from .batch import Batch, Image, Results
-from .console import note, say
+from .batch import Batch, Image, Made, Readers, Results
+from .console import note, one_line, say
 from .options import PATH, Size, recursive_option
+from .quiet import Heard, quietly, tell_in_turn
 
 
 class FaceChoice(click.ParamType):
@@ -95,8 +98,9 @@ def align(
     if batch.todo:
         make_folder(out)
         told = AlignReport.open(out / "report") if report else None
+        work = _Work(aligner, told, batch)
         try:
-            batch.run("Aligning", 1, lambda file: _read(file, aligner, told, batch), partial(_write_others, batch))
+            batch.run("Aligning", 1, quietly(work.read), work.make, Readers(work.tell))
         finally:
             if told:
                 told.write()
@@ -106,36 +110,69 @@ def align(
     return batch.exit_code
 
 
-def _read(file: Path, aligner: Aligner, report: AlignReport | None, batch: Batch) -> list[Aligned]:
-    """The aligned faces of one photo, reported whether there are any or not."""
-    if report and report.picture(file) in batch.inputs:
-        raise InputError(f"{file}: {report.picture(file)} is an input and would be written over; choose another folder")
-    image = read_colour(file)
-    faces = aligner.faces(file, image)
-    made: list[Aligned] = []
-    refusal = ""
-    try:
-        made = aligner.align(file, image, faces)
-    except InputError as error:
-        refusal = str(error).removeprefix(f"{file}: ")
-        raise
-    finally:
-        if report:
-            report.add(file, image, faces, made, refusal)
-    for warning in {text: None for aligned in made for text in aligned.warnings}:
-        note(f"{file}: {warning}")
-    return made
+@dataclass(frozen=True)
+class _Looked:
+    """What was found in a photo: aligned faces, or why there are none, and what the report says of it."""
+
+    aligned: Sequence[Aligned]
+    refusal: InputError | None
+    entry: Entry | None
 
 
-def _write_others(
-    batch: Batch, targets: Sequence[Path], several: Sequence[list[Aligned]]
-) -> Iterable[Image | InputError]:
-    """Write all faces of a photo but the first, which comes last: its file says that all are done."""
-    for target, made in zip(targets, several, strict=True):
-        stem = target.stem.removesuffix("-1")
+@dataclass(frozen=True)
+class _Work:
+    """What is done to every photo, by threads: looked at ahead of its turn, written behind it."""
+
+    aligner: Aligner
+    report: AlignReport | None
+    batch: Batch
+    turns: Iterator[int] = field(default_factory=itertools.count)
+
+    def read(self, file: Path) -> _Looked:
+        """Look for the faces of one photo, and align them; writes and says nothing."""
+        report = self.report
+        if report and report.picture(file) in self.batch.inputs:
+            raise InputError(
+                f"{file}: {report.picture(file)} is an input and would be written over; choose another folder"
+            )
+        image = read_colour(file)
+        faces = self.aligner.faces(file, image)
+        made: list[Aligned] = []
+        refusal: InputError | None = None
         try:
-            for number, aligned in enumerate(made[1:], 2):
-                batch.write_beside(target.with_name(f"{stem}-{number}.png"), aligned.image, target)
-            yield made[0].image
+            made = self.aligner.align(file, image, faces)
         except InputError as error:
-            yield error
+            refusal = error
+        reason = str(refusal or "").removeprefix(f"{file}: ")
+        return _Looked(made, refusal, Entry.of(file, image, faces, made, reason) if report else None)
+
+    def tell(self, file: Path, heard: Heard[_Looked]) -> None:
+        """Say what may spoil a sketch of a photo that was looked at."""
+        tell_in_turn(file, heard)
+        for warning in {text: None for aligned in heard.content.aligned for text in aligned.warnings}:
+            note(f"{file}: {warning}")
+
+    def make(self, targets: Sequence[Path], several: Sequence[Heard[_Looked]]) -> Iterable[Made]:
+        """What writes the report of each photo and all its faces but the first, which it gives."""
+        for target, heard in zip(targets, several, strict=True):
+            yield partial(self._write, target, heard.content, next(self.turns))
+
+    def _write(self, target: Path, looked: _Looked, turn: int) -> Image | InputError:
+        """The first face comes last: its file says that all are done."""
+        try:
+            self._enter(looked.entry, turn)
+            if looked.refusal:
+                return looked.refusal
+            stem = target.stem.removesuffix("-1")
+            for number, aligned in enumerate(looked.aligned[1:], 2):
+                self.batch.write_beside(target.with_name(f"{stem}-{number}.png"), aligned.image, target)
+            return looked.aligned[0].image
+        except InputError as error:
+            return error
+
+    def _enter(self, entry: Entry | None, turn: int) -> None:
+        if entry and self.report:
+            try:
+                self.report.add(entry, turn)
+            except OSError as error:  # costs this photo alone, as one that cannot be read
+                raise InputError(one_line(error)) from error

@@ -1,4 +1,7 @@
-"""``idesketch enhance``: coarse sketches as files to fine ones; a bad file is reported and the rest goes on."""
+"""``idesketch enhance``: coarse sketches as files to fine ones; a bad file is reported and the rest goes on.
+
+One sketch after the other goes through the network, while threads read the next ones and write those before.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from idemodel.files.listing import stem_of
 from idemodel.files.pairs import images_by_stem
 from idemodel.preparation import number_in_bank
 
-from .batch import Batch, Image, Results
+from .batch import Batch, Image, Readers, Results
 from .console import err, note, say
 from .options import (
     PATH,
@@ -28,9 +31,12 @@ from .options import (
     recursive_option,
     shown_device,
 )
+from .quiet import Heard, quietly, tell_in_turn
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer
+
+_Rough = tuple[Image, Image | None, Image | None]  # a coarse sketch, its photo and its quilt
 
 
 @click.command()
@@ -95,7 +101,7 @@ def enhance(
     batch = Batch.find(coarse, Results(out, made_by, overwrite), recursive, others)
     note(f"device {shown_device(enhancer)}")
     if batch.todo:
-        batch.run("Fine sketches", 1, work.read, work.make)
+        batch.run("Fine sketches", 1, quietly(work.read), work.make, Readers(tell_in_turn))
     say(batch.summary(out))
     return batch.exit_code
 
@@ -133,8 +139,8 @@ class _Work:
     quilts: _Beside
     leave_one_out: bool = False
 
-    def read(self, file: Path) -> tuple[Image, Image | None, Image | None]:
-        """A coarse sketch, and the photo and the quilt of its name where the generator takes them."""
+    def read(self, file: Path) -> _Rough:
+        """A coarse sketch, and the photo and the quilt of its name where the generator takes them; by any thread."""
         read = read_grey if self.enhancer.network.config.channels == 1 else read_colour
         image = read(file)
         try:
@@ -145,13 +151,12 @@ class _Work:
             number_in_bank(file, self.enhancer.domain.prepared.bank.names)
         return image, self.photos.partner(file, image, read_grey), self.quilts.partner(file, image, read)
 
-    def make(
-        self, targets: Sequence[Path], images: Sequence[tuple[Image, Image | None, Image | None]]
-    ) -> Iterable[Image]:
+    def make(self, targets: Sequence[Path], images: Sequence[Heard[_Rough]]) -> Iterable[Image]:
         """Fine sketches, one by one."""
         from idemodel.files.tensors import as_images, as_planes
 
-        for target, (coarse, photo, quilt) in zip(targets, images, strict=True):
+        for target, heard in zip(targets, images, strict=True):
+            coarse, photo, quilt = heard.content
             seen, pieced = (None if one is None else as_planes(one)[None] for one in (photo, quilt))
             left_out = [[stem_of(target)]] if self.leave_one_out else None
             image = as_planes(coarse)[None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from idemodel.faces.aligner import Aligned
 from idemodel.faces.alignment import corners
 from idemodel.faces.eye_table import HEADER
 from idemodel.faces.search import Face
-from idemodel.files.images import write_image
+from idemodel.files.images import encode_image
 from idemodel.files.tables import read_rows
 
 Image = NDArray[np.uint8]
@@ -30,12 +31,30 @@ LONGEST = 1000  # pixels of an overlay's longer side
 _BOX, _EYE, _CROP = (255, 200, 0), (0, 220, 255), (0, 200, 0)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """What a report says of one photo: its picture, (h, w, 3) uint8, and its rows of the table."""
+
+    file: Path
+    picture: Image
+    rows: list[dict[str, str]]
+
+    @classmethod
+    def of(cls, file: Path, image: Image, faces: Sequence[Face], made: Sequence[Aligned], note: str = "") -> Entry:
+        """Of a photo (H, W, 3) uint8 and the faces found in it; ``note`` says why none was aligned."""
+        taken = {aligned.number: aligned for aligned in made}
+        rows = [_row(file, number, face, taken.get(number), note) for number, face in enumerate(faces, 1)]
+        return cls(file, overlay(image, faces, made), rows or [{"file": file.name, "note": note}])
+
+
 @dataclass
 class AlignReport:
     """The folder of a report: STEM.png with boxes (yellow), eyes (blue) and crops (green), and ``eyes.csv``."""
 
     folder: Path
     rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    _turns: dict[str | Path, int] = field(default_factory=dict)  # of what is there, by the photo's name or the picture
+    _writing: dict[Path, threading.Lock] = field(default_factory=dict)  # one thread at a time writes a picture
 
     @classmethod
     def open(cls, folder: Path) -> AlignReport:
@@ -65,12 +84,26 @@ class AlignReport:
         """Where the picture of a photo goes."""
         return self.folder / f"{file.stem}.png"
 
-    def add(self, file: Path, image: Image, faces: Sequence[Face], made: Sequence[Aligned], note: str = "") -> None:
-        """Write one photo's picture and keep its rows; ``note`` says why nothing was made."""
-        write_image(self.picture(file), overlay(image, faces, made))
-        taken = {aligned.number: aligned for aligned in made}
-        rows = [_row(file, number, face, taken.get(number), note) for number, face in enumerate(faces, 1)]
-        self.rows[file.name] = rows or [{"file": file.name, "note": note}]
+    def add(self, entry: Entry, turn: int = 0) -> None:
+        """Write one photo's picture and keep its rows; any thread may.
+
+        Of photos of one name, in several folders, what was said in the latest turn stays.
+
+        Raises
+        ------
+        OSError
+            The picture cannot be written; then the rows are not kept.
+        InputError
+            A pipe or a device stands in its place.
+        """
+        picture, name, content = self.picture(entry.file), entry.file.name, encode_image(entry.picture)
+        with self._writing.setdefault(picture, threading.Lock()):
+            if turn >= self._turns.get(picture, 0):
+                with replace_when_done(picture) as partial:
+                    partial.write_bytes(content)
+                self._turns[picture] = turn
+            if turn >= self._turns.get(name, 0):
+                self.rows[name], self._turns[name] = entry.rows, turn
 
     def write(self) -> None:
         """Write the table, whole or not at all."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,7 @@ from idekernels.errors import InputError
 from idekernels.files.kept import kept
 from idemodel.faces.alignment import Eyes
 from idemodel.faces.errors import EyesWanted
+from idemodel.files.warned import warnings_ignored
 
 Image = NDArray[np.uint8]
 
@@ -179,8 +179,7 @@ def any_detector() -> Detector | None:
 
 
 def _why_not_importable(module: str) -> str | None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a package does to itself when imported is not the user's to mend
+    with warnings_ignored():  # what a package does to itself when imported is not the user's to mend
         try:
             importlib.import_module(module)
         except ImportError as error:

@@ -16,7 +16,7 @@ from idekernels.errors import InputError
 from .builtin import builtin_bank_shown
 from .console import err, note, say
 from .kernels import let_waiting_threads_sleep
-from .options import PATH, Bytes
+from .options import PATH, Bytes, precision_option
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart", "fastapi_offline")  # what the extra brings
 _EVERYWHERE = ("0.0.0.0", "::")
@@ -47,6 +47,7 @@ _EVERYWHERE = ("0.0.0.0", "::")
 )  # fmt: skip
 @click.option("--backend", default="auto", show_default=True, help="Of stage 1, see coarse.")
 @click.option("--device", default="auto", show_default=True, help="Of stage 2: auto, cpu or cuda.")
+@precision_option
 @click.option("--memory", type=Bytes(), help="Stream a bank that takes more than this (256MiB), same result.")
 def serve(workers: int, host: str, port: int, **told: Any) -> None:
     """Serve a page on this machine, and an interface for programs: drop a photo, get a sketch.
@@ -81,7 +82,8 @@ def _plan(access: Any, told: dict[str, Any]) -> Any:
 
     limits = Limits(upload=told["upload"], places=told["places"])
     banks: tuple[Path, ...] = told["banks"]
-    return Plan(banks, told["model"], told["backend"], told["device"], told["memory"], access, limits)
+    chosen = {name: told[name] for name in ("model", "backend", "device", "precision", "memory")}
+    return Plan(banks, access=access, limits=limits, **chosen)
 
 
 def _open_bank(banks: tuple[Path, ...]) -> Any:

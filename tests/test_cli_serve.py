@@ -23,6 +23,7 @@ from idemodel.generator.network import MLANet
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
+NO_FLOAT16 = "the precision float16 is for CUDA devices, a CPU takes longer by it; take float32, or --device cuda"
 DOCS = Path(__file__).parents[1] / "docs" / "SERVE.md"
 
 
@@ -88,6 +89,17 @@ def test_a_mistake_is_one_line(
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "fastapi" else found(name))
     assert "pip install 'idesketch[serve]'" in told_once(capsys, "serve")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_device_cannot_do_is_one_line_before_any_address(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")  # as a user told it; also, serve sets it for its process
+    serve = ("serve", "--bank", files[0], "--model", files[1], "--port", 0, "--workers", workers)
+    assert told_once(capsys, *serve, "--device", "cpu", "--precision", "float16") == f"Error: {NO_FLOAT16}"
+    assert "no torch device is called 'abacus'" in told_once(capsys, *serve, "--device", "abacus")
+    assert call(*serve, "--precision", "half") == 2 and "'half' is not one of" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("host", ["198.51.100.7", "nowhere.invalid", "a" * 70 + ".invalid"])

@@ -116,10 +116,13 @@ def test_faces_are_counted_from_the_largest_with_a_preview(served: Served) -> No
     assert told.faces == [] and "no face found" in told.warnings[0] and told.preview is None
 
 
-def test_info_and_health_say_what_runs(served: Served) -> None:
+def test_info_and_health_say_what_runs(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     told = Info.model_validate_json(served.client.get("/api/info").content)
     assert (told.pairs, told.height, told.width, told.k) == (4, 64, 48, 3)
     assert told.upload == 400_000 and not told.builtin and told.direction == "photo-to-sketch"
+    assert (told.backend, told.device, told.precision) == ("cpu", "cpu", "float32")
+    monkeypatch.setattr(served.engine.sketcher.enhancer, "precision", "float16")
+    assert Info.model_validate_json(served.client.get("/api/info").content).precision == "float16"
     assert served.client.get("/api/health").json() == {"status": "ok", "waiting": 0, "places": 32}
 
 

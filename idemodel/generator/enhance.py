@@ -78,7 +78,7 @@ class Enhancer:
         graphs: bool = True,
     ) -> None:
         self.device = torch_device(device)
-        self.precision = _allowed(precision, self.device)
+        self.precision = allowed_precision(precision, self.device)
         self.network = network_for_inference(network, self.device, self.precision)
         self._repeated = _repeated(graphs_on(self.device) if graphs else None)
         self.recipe = MappingProxyType(dict(recipe or {}))
@@ -108,7 +108,7 @@ class Enhancer:
             The file is missing, damaged or something else, there is no such device, or none for that precision.
         """
         file = Path(path)
-        _allowed(precision, torch_device(device))  # which is not the file's fault
+        allowed_precision(precision, torch_device(device))  # which is not the file's fault
         if file.suffix.lower() in REFERENCE_SUFFIXES:
             return cls(load_reference(file), device=device, hand=hand, precision=precision)
         header = read_header(file)
@@ -220,7 +220,7 @@ class Enhancer:
         return {"fine": self.hand.drawn(fitted(self.network(inputs), height, width, size))}
 
 
-def _allowed(precision: str, device: str) -> str:
+def allowed_precision(precision: str, device: str) -> str:
     """The precision; InputError for one that the device lacks, ValueError for another word."""
     arguments.choice("precision", precision, PRECISIONS)
     if precision == "float16" and torch.device(device).type == "cpu":

@@ -210,6 +210,7 @@ class Info(BaseModel):
     detector: Annotated[str | None, Field(description="What finds faces; null where nothing does")]
     backend: str
     device: str
+    precision: Annotated[str, Field(description="Of stage 2: float32 or float16")]
     notes: list[str]
 
 

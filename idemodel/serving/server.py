@@ -47,13 +47,15 @@ class Plan:
     """What a process of the server is made of; goes to other processes as it is.
 
     banks : tuple of Path
-        None for the built-in one. model : Path, optional. backend, device, memory : see :class:`idemodel.Sketcher`.
+        None for the built-in one. model : Path, optional.
+    backend, device, precision, memory : see :class:`idemodel.Sketcher`.
     """
 
     banks: tuple[Path, ...] = ()
     model: Path | None = None
     backend: str = "auto"
     device: str = "auto"
+    precision: str = "float32"
     memory: int | None = None
     access: Access = field(default_factory=Access)
     limits: Limits = field(default_factory=Limits)
@@ -64,9 +66,13 @@ class Plan:
         Raises
         ------
         InputError
-            One is missing or damaged, or they do not fit.
+            One is missing or damaged, they do not fit, or there is no such device, or none for that precision.
         """
-        opened = replace(self, backend="cpu", device="cpu").sketcher()
+        from idemodel.generator.devices import torch_device
+        from idemodel.generator.enhance import allowed_precision
+
+        allowed_precision(self.precision, torch_device(self.device))
+        opened = replace(self, backend="cpu", device="cpu", precision="float32").sketcher()
         opened.close()
         opened.prepared.bank.close()
 
@@ -76,7 +82,7 @@ class Plan:
         Raises
         ------
         InputError
-            As :meth:`check`, or backend or device cannot be had.
+            As :meth:`check`, or the backend cannot be had.
         """
         from idekernels import open_bank
         from idemodel.builtin import builtin_bank
@@ -84,7 +90,10 @@ class Plan:
 
         bank = open_bank(*self.banks) if self.banks else builtin_bank()
         try:
-            return Sketcher(bank, self.model, backend=self.backend, device=self.device, memory=self.memory)
+            return Sketcher(
+                bank, self.model, backend=self.backend, memory=self.memory, device=self.device,
+                precision=self.precision,
+            )  # fmt: skip
         except BaseException:
             bank.close()
             raise

@@ -171,7 +171,7 @@ class _Routes:
             methods=[MethodInfo(name=name, help=kind.help) for name, kind in METHODS.items()],
             alpha=settings.as_dict()["alpha"], upload=limits.upload, detector=self._engine.detector_name,
             backend=str(sketcher.prepared.backend), device=str(sketcher.enhancer.device),
-            notes=list(sketcher.preparer.notes),
+            precision=sketcher.enhancer.precision, notes=list(sketcher.preparer.notes),
         )  # fmt: skip
         return _model(told)
 

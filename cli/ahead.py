@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 @contextlib.contextmanager
 def ahead(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int, depth: int
-) -> Iterator[Iterator[tuple[Item, Future[Result]]]]:
+) -> Iterator[Coming[Item, Result]]:
     """Call a function on items in threads, before their turn comes.
 
     Parameters
@@ -25,30 +25,43 @@ def ahead(
         Called by any of ``workers`` threads.
     items : iterable
     workers, depth : int
-        At least 1. At most ``depth`` items are begun and not yet taken.
+        At least 1. At most ``depth`` items are begun and not yet taken, until :meth:`Coming.deepen` says another.
 
     Yields
     ------
-    iterator of (item, Future)
+    Coming : iterator of (item, Future)
         In the order of the items; the first are begun when the context is entered. What is not begun when it is left
         stays so; what is, is waited for.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ahead")
     try:
-        yield _in_order(lambda item: pool.submit(function, item), items, depth)
+        yield Coming(lambda item: pool.submit(function, item), items, depth)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _in_order(
-    submit: Callable[[Item], Future[Result]], items: Iterable[Item], depth: int
-) -> Iterator[tuple[Item, Future[Result]]]:
-    source = iter(items)
-    waiting = deque((item, submit(item)) for item in islice(source, depth))
+class Coming(Generic[Item, Result]):
+    """What was begun, in the order of the items; made by :func:`ahead`."""
 
-    def turns() -> Iterator[tuple[Item, Future[Result]]]:
-        while waiting:
-            yield waiting.popleft()
-            waiting.extend((item, submit(item)) for item in islice(source, 1))
+    def __init__(self, submit: Callable[[Item], Future[Result]], items: Iterable[Item], depth: int) -> None:
+        self._submit, self._source = submit, iter(items)
+        self._waiting: deque[tuple[Item, Future[Result]]] = deque()
+        self.deepen(depth)
 
-    return turns()
+    def deepen(self, depth: int) -> None:
+        """From now on at most ``depth`` items are begun and not yet taken; those that are added are begun at once."""
+        self._depth = depth
+        self._begin()
+
+    def __iter__(self) -> Iterator[tuple[Item, Future[Result]]]:
+        return self
+
+    def __next__(self) -> tuple[Item, Future[Result]]:
+        self._begin()  # not before: what was given out last has been taken now
+        if not self._waiting:
+            raise StopIteration
+        return self._waiting.popleft()
+
+    def _begin(self) -> None:
+        for item in islice(self._source, max(0, self._depth - len(self._waiting))):
+            self._waiting.append((item, self._submit(item)))

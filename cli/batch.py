@@ -22,6 +22,7 @@ from idekernels.files.atomic import replace_when_done
 from idekernels.files.processes import usable_cores
 from idemodel.files.images import write_image
 from idemodel.files.journal import Journal, Making, Photo
+from idemodel.files.large import held_meanwhile
 from idemodel.files.listing import ImageFolder, list_images
 from idemodel.files.outputs import Inputs, is_whole, lies_within, make_folder, same_file
 
@@ -31,8 +32,8 @@ from .console import complain, note, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 
-_MOST_READERS = 4  # each may hold a whole photo, 64 million pixels at most
-_MOST_WRITERS = 4  # more wait for the disk, or for each other
+_MOST_READERS = 12  # each holds a whole photo; of the large ones, see idemodel.files.large, there are few
+_MOST_WRITERS = 8  # more wait for the disk, or for each other
 _SHOWN = 5  # names of results that were made otherwise
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)  # errors of writing that the name causes
 
@@ -60,13 +61,23 @@ class Readers(Generic[Read]):
     """Threads that read images ahead and others that write pictures behind.
 
     ``tell`` is called for every image that was read, in order, by the thread of the caller; ``meanwhile`` by the same
-    once, while the first are read.
+    once, while the first are read. ``threads`` and ``writers`` are how many there are of each.
     """
 
     tell: Callable[[Path, Read], None]
     meanwhile: Callable[[], None] = lambda: None
-    threads: int = field(default_factory=lambda: min(_MOST_READERS, usable_cores()))
-    writers: int = field(default_factory=lambda: min(_MOST_WRITERS, max(1, usable_cores() // 2)))
+    threads: int = field(default_factory=lambda: readers_for(usable_cores()))
+    writers: int = field(default_factory=lambda: writers_for(usable_cores()))
+
+
+def readers_for(cores: int) -> int:
+    """How many threads read on so many cores: one each up to four, then three for four cores, at most twelve."""
+    return max(min(4, cores), min(_MOST_READERS, 3 * cores // 4))
+
+
+def writers_for(cores: int) -> int:
+    """How many threads write on so many cores: one for two cores, two at least, so that the last are soon written."""
+    return min(_MOST_WRITERS, max(2, cores // 2))
 
 
 @dataclass
@@ -116,7 +127,7 @@ class Batch:
     def run(
         self,
         title: str,
-        at_once: int,
+        at_once: int | Callable[[], int],
         read: Callable[[Path], Read],
         make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Made]],
         readers: Readers[Read] | None = None,
@@ -126,25 +137,30 @@ class Batch:
         A bad image (InputError, OSError while reading, an InputError in place of its picture, a name that cannot be
         written) is reported; any other error of writing ends the batch. With ``readers``, threads read images and
         write pictures while others are made; what is said and counted keeps the images' order. At most
-        ``4 at_once + threads`` of what was read and ``3 at_once`` pictures are held.
+        ``4 at_once + 2 threads`` of what was read and ``3 at_once`` pictures are held; of large images
+        (:mod:`idemodel.files.large`) few are read at the same time. Where ``at_once`` is a function, it is asked after
+        ``readers.meanwhile``.
         """
-        make_folder(self.results.out)
         threads, writers = (readers.threads, readers.writers) if readers else (1, 0)
-        depth = at_once + threads if readers else 1
 
         def taken(image: Path) -> tuple[Photo, Read]:
-            content = read(image)
+            with held_meanwhile():
+                content = read(image)
             return Photo.of(image), content
 
-        with ahead(taken, self.todo.values(), threads, depth) as coming:
+        with ahead(taken, self.todo.values(), threads, 2 * threads if readers else 1) as coming:
             if readers:
                 readers.meanwhile()
-            with progress() as bar, Behind(writers, 2 * at_once) as behind:
+            make_folder(self.results.out)
+            together = at_once() if callable(at_once) else at_once
+            if readers:
+                coming.deepen(together + threads)
+            with progress() as bar, Behind(writers, 2 * together) as behind:
                 task = bar.add_task(title, total=len(self.todo))
                 run = _Run(self, behind, partial(bar.advance, task), make, readers.tell if readers else None)
                 for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
                     run.take(target, image, result)
-                    if len(run.waiting) == at_once or number == len(self.todo):
+                    if len(run.waiting) == together or number == len(self.todo):
                         run.make_waiting()
 
     def write_beside(self, path: Path, picture: Image, target: Path) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
+from numpy.typing import NDArray
 
 from idekernels.bank import PLURALS, PatchBank
+from idekernels.errors import InputError
 from idemodel.files.journal import Making
 from idemodel.files.outputs import make_folder
-from idemodel.preparation import PreparationSettings, PreparedPhoto
+from idemodel.preparation import Once, PreparationSettings
 
-from .batch import Batch, Image, Readers, Results, split_banks
+from .batch import Batch, Image, Made, Readers, Results, split_banks
 from .cluster import ClusterOptions, OnCluster, cluster_options
 from .console import note, say
 from .kernels import let_waiting_threads_sleep, load_kernels
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from idekernels.coarse import CoarseSettings
     from idekernels.results import PreparedBank
     from idemodel.scale.cluster import Cluster
+
+Planes = NDArray[np.uint8]  # (L, H, W), of one photo
+Images = NDArray[np.uint8]  # (B, H, W) or (B, H, W, 3)
 
 
 @click.command()
@@ -114,44 +119,108 @@ class _Call:
         if cluster.address is None:
             from idekernels import prepare
 
-            self._here(prepare(self.bank, self.backend, self.memory, preselect=self.preselect))
+            self._here(partial(prepare, self.bank, self.backend, self.memory, preselect=self.preselect))
         elif self.photos.todo:
             with cluster.connected() as workers:
                 if cluster.shards:
-                    self._here(cluster.sharded(workers, self.bank, self.backend, self.memory))
+                    self._here(partial(cluster.sharded, workers, self.bank, self.backend, self.memory))
                 else:
                     self._there(workers)
 
-    def _here(self, prepared: PreparedBank) -> None:
-        grid = self.bank.grid(self.settings.patch, self.settings.overlap)
-        pairs = pairs_told(self.bank, self.preselect)
-        note(f"backend {prepared.backend}, {pairs}, {grid.shape[0]} x {grid.shape[1]} patches")
-        if self.photos.todo:
+    def _here(self, prepare: Callable[[], PreparedBank]) -> None:
+        """Make them in this process; ``prepare`` is called while the first photos are read."""
+        if not self.photos.todo:
+            self.tell(prepare())
+            return
+        try:
+            intake = self._intake()
+        except InputError:
+            self.tell(prepare())  # what is wrong with the backend comes first
             make_folder(self.photos.results.out)
-            intake = PhotoIntake(self.bank, self.preparation, self.leave_one_out)
-            _synthesise(self.photos, intake, prepared, self.settings)
-            intake.sum_up()
+            raise
+        kitchen = _Kitchen(self, intake, prepare)
+        readers = Readers(kitchen.tell, kitchen.open)
+        self.photos.run(_title(self.bank), kitchen.at_once, kitchen.read, kitchen.make, readers)
+        intake.sum_up()
 
     def _there(self, workers: Cluster) -> None:
         from idemodel.scale.files import BankFiles
         from idemodel.scale.jobs import CoarseJob, Holding
 
-        intake = PhotoIntake(self.bank, self.preparation, self.leave_one_out)
+        intake = self._intake()
+        intake.introduce()
         held = Holding(BankFiles.of(self.bank), self.backend, self.memory, self.preselect)
         job = CoarseJob(held, self.settings, self.preparation)
         OnCluster(self.photos, intake, workers, job, name="coarse").run(_title(self.bank))
         intake.sum_up()
 
+    def _intake(self) -> PhotoIntake:
+        return PhotoIntake(self.bank, self.preparation, self.leave_one_out)
 
-def _synthesise(photos: Batch, intake: PhotoIntake, prepared: PreparedBank, settings: CoarseSettings) -> None:
-    from idekernels.coarse import coarse_sketch, photos_at_once
+    def tell(self, prepared: PreparedBank) -> None:
+        """Say what the sketches are made of and by."""
+        grid = self.bank.grid(self.settings.patch, self.settings.overlap)
+        pairs = pairs_told(self.bank, self.preselect)
+        note(f"backend {prepared.backend}, {pairs}, {grid.shape[0]} x {grid.shape[1]} patches")
 
-    def make(_: Sequence[Path], taken: Sequence[tuple[PreparedPhoto, int]]) -> Iterable[Image]:
-        images, left_out = [photo.image for photo, _ in taken], np.array([number for _, number in taken])
-        return coarse_sketch(images, prepared, settings, exclude=left_out).images()
 
-    readers = Readers(intake.tell, partial(load_kernels, settings, prepared))
-    photos.run(_title(prepared.bank), photos_at_once(prepared, settings), intake.read, make, readers)
+@dataclass(frozen=True, eq=False)
+class _Taken:
+    """What is kept of a photo that was read: its planes, the pair that it must not use, and what is to be said."""
+
+    planes: Planes
+    barred: int
+    notes: tuple[str, ...]
+    aligned: bool
+
+
+@dataclass(eq=False)
+class _Kitchen:
+    """Photos that are read by threads and sketched together, of a bank that is prepared meanwhile."""
+
+    call: _Call
+    intake: PhotoIntake
+    prepare: Callable[[], PreparedBank]
+    prepared: PreparedBank = field(init=False)
+
+    def open(self) -> None:
+        """Prepare the bank, and load the kernels."""
+        self.prepared = self.prepare()
+        self.call.tell(self.prepared)
+        make_folder(self.call.photos.results.out)
+        self.intake.introduce()
+        load_kernels(self.call.settings, self.prepared)
+
+    def at_once(self) -> int:
+        """How many photos are sketched together."""
+        from idekernels.coarse import photos_at_once
+
+        return photos_at_once(self.prepared, self.call.settings)
+
+    def read(self, file: Path) -> _Taken:
+        """Read a photo; any thread may."""
+        photo, barred = self.intake.read(file)
+        return _Taken(self.call.bank.query(photo.image), barred, photo.notes, photo.move is not None)
+
+    def tell(self, file: Path, taken: _Taken) -> None:
+        """Say what was done to a photo that was read."""
+        self.intake.told(file, taken.notes, taken.aligned)
+
+    def make(self, _: Sequence[Path], taken: Sequence[_Taken]) -> Iterable[Made]:
+        """Sketch photos; where a device does it, the writers wait for it, and more is read and queued meanwhile."""
+        from idekernels.arguments import on_device
+        from idekernels.coarse import Queries, coarse_sketch
+
+        queries, left_out = Queries([one.planes for one in taken]), np.array([one.barred for one in taken])
+        made = coarse_sketch(queries, self.prepared, self.call.settings, exclude=left_out)
+        if not on_device(made.pixels):
+            return made.images()
+        images = Once(made.images)
+        return [partial(_one_of, images, number) for number in range(len(taken))]
+
+
+def _one_of(images: Callable[[], Images], number: int) -> Image:
+    return images()[number]
 
 
 def _title(bank: PatchBank) -> str:

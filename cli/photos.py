@@ -45,6 +45,9 @@ class PhotoIntake:
         self._names = bank.names
         self._leave_one_out = leave_one_out
         self._aligned = 0
+
+    def introduce(self) -> None:
+        """Say what a person should know before the first photo."""
         for line in self._preparer.notes:
             note(line)
 

@@ -114,6 +114,7 @@ class Synthesis:
         results = Results(options.out, self._making(bank, sketcher), options.overwrite, beside=_BESIDE)
         batch = Batch.find(given, results, options.recursive)
         intake = PhotoIntake(bank, self._preparation, self.leave_one_out)
+        intake.introduce()
         if self.cluster.address is None:
             note(f"backend {sketcher.prepared.backend}, device {shown_device(sketcher.enhancer)}, {told}")
         if self.save_coarse and batch.skipped:

@@ -159,8 +159,18 @@ class CoarseSketch(ArrayResult):
         return levels[:, 0] if levels.shape[1] == 1 else np.ascontiguousarray(np.moveaxis(levels, 1, 3))
 
 
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Photos whose planes were made already, by whatever thread read them.
+
+    planes : sequence of B (L, H, W) uint8, each made by ``bank.query`` of the bank that they are sketched from.
+    """
+
+    planes: Sequence[NDArray[np.uint8]]
+
+
 def coarse_sketch(
-    photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | Queries,
     bank: PatchBank | PreparedBank,
     settings: CoarseSettings | None = None,
     *,
@@ -172,7 +182,7 @@ def coarse_sketch(
 
     Parameters
     ----------
-    photos : (H, W) or (H, W, 3) uint8, or a sequence of B such
+    photos : (H, W) or (H, W, 3) uint8, or a sequence of B such, or Queries
         Of the bank's size, eyes where the bank's are.
     bank : PatchBank or PreparedBank
         A prepared bank (:func:`idekernels.prepare`) saves reading it again at every call.
@@ -201,7 +211,7 @@ def coarse_sketch(
 
 
 def coarse_sketches(
-    photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+    photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | Queries,
     bank: PatchBank | PreparedBank,
     several: Sequence[CoarseSettings],
     *,
@@ -234,12 +244,21 @@ def coarse_sketches(
         raise ValueError("no settings were given")
     runs_on = backends.common(backend, bank=bank)
     prepared = bank if isinstance(bank, PreparedBank) else operations.prepare(bank, runs_on)
-    batch = [photos] if isinstance(photos, np.ndarray) else list(photos)
-    if not batch:
-        raise ValueError("no photos were given")
-    query = np.stack([prepared.bank.query(np.asarray(photo)) for photo in batch])
-    barred = arguments.excluded(None if exclude is None else np.atleast_1d(exclude), len(batch), prepared.bank.images)
+    query = _queried(photos, prepared.bank)
+    barred = arguments.excluded(None if exclude is None else np.atleast_1d(exclude), len(query), prepared.bank.images)
     return _fitting(query, prepared, several, barred)
+
+
+def _queried(photos: NDArray[np.uint8] | Sequence[NDArray[np.uint8]] | Queries, bank: PatchBank) -> NDArray[np.uint8]:
+    """The photos' planes, (B, L, H, W) uint8."""
+    if isinstance(photos, Queries):
+        planes = list(photos.planes)
+    else:
+        batch = [photos] if isinstance(photos, np.ndarray) else list(photos)
+        planes = [bank.query(np.asarray(photo)) for photo in batch]
+    if not planes:
+        raise ValueError("no photos were given")
+    return np.stack(planes)
 
 
 def _fitting(

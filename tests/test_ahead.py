@@ -41,6 +41,23 @@ def test_no_more_than_depth_items_are_begun_and_not_taken(depth: int) -> None:
     assert taken == 20
 
 
+def test_a_deeper_line_begins_more_at_once_and_a_shorter_one_none() -> None:
+    begun = []
+
+    def items() -> Iterator[int]:
+        for number in range(20):
+            begun.append(number)
+            yield number
+
+    with ahead(lambda item: item, items(), 2, 3) as coming:
+        assert len(begun) == 3
+        coming.deepen(8)
+        assert len(begun) == 8
+        coming.deepen(2)
+        assert [next(coming)[0] for _ in range(6)] == list(range(6)) and len(begun) == 8
+        assert [item for item, _ in coming] == list(range(6, 20))
+
+
 def test_an_error_costs_its_item_alone() -> None:
     def halved(item: int) -> int:
         if item % 2:

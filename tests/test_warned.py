@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import idemodel.files.images as images
+import idemodel.files.large as large
 from idemodel.files.images import read_colour
 from idemodel.files.warned import warnings_ignored
 
@@ -89,13 +90,47 @@ def test_large_pictures_are_decoded_one_at_a_time(tmp_path: Path, monkeypatch: p
         return real(*given)  # type: ignore[arg-type]
 
     monkeypatch.setattr(images, "_upright", counted)
-    monkeypatch.setattr(images, "_LARGE", 19)
+    monkeypatch.setattr(large, "LARGE", 19)
     threads = [threading.Thread(target=read_colour, args=(tmp_path / "a.png",)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def test_few_large_pictures_are_held_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.new("RGB", (5, 4)).save(tmp_path / "a.png")
+    Image.new("RGB", (5, 3)).save(tmp_path / "small.png")
+    monkeypatch.setattr(large, "LARGE", 19)
+    lock, held, most, small = threading.Lock(), 0, 0, threading.Event()
+    full = threading.Semaphore(0)
+
+    def hold() -> None:
+        nonlocal held, most
+        with large.held_meanwhile():
+            read_colour(tmp_path / "a.png")
+            read_colour(tmp_path / "a.png")  # a second one takes no second place
+            with lock:
+                held += 1
+                most = max(most, held)
+            full.release()
+            assert small.wait(WAIT)
+            with lock:
+                held -= 1
+
+    threads = [threading.Thread(target=hold) for _ in range(3 * large.MOST_HELD)]
+    for thread in threads:
+        thread.start()
+    for _ in range(large.MOST_HELD):
+        assert full.acquire(timeout=WAIT)
+    with large.held_meanwhile():
+        read_colour(tmp_path / "small.png")  # waits for nobody
+    read_colour(tmp_path / "a.png")  # nor does one whose thread says nothing of holding it
+    small.set()
+    for thread in threads:
+        thread.join()
+    assert (held, most) == (0, large.MOST_HELD)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks there")

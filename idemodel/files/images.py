@@ -7,7 +7,6 @@ import io
 import os
 import re
 import struct
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -19,9 +18,9 @@ from PIL import Image, ImageFile, ImageOps
 from idekernels.errors import InputError, in_short
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.notices import tell_once
-from idekernels.files.processes import keep_over_forks
 from idekernels.files.regular import regular_file
 from idemodel.files.formats import HEAD, LABELS, Format, can_read, format_of, open_heif, webp_size
+from idemodel.files.large import decoding
 from idemodel.files.png import significant_bits, without_metadata
 from idemodel.files.warned import warnings_ignored
 
@@ -32,9 +31,6 @@ LARGEST = 2**29  # bytes of a file: so many pixels of 16 bits, three channels, u
 _USUAL = ("PNG", "JPEG", "BMP", "TIFF")  # tried on a file whose first bytes are no format's, for Pillow's reason
 _ONE_OF_SEVERAL = ("MPO", "GIF", "HEIF")  # formats of several pictures whose first is the one that a person means
 _LARGEST_MENDED = 2**27  # bytes of a PNG that is read again without its metadata
-_LARGE = 2**24  # pixels; a larger picture is decoded alone, since it takes up to a gigabyte meanwhile
-_one_large_at_a_time = threading.Lock()
-keep_over_forks(_one_large_at_a_time)
 _SIXTEEN = 2**16 - 1  # the largest of 16 bits
 _MAX_SAMPLE, _BITS = 281, 258  # tags of TIFF
 _DAMAGE = (  # what Pillow raises on files that are none of its formats, or were cut or altered
@@ -224,7 +220,7 @@ def _pixels(name: str, file: BinaryIO, formats: tuple[str, ...]) -> Image.Image:
     """The picture upright and in 8 bits."""
     with Image.open(file, formats=formats) as image:
         _refuse(name, image)
-        with _one_large_at_a_time if image.width * image.height > _LARGE else contextlib.nullcontext():
+        with decoding(image.width * image.height):
             return _upright(name, image, file)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +16,18 @@ from idekernels import (
     PatchGrid,
     blend,
     coarse_sketch,
+    open_bank,
     prepare,
     weigh,
     weigh_multi,
+    write_bank,
 )
 from idekernels.backends.cuda import device as cuda_device
+from idekernels.coarse import CoarseSketch
 from idekernels.methods import METHODS
 from idekernels.results import Compatibility
+from idemodel.files.images import read_grey, write_image
+from tests.commands import call
 from tests.emulator import fakecupy, host
 from tests.emulator.device import EmulatedDevice
 from tests.fields import field, numbers
@@ -109,3 +116,30 @@ def test_too_large_is_told(device: EmulatedDevice, kernel: str, told: str) -> No
         else:
             empty = Compatibility(*[np.zeros((1, 0, 65, 65), np.float32)] * 3)
             weigh(np.ones((1, 1, 65, 65), np.float32), empty, PatchGrid(4, 4, 4, 0), backend="cuda")
+
+
+def test_by_the_command_the_writers_wait_for_the_device(
+    device: EmulatedDevice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What makes the pictures of a batch is one copy from the device, made by a thread that writes one of them."""
+    bank, faces = small_bank(size=(16, 16))
+    faces = [np.repeat(face[..., None], 3, axis=2) for face in faces]
+    pairs = [(str(number), face, 255 - face[..., 0]) for number, face in enumerate(faces)]
+    write_bank(tmp_path / "bank.h5", pairs, bank.settings)
+    (tmp_path / "in").mkdir()
+    for number, face in enumerate(faces):
+        write_image(tmp_path / "in" / f"{number}.png", face)
+    copied, real = [], CoarseSketch.images
+
+    def images(made: CoarseSketch) -> Any:
+        copied.append(threading.current_thread().name)
+        return real(made)
+
+    monkeypatch.setattr(CoarseSketch, "images", images)
+    options = ("--align", "never", "--normalise", "none", "--k", 3, "--backend", "cuda")
+    assert call("coarse", tmp_path / "bank.h5", tmp_path / "in", "-o", tmp_path / "out", *options) == 0
+    assert len(copied) == 1 and copied[0].startswith("behind")
+    with open_bank(tmp_path / "bank.h5") as opened:
+        truth = [real(coarse_sketch(face, opened, k=3, backend="cuda"))[0] for face in faces]
+    found = [read_grey(tmp_path / "out" / f"{number}.png") for number in range(2)]
+    np.testing.assert_array_equal(found, truth)

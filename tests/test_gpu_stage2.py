@@ -6,11 +6,13 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from test_folding import features_and_sketch, folded, lively
 from test_steps import RECIPES, ROOM, made
 from training_runs import TINY
 
@@ -19,6 +21,7 @@ from idemodel.generator.checkpoint import load_generator
 from idemodel.generator.enhance import Enhancer, network_for_inference
 from idemodel.generator.graphs import graphs_on
 from idemodel.generator.network import MLANet
+from idemodel.generator.passes import TorchPasses, passes_on
 from idemodel.generator.precision import float32_products
 from idemodel.generator.weights import PHANTOM
 from idemodel.training.resident import as_numbers, resident_pairs
@@ -34,6 +37,7 @@ pytestmark = [
 DETERMINED = """
 import os, signal, sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 import torch
 from idemodel.training.loop import Stopped, train
@@ -132,6 +136,20 @@ def test_the_shipped_generator_by_float16_is_within_a_level_of_strict_float32() 
     with torch.no_grad(), float32_products("cuda"):
         apart = np.abs(as_images(half(inputs)).astype(int) - as_images(whole(inputs)))
     assert apart.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])
+@pytest.mark.parametrize("name", ["paper", "odd"])
+def test_tritons_passes_give_what_torchs_give(name: str, dtype: torch.dtype) -> None:
+    by_triton = passes_on("cuda")
+    if torch.cuda.get_device_capability() >= (8, 0) and find_spec("triton"):
+        assert type(by_triton).__name__ == "TritonPasses"
+    ours, truth = (folded(lively(name), each).to("cuda", dtype) for each in (by_triton, TorchPasses()))
+    images = torch.rand(3, 3, 61, 50, device="cuda")
+    with float32_products("cuda"):
+        for one, other in zip(*(features_and_sketch(each, images) for each in (ours, truth)), strict=True):
+            bound = 4e-6 if dtype == torch.float32 else 1e-2
+            torch.testing.assert_close(one, other, rtol=0, atol=bound * float(other.abs().max()))
 
 
 def test_strict_float32_is_nearer_to_float64_than_tf32() -> None:

@@ -20,11 +20,13 @@ from idekernels.files.notices import tell_once
 from idemodel.generator.checkpoint import Header, load_generator, load_reference, read_header
 from idemodel.generator.config import PRECISIONS, inputs_of
 from idemodel.generator.devices import torch_device
+from idemodel.generator.folding import folded_for_inference
 from idemodel.generator.graphs import Graphs, RepeatedByShape, graphs_on
 from idemodel.generator.hand import Hand, chosen_hand, hand_of
 from idemodel.generator.inputs import fitted, generator_input
 from idemodel.generator.intra import IntraDomain
 from idemodel.generator.network import MINIMUM, MLANet
+from idemodel.generator.passes import passes_on
 from idemodel.generator.precision import float32_products
 
 REFERENCE_SUFFIXES = (".pth", ".pt")
@@ -231,12 +233,12 @@ def allowed_precision(precision: str, device: str) -> str:
 
 
 def network_for_inference(network: MLANet, device: str, precision: str) -> MLANet:
-    """The network for inference: folded, on its device; float16 with its channels last, as tensor cores read them."""
-    ready = network.fold_weight_norm().to(device).eval().requires_grad_(False)
+    """The network for inference: on its device; by float16 all of it folded, channels last, as tensor cores read it."""
+    ready = network.fold_weight_norm()
     if precision == "float16":
-        move: Any = ready.half().to
+        move: Any = folded_for_inference(ready, passes_on(device)).half().to
         move(memory_format=torch.channels_last)
-    return ready
+    return ready.to(device).eval().requires_grad_(False)
 
 
 def _repeated(graphs: Graphs | None) -> RepeatedByShape | None:

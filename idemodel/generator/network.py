@@ -19,6 +19,7 @@ from idemodel.generator.config import PHASES, TAILS, MLAConfig
 
 MINIMUM = 16  # rows and columns: the pooling of an attention block needs 7 of the halved size
 SLOPE = 0.05  # of the generator's leaky ReLUs
+POOL, STRIDE = 7, 3  # pixels of an attention block's pooling, and how far apart they begin
 _INITIAL_SCALE = 0.1
 _REFINED = 16  # channels of the refining tail at full resolution
 
@@ -44,7 +45,7 @@ class MLANet(nn.Module):
         super().__init__()
         self.config = MLAConfig(channels, features, modules, upscale, guide, tail)
         self.head = nn.Sequential(_WeightNormConv2d(channels + guide, features, 3))
-        self.body = nn.Sequential(*(_FeatureAggregation(features) for _ in range(modules)))
+        self.body = nn.Sequential(*(FeatureAggregation(features) for _ in range(modules)))
         self.tail = _TAILS[tail](self.config)
         _initialise(self, _INITIAL_SCALE)
 
@@ -98,18 +99,19 @@ class MLANet(nn.Module):
         return images
 
 
-class _FeatureAggregation(nn.Module):
+class FeatureAggregation(nn.Module):
     """FAM: four attention blocks, their outputs joined two at a time; output s1 * r3 + s2 * x."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.b0, self.b1, self.b2, self.b3 = (_Attention(features) for _ in range(4))
+        self.b0, self.b1, self.b2, self.b3 = (Attention(features) for _ in range(4))
         self.reduction1, self.reduction2, self.reduction3 = (
             _WeightNormConv2d(2 * features, features, 1) for _ in range(3)
         )
         self.res_scale, self.x_scale = _Scale(1.0), _Scale(1.0)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (B, features, H, W) of such."""
         x0 = self.b0(x)
         x1 = self.b1(x0) + x0
         x2 = self.b2(x1) + x1
@@ -120,7 +122,7 @@ class _FeatureAggregation(nn.Module):
         return self.res_scale(joined) + self.x_scale(x)
 
 
-class _Attention(nn.Module):
+class Attention(nn.Module):
     """MAB: two convolutions, weighted by spatial attention at a sixth of the size and by a depthwise 5x5 one.
 
     ``conv01`` runs before ``conv00``, as in the released network.
@@ -133,7 +135,7 @@ class _Attention(nn.Module):
         self.conv00 = nn.Sequential(nn.Conv2d(features, features, 3, padding=1))
         self.reduce_channels = nn.Conv2d(features, few, 1)
         self.reduce_spatial_size = nn.Conv2d(few, few, 3, stride=2, padding=1)
-        self.pool = nn.MaxPool2d(7, stride=3)
+        self.pool = nn.MaxPool2d(POOL, stride=STRIDE)
         self.conv1 = nn.Sequential(nn.Conv2d(few, few, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True))
         self.conv2 = nn.Sequential(nn.Conv2d(few, few, 3, padding=2, dilation=2), nn.LeakyReLU(SLOPE, inplace=True))
         self.increase_channels = nn.Sequential(nn.Conv2d(few, features, 1), nn.ReLU(inplace=True))
@@ -141,6 +143,7 @@ class _Attention(nn.Module):
         self.bottom11_dw = nn.Sequential(nn.Conv2d(features, features, 5, padding=2, groups=features))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features (B, features, H, W) of such."""
         y = self.conv00(self.conv01(x))
         c = self.reduce_channels(y)
         p = self.pool(self.reduce_spatial_size(c))
@@ -151,7 +154,7 @@ class _Attention(nn.Module):
         return a * y * b
 
 
-class _ShuffleTail(nn.Module):
+class ShuffleTail(nn.Module):
     """The paper's: 3x3 and 5x5 convolutions, each times a learned scalar, pixel-shuffled and summed.
 
     The sum is added to the bicubic upsampling of the coarse sketch.
@@ -167,7 +170,11 @@ class _ShuffleTail(nn.Module):
 
     def forward(self, x: Tensor, images: Tensor) -> Tensor:
         """The fine sketch of features ``x`` and the network's input ``images``."""
-        fine = self.shuffle(self.scale_k3(self.tail_k3(x)) + self.scale_k5(self.tail_k5(x)))
+        return self.added(self.scale_k3(self.tail_k3(x)) + self.scale_k5(self.tail_k5(x)), images)
+
+    def added(self, phases: Tensor, images: Tensor) -> Tensor:
+        """The sketch of its phases (B, phases * channels, H, W): shuffled, and the upsampled coarse sketch added."""
+        fine: Tensor = self.shuffle(phases)
         base, scale = images[:, : self.channels], float(self.shuffle.upscale_factor)
         return fine + functional.interpolate(base, scale_factor=scale, mode="bicubic", align_corners=False)
 
@@ -200,8 +207,8 @@ class _RefiningTail(nn.Module):
         return fine
 
 
-_TAILS: Mapping[str, type[_ShuffleTail | _RefiningTail]] = MappingProxyType(
-    dict(zip(TAILS, (_ShuffleTail, _RefiningTail), strict=True))
+_TAILS: Mapping[str, type[ShuffleTail | _RefiningTail]] = MappingProxyType(
+    dict(zip(TAILS, (ShuffleTail, _RefiningTail), strict=True))
 )
 
 

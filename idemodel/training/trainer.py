@@ -67,7 +67,7 @@ class Trainer:
             judge = _JUDGES[recipe.discriminator](network.channels, recipe.discriminator_features)
         self.discriminator = _placed(judge, self.device) if recipe.losses.judged else None
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.average else None
-        self.perceptual = perceptual.to(self.device) if perceptual else None
+        self.perceptual = _moved(perceptual, self.device) if perceptual else None
         self._generator_adam = self._adam(self.generator)
         self._discriminator_adam = self._adam(self.discriminator) if self.discriminator else None
         self._rate = recipe.rate
@@ -209,8 +209,10 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
     def _adam(self, network: nn.Module) -> Any:
+        """Adam; on a CUDA device in a few launches for all weights."""
         rate: Any = torch.tensor(self.recipe.rate, device=self.device) if self.recordable else self.recipe.rate
-        adam: Any = torch.optim.Adam(network.parameters(), lr=rate, betas=self.recipe.betas, capturable=self.recordable)
+        ways: dict[str, Any] = {"capturable": self.recordable, "fused": True if self.device.type == "cuda" else None}
+        adam: Any = torch.optim.Adam(network.parameters(), lr=rate, betas=self.recipe.betas, **ways)
         adam._warned_capturable_if_run_uncaptured = True  # the first steps are, and all where nothing is recorded
         return adam
 
@@ -239,6 +241,11 @@ def _placed(network: _Network, device: torch.device) -> _Network:
     move(device=device)
     move(memory_format=torch.channels_last)
     return network
+
+
+def _moved(perceptual: losses.PerceptualLoss, device: torch.device) -> losses.PerceptualLoss:
+    """On the device, channels last on a CUDA one, whose matrix units read it so; on a CPU its last digits stay."""
+    return _placed(perceptual, device) if device.type == "cuda" else perceptual.to(device)
 
 
 def _move(adam: torch.optim.Adam, loss: Tensor, network: nn.Module, synchronise: Synchronise | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from idekernels import BankSettings, match, prepare
+from idekernels import BankSettings, PatchBank, match, prepare
 from idekernels.backends.cuda import catalogue, launch, variants
 from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda.variants import MatchProblem, TensorShape
@@ -137,6 +138,61 @@ def test_black_against_white() -> None:
     with devices.use(EmulatedDevice()):
         for level in (0, 255):
             equal(np.full_like(bank.source(0, 1), level), bank, k=32)
+
+
+def flat(images: int, photos: int) -> tuple[Any, Any]:
+    """A bank and photos that are white but for a corner, as phantoms, paper and blurred walls are."""
+    numbers, size = np.random.default_rng(5), (26, 24)
+    levels = np.full((images + photos, *size), 255, np.uint8)
+    levels[:, :6, :6] = numbers.integers(0, 256, (images + photos, 6, 6))
+    bank = PatchBank.from_images(levels[:images], levels[:images], settings=BankSettings(6, 3, 2))
+    return bank, np.stack([bank.query(level) for level in levels[images:]])
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+@pytest.mark.parametrize("k", [1, 7, 32])
+def test_ties_go_to_the_lowest_place(k: int, levels: int, reverse: bool) -> None:
+    """One level: all distances are one; two or three: most are shared; barred images; runs of images, merged."""
+    bank = bank_of(7, (20, 19), BankSettings(4, 2, 2), levels)
+    query, barred = query_of(bank, 9, levels), np.arange(9)[:, None] % 8 - 1
+    for multiprocessors in (1, 60):
+        with devices.use(EmulatedDevice(reverse=reverse, multiprocessors=multiprocessors)):
+            equal(query, bank, k=k, exclude=barred)
+
+
+def test_flat_pictures_with_a_corner() -> None:
+    bank, query = flat(9, 3)
+    with devices.use(EmulatedDevice()):
+        equal(query, bank, k=10, exclude=np.array([[0, 8], [3, -1], [-1, -1]]))
+
+
+COUNTED = "auto insert = [&](int column, int value, uint32 number) {"
+TESTS = ("bool enters = value < within;", "any |= sums[group][part] < limit")
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, most: int, test: str) -> None:
+    """Have the emulator fail where there are more insertions than ``most``; ``test``: what a place must be to enter."""
+    sound = variants.source_text
+    text = sound(kernel().source)
+    assert all(text.count(one) == 1 for one in (COUNTED, *TESTS))
+    count = f'static int times; if (lane == 0 && ++times > {most}) emulator::fail("too many insertions");'
+    text = text.replace(COUNTED, f"{COUNTED} {count}")
+    for one in TESTS:
+        text = text.replace(one, one.replace(" < ", test))
+    monkeypatch.setattr(variants, "source_text", lambda files: text if files == kernel().source else sound(files))
+
+
+@pytest.mark.parametrize("test", [" < ", " <= "])
+def test_where_all_places_are_alike_a_full_list_takes_no_more(test: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """K insertions, and up to seven that were let in together; not one for each of the 225 places of nine images."""
+    bank = bank_of(9, (20, 19), BankSettings(4, 2, 2), levels=1)
+    query, k, device = query_of(bank, 2, levels=1), 8, EmulatedDevice(multiprocessors=1)
+    shape = variants.tensor_shape(MatchProblem(bank.grid(), 2, (1,), k, 2, 9), device.limits)
+    blocks = int(np.prod(shape.blocks(2, shape.splits(2, 9, device.limits))))
+    watched(monkeypatch, 2 * blocks * shape.down * shape.across * (k + 7), test)
+    with devices.use(device), nullcontext() if test == " < " else pytest.raises(host.KernelFault, match="too many"):
+        equal(query, bank, k=k)
 
 
 def kernel() -> variants.Variant:

@@ -9,7 +9,9 @@
 //
 // A window's places are numbered through all images, in the order of (image, row, column): a list keeps numbers.
 // The K nearest of a photo are a list in shared memory whose entry e only lane e of its warp touches: a warp inserts
-// with shuffles, and nothing is shared. What can enter is found against a limit in registers, the list's last entry.
+// with shuffles, and nothing is shared. What can enter is found against a limit in registers, the list's last entry:
+// places come in the order of their numbers, so that one as far as the last entry comes after it and cannot enter. Where
+// images are flat nearly all places are that far.
 //
 // After common.cuh, pixels.cuh and tensor.cuh (variants.py puts the files together). Compiled anew for every setting:
 // PATCH, STEP, RADIUS, PLANES, KEPT (K, at most LANES), HEIGHT, WIDTH, PITCH, UNIT (1 if all weights are 1), and the
@@ -39,7 +41,7 @@ constexpr int STRIPS = (TALL + STRIP - 1) / STRIP;
 constexpr uint32 TAIL = PATCH % 4 ? (1u << 8 * (PATCH % 4)) - 1u : FULL;  // the bytes of a row's last word that count
 
 // Distances are at most 2^29 (variants.py sees to it), and so are |p|^2 and p.q.
-constexpr int OPEN = 1 << 29;                    // limit of a list that is not full: everything enters
+constexpr int OPEN = (1 << 29) + 1;              // limit of a list that is not full: everything enters
 constexpr int ABSENT = 0x7fffffff;               // |p|^2 of a place that is nowhere: nothing enters
 constexpr int NOBODY = -0x7fffffff - 1;          // limit of a photo that is not there: nothing enters
 constexpr uint32 SIGN = 0x80000000u;             // turns the order of int into that of uint32
@@ -224,7 +226,7 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
 #pragma unroll
                 for (int part = 0; part < 4; ++part) {
                     sums[group][part] = square[part / 2] - 2 * sums[group][part];
-                    any |= sums[group][part] <= limit[group][part % 2];
+                    any |= sums[group][part] < limit[group][part % 2];
                 }
                 if (!__any_sync(FULL, any)) continue;
 #pragma unroll 1
@@ -233,7 +235,7 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
 #pragma unroll
                     for (int next = 0; next < 3; ++next) sums[group][next] = sums[group][next + 1];
                     int within = side ? limit[group][1] : limit[group][0];
-                    bool enters = value <= within;
+                    bool enters = value < within;
                     if (bars && enters) {
                         const int photo = first_photo + 8 * group + 2 * t + side, image = (number + g) / (SIDE * SIDE);
                         enters = !barred[(int64)photo * images + first + image];

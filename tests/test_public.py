@@ -47,6 +47,7 @@ def test_importing_loads_nothing_heavy():
         ("idekernels.open_bank", ("numba", "scipy", "torch", "cupy")),
         ("idekernels.coarse_sketch; idekernels.PatchBank", ("numba", "h5py", "scipy", "torch", "cupy")),
         ("from idekernels.backends import load; load('reference')", ("numba", "h5py", "scipy", "torch", "cupy")),
+        ("from idekernels.backends import load; load('cuda')", ("numba", "h5py", "scipy", "torch", "cupy")),
         ("from idekernels.backends import cpu", ("h5py", "torch", "cupy", "click", "PIL")),
     ],
 )  # fmt: skip

@@ -5,7 +5,8 @@ the device's own (:mod:`idekernels.backends.cuda.device`); NumPy arrays that go 
 what is predicted stands in docs/GPU.md.
 """
 
-from idekernels.backends.cpu import electing
+from typing import Any
+
 from idekernels.backends.cuda import blending, cutting, device, matching, propagation, residency, tables, weighing
 from idekernels.backends.protocol import Backend, Named
 
@@ -17,7 +18,6 @@ class Cuda(Named):
     why_missing = staticmethod(device.why_missing)
     prepare = staticmethod(residency.prepare)
     select = staticmethod(residency.select)
-    elect = staticmethod(electing.elect)  # a few thousand steps, each after the other: for the host
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
     match = staticmethod(matching.match)
@@ -29,6 +29,13 @@ class Cuda(Named):
     compose = staticmethod(blending.compose)
     blend = staticmethod(blending.blend)
     cut = staticmethod(cutting.cut)
+
+    @staticmethod
+    def elect(voters: Any, standing: Any, count: int) -> Any:
+        """On the host: a few thousand steps, each after the other. Numba is loaded for nothing else."""
+        from idekernels.backends.cpu import electing
+
+        return electing.elect(voters, standing, count)
 
 
 BACKEND: Backend = Cuda()

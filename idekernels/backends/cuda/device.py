@@ -6,15 +6,14 @@ Tests put another device in its place (:func:`use`), one that emulates; nothing 
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from idekernels.backends.cuda import cubins, waking
 from idekernels.backends.cuda.launch import STATIC_SHARED, Limits
 from idekernels.errors import InputError, in_short
 from idekernels.files.cache import writable_folder
@@ -93,7 +92,8 @@ def why_missing() -> str | None:
 def _reason() -> str | None:
     """Looked for once a process."""
     try:
-        import cupy
+        with waking.driver_started():
+            import cupy
     except ImportError as error:
         return f"CuPy is missing ({in_short(error)}): {_INSTALL}"
     except Exception as error:  # a broken package can raise anything when it is imported
@@ -117,12 +117,14 @@ def _reason() -> str | None:
 
 
 def name_a_folder_for_cupy() -> None:
-    """Have CuPy keep its kernels where they can be kept; it fails where the folder that it would take is read-only.
+    """Have kernels kept where they can be kept; CuPy fails where the folder that it would take is read-only.
 
     Nothing is changed where CuPy's own folder, or the one that the user named, can be written.
     """
-    usual = os.environ.get("CUPY_CACHE_DIR") or os.path.expanduser("~/.cupy/kernel_cache")  # noqa: PTH111 - never raises
-    there = next((place for place in (Path(usual), *Path(usual).parents) if os.path.lexists(place)), None)
+    usual = cubins.folder()
+    if usual is None:
+        return
+    there = next((place for place in (usual, *usual.parents) if os.path.lexists(place)), None)
     if there and there.is_dir() and os.access(there, os.W_OK | os.X_OK):
         return
     try:
@@ -139,7 +141,7 @@ def _why_nothing_runs(cupy: Any) -> str | None:
     kind = "no kernel runs there"
     try:
         device = CupyDevice()
-        out = cupy.ones(1, np.int32)
+        out = cupy.asarray(np.ones(1, np.int32))
         kind = "the kernel add_two does not run there"
         device.module(_ADD_TWO, ()).launch("add_two", (1, 1, 1), 1, (out,))
         found = int(out[0])
@@ -150,6 +152,8 @@ def _why_nothing_runs(cupy: Any) -> str | None:
 
 def _versions() -> str:
     """What took part in compiling a kernel, with its version."""
+    import importlib.metadata
+
     found = []
     for package in ("numpy", "cupy-cuda12x", "cupy-cuda13x"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -190,12 +194,12 @@ class CupyDevice:
         )
 
     def module(self, source: str, options: tuple[str, ...]) -> Module:
-        """Compile with NVRTC; CuPy keeps the result on disk."""
-        return _CupyModule(self._compiled(source, options))
+        """Compile with NVRTC, or take what a process before has kept on disk."""
+        return self._loaded(self.xp.cuda.runtime.getDevice(), source, options)
 
-    @lru_cache(maxsize=256)  # noqa: B019 - there is one device for the life of the process
-    def _compiled(self, source: str, options: tuple[str, ...]) -> Any:
-        return self.xp.RawModule(code=source, options=options, backend="nvrtc")
+    @lru_cache(maxsize=256)  # noqa: B019 - there is one such object for the life of the process
+    def _loaded(self, device: int, source: str, options: tuple[str, ...]) -> Module:
+        return _CupyModule(cubins.load(self.xp, source, options))
 
     def staging(self, shape: tuple[int, ...]) -> Staging:
         """Pinned buffers and a stream of their own for the copies."""
@@ -210,10 +214,13 @@ class CupyDevice:
 class _CupyModule:
     def __init__(self, module: Any) -> None:
         self._module = module
+        self._kernels: dict[str, Any] = {}
 
     def launch(self, kernel: str, grid: tuple[int, int, int], threads: int, arguments: tuple[Any, ...]) -> None:
         """Queue it on CuPy's current stream."""
-        self._module.get_function(kernel)(grid, (threads, 1, 1), arguments)
+        if kernel not in self._kernels:
+            self._kernels[kernel] = self._module.get_function(kernel)
+        self._kernels[kernel](grid, (threads, 1, 1), arguments)
 
 
 class _CupyStaging:

@@ -31,7 +31,7 @@ def driver_started() -> Iterator[None]:
 
 
 def _start() -> None:
-    """Make the context that CUDA's runtime takes as well, of its first device; whoever asks later is told what fails."""
+    """Make the context of the first device that CUDA's runtime takes as well; who asks later is told what fails."""
     with contextlib.suppress(OSError, AttributeError):  # no driver, or none that knows this
         driver = ctypes.CDLL(_LIBRARY)
         device, context = ctypes.c_int(), ctypes.c_void_p()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels import arguments, backends, operations
+from idekernels.backends.host import rounded
 from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
@@ -155,8 +156,12 @@ class CoarseSketch(ArrayResult):
 
     def images(self) -> NDArray[np.uint8]:
         """The sketches as uint8, rounded: (B, H, W) where grey, (B, H, W, 3) where RGB."""
-        levels = np.rint(self.host().pixels * 255.0).astype(np.uint8)
-        return levels[:, 0] if levels.shape[1] == 1 else np.ascontiguousarray(np.moveaxis(levels, 1, 3))
+        images: NDArray[np.uint8]
+        if self.backend is not None and arguments.on_device(self.pixels):
+            images = self.backend.rounded(self.pixels)  # a quarter of the bytes come down
+        else:
+            images = rounded(self.host().pixels)
+        return images
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,8 +325,9 @@ def _solved(field: Field, patches: CandidatePatches, chosen: CoarseSettings) -> 
     """The candidates weighed, mixed and joined to sketches."""
     found = chosen.method.solve(field)
     mixed = operations.compose(patches, found.weights, backend=field.backend)
-    pixels = operations.blend(mixed, field.grid, how=chosen.blending).pixels
-    levels = arguments.namespace(pixels).clip(pixels / np.float32(255.0), 0.0, 1.0)
+    how = chosen.blending
+    window = None if how == "cut" else operations.blend_window(how, field.grid.patch)
+    levels = field.backend.levels(mixed.patches, field.grid, window)
     return CoarseSketch(levels, found.objective, backend=field.backend)
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from idekernels import arguments
 from idekernels.backends.protocol import Backend
 from idekernels.grid import PatchGrid
+from idekernels.labels import weights_of
 from idekernels.multi import Alternation
 from idekernels.results import Candidates, Compatibility, Evidence, Labelling, MultiWeights, Weights
 
@@ -139,10 +140,9 @@ class Weighing(Method):
         """Passes over the field at most; 0, the start as it is, unless a weighing has it as a setting."""
         return 0
 
-    def start(self, xp: Any, shape: tuple[int, int, int]) -> Array:
-        """The weights before the first sweep, (B, N, K) float64: equal."""
-        equal: Array = xp.full(shape, 1.0 / shape[2])
-        return equal
+    def start(self, k: int) -> Array:
+        """The weights of every node before the first sweep, (K,) float64: equal."""
+        return np.full(k, 1.0 / k)
 
     def solve(self, field: Field) -> Weights:
         """Weigh the sum of all planes' evidence."""
@@ -151,11 +151,9 @@ class Weighing(Method):
 
     def weigh(self, gram: Array, links: Links, grid: PatchGrid, backend: Backend) -> Weights:
         """Weigh checked arrays of the backend, gram (B, N, K, K) float32; see :func:`idekernels.operations.weigh`."""
-        photos, nodes, k = gram.shape[:3]
-        start = self.start(arguments.namespace(gram), (photos, nodes, k))
-        noise = self.ridge * grid.patch**2
+        start, noise = self.start(gram.shape[2]), self.ridge * grid.patch**2
         found = backend.weigh(gram, links, grid, self.alpha, noise, start, self.tolerance, self.sweeps)
-        return Weights(found[0].astype(np.float32), *found[1:], backend=backend)
+        return Weights(found[0].astype(np.float32, copy=False), *found[1:], backend=backend)
 
 
 @dataclass(frozen=True)
@@ -200,11 +198,9 @@ class Top1(Weighing):
     alpha: float = _setting("alpha", shown=False)
     ridge: float = _setting("ridge", shown=False)
 
-    def start(self, xp: Any, shape: tuple[int, int, int]) -> Array:
+    def start(self, k: int) -> Array:
         """All weight on the first candidate."""
-        nearest: Array = xp.full(shape, 0.0)
-        nearest[:] = xp.arange(shape[2]) == 0
-        return nearest
+        return (np.arange(k) == 0).astype(np.float64)
 
 
 @dataclass(frozen=True)
@@ -221,9 +217,11 @@ class Mrf(Method):
 
     def solve(self, field: Field) -> Labelling:
         """Distances are the unary costs, the disagreement in the overlap is the pairwise one."""
-        unary = field.candidates.distance.astype(np.float32)
-        pairwise = field.compatibility.costs(self.alpha)
-        return self.label(unary, arguments.namespace(pairwise).ascontiguousarray(pairwise), field.grid, field.backend)
+        found = field.backend.label(
+            field.candidates.distance, links_of(field.compatibility), self.alpha, field.grid, self.iterations,
+            self.damping, self.temperature,
+        )  # fmt: skip
+        return Labelling(*found, backend=field.backend)
 
     def label(self, unary: Array, pairwise: Array, grid: PatchGrid, backend: Backend) -> Labelling:
         """Choose by checked costs on the backend: unary (B, N, K), pairwise (B, E, K, K), both float32.
@@ -233,12 +231,7 @@ class Mrf(Method):
         labels, energy, beliefs = backend.propagate(
             unary, pairwise, grid, self.iterations, self.damping, self.temperature
         )
-        xp = arguments.namespace(labels)
-        weights = (xp.arange(unary.shape[-1]) == labels[..., None]).astype(np.float32)
-        if self.temperature > 0:
-            likely = xp.exp((beliefs.min(axis=-1, keepdims=True) - beliefs).astype(np.float64) / self.temperature)
-            weights = (likely / likely.sum(axis=-1, keepdims=True)).astype(np.float32)
-        return Labelling(labels, energy, weights, backend=backend)
+        return Labelling(labels, energy, weights_of(labels, beliefs, self.temperature), backend=backend)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -134,14 +135,7 @@ def match(
     arguments.exact_distance(source, grid.patch)
     if not partial:
         arguments.enough_positions(source, grid, radius, k, barred, prepared.most_searched)
-    place, distance = searched(kernels.upload(planes), prepared, Search(grid, radius, k), barred)
-    xp = arguments.namespace(place)
-    image, pixel = xp.divmod(place, source.height * source.width)
-    row, column = xp.divmod(pixel, source.width)
-    if partial:
-        absent = distance == merging.MISSING
-        image, row, column = (xp.where(absent, -1, axis) for axis in (image, row, column))
-    found = (image.astype(np.int32), row.astype(np.int32), column.astype(np.int32), distance)
+    found = searched(kernels.upload(planes), prepared, Search(grid, radius, k), barred)
     return Candidates(*found, backend=kernels)
 
 
@@ -232,9 +226,8 @@ def gather(
     for name, place, bound in zip(("image", "row", "column"), places, bounds, strict=True):
         if not arguments.on_device(place) and (place.min() < 0 or place.max() >= bound):
             raise ValueError(f"a candidate's {name} must be in 0 .. {bound - 1}, not {place.min()} .. {place.max()}")
-    image, row, column = (place.astype(np.int64) for place in places)
-    place = (image * source.height + row) * source.width + column
-    return CandidatePatches(*kernels.gather(kernels.upload(place), prepared.handle, patch), backend=kernels)
+    image, row, column = (kernels.upload(_whole_numbers(place)) for place in places)
+    return CandidatePatches(*kernels.gather((image, row, column), prepared.handle, patch), backend=kernels)
 
 
 def evidence(
@@ -576,18 +569,25 @@ def blend(
     return Picture(kernels.blend(pieces, grid, blend_window(how, grid.patch)), backend=kernels)
 
 
+@cache
 def blend_window(how: str, patch: int) -> NDArray[np.float64]:
-    """Share of a patch's pixels in the mean, (P, P) float64, positive."""
-    if how == "average":
-        return np.ones((patch, patch))
+    """Share of a patch's pixels in the mean, (P, P) float64, positive; not to be written to."""
     profile = np.sin(np.pi * (np.arange(patch) + 0.5) / patch) ** 2
-    return np.outer(profile, profile)
+    window = np.ones((patch, patch)) if how == "average" else np.outer(profile, profile)
+    window.flags.writeable = False
+    return window
 
 
 def _prepared(bank: PatchBank | PreparedBank, backend: str | Backend, **others: Any) -> PreparedBank:
     """The bank prepared for the one backend of it, of ``others`` and of what is asked for."""
     chosen = backends.common(backend, bank=bank, **others)
     return bank if isinstance(bank, PreparedBank) else prepare(bank, chosen)
+
+
+def _whole_numbers(array: NDArray[Any]) -> NDArray[np.int32]:
+    """The array as C-contiguous int32, itself where it is."""
+    numbers: NDArray[np.int32] = arguments.namespace(array).ascontiguousarray(array, np.int32)
+    return numbers
 
 
 def _uploaded(backend: Backend, links: Links) -> Links:

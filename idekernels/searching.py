@@ -12,6 +12,7 @@ from idekernels.arguments import namespace
 from idekernels.grid import PatchGrid
 from idekernels.results import PreparedBank
 
+Found = tuple[Any, Any, Any, Any]
 _NOBODY = np.full((1, 1), -1, np.int64)
 
 
@@ -23,16 +24,16 @@ class Search:
     radius: int
     k: int
 
-    def within(self, query: Any, prepared: PreparedBank, handle: Any, exclude: NDArray[np.int64]) -> tuple[Any, Any]:
-        """What the bank's backend finds in a handle: place (B, N, K) int64 and distance (B, N, K) uint32."""
+    def within(self, query: Any, prepared: PreparedBank, handle: Any, exclude: NDArray[np.int64]) -> Found:
+        """What the bank's backend finds in a handle."""
         return prepared.backend.match(query, handle, self.grid, self.radius, self.k, exclude)
 
 
-def searched(query: Any, prepared: PreparedBank, search: Search, exclude: NDArray[np.int64]) -> tuple[Any, Any]:
+def searched(query: Any, prepared: PreparedBank, search: Search, exclude: NDArray[np.int64]) -> Found:
     """Find the K nearest patches; see :meth:`idekernels.backends.protocol.Backend.match`.
 
-    query : (B, L, H, W) uint8, where the backend computes. exclude : (B, X) int64, on the host. Returns place (B, N, K)
-    int64, (image * H + row) * W + column with image numbers of the whole bank, and distance (B, N, K) uint32.
+    query : (B, L, H, W) uint8, where the backend computes. exclude : (B, X) int64, on the host. Returns image, row and
+    column (B, N, K) int32, with image numbers of the whole bank, and distance (B, N, K) uint32.
     """
     chosen = prepared.preselection.chosen(query, exclude) if prepared.preselection else [None] * len(query)
     if all(images is None for images in chosen):
@@ -41,18 +42,16 @@ def searched(query: Any, prepared: PreparedBank, search: Search, exclude: NDArra
     for photo, images in enumerate(chosen):
         one, barred = query[photo : photo + 1], exclude[photo : photo + 1]
         if images is None:
-            place, distance = search.within(one, prepared, prepared.handle, barred)
+            parts.append(search.within(one, prepared, prepared.handle, barred))
         else:
             some = prepared.backend.select(prepared.handle, images)
-            place, distance = search.within(one, prepared, some, _NOBODY)
-            place = _in_bank(place, images, prepared.bank.height * prepared.bank.width)
-        parts.append((place[0], distance[0]))
-    join = namespace(parts[0][0]).stack
-    return join([place for place, _ in parts]), join([distance for _, distance in parts])
+            image, *rest = search.within(one, prepared, some, _NOBODY)
+            parts.append((_in_bank(image, images), *rest))
+    image, row, column, distance = map(namespace(parts[0][0]).concatenate, zip(*parts, strict=True))
+    return image, row, column, distance
 
 
-def _in_bank(place: Any, images: NDArray[np.int64], pixels: int) -> Any:
-    """Places in the whole bank, of places among some of its images; what is missing comes to lie anywhere."""
-    xp = namespace(place)
-    image = xp.minimum(place // pixels, len(images) - 1)
-    return xp.asarray(images)[image] * pixels + place % pixels
+def _in_bank(image: Any, images: NDArray[np.int64]) -> Any:
+    """Numbers of images in the whole bank, of numbers among some of its images; -1 stays."""
+    xp = namespace(image)
+    return xp.where(image < 0, np.int32(-1), xp.asarray(images.astype(np.int32))[image])

@@ -250,7 +250,7 @@ def test_doctor_calls_ready_what_has_run(monkeypatch: pytest.MonkeyPatch, capsys
     monkeypatch.setattr(Cpu, "cut", staticmethod(failing))
     assert run(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert "FAILS in blend: LookupError: no such symbol in the library (idesketch" in out and "numba 0." in out
+    assert "FAILS in levels: LookupError: no such symbol in the library (idesketch" in out and "numba 0." in out
     assert "Numba's layer" in out
 
 

@@ -281,21 +281,27 @@ def merged(parts: list[tuple[Any, Any]], k: int) -> tuple[Any, Any]:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("k", "splits"), [(1, 3), (10, 2), (33, 4), (64, 1), (64, 3)])
 def test_merging_equals_a_plain_merge(k: int, splits: int, reverse: bool) -> None:
-    """Ties between the lists, entries and whole lists that are empty, places beyond 32 bits."""
-    numbers, queries, origin = np.random.default_rng(k), (2, 3), 2**33
+    """Ties between the lists, entries and whole lists that are empty, places beyond 32 bits; with a list and without."""
+    numbers, queries, size = np.random.default_rng(k), (2, 3), (7, 2**20)
+    first = 1234
+    origin = first * size[0] * size[1]
     running = lists(numbers, (*queries, k), np.arange(2 * k) + origin - k, np.int64)
     found = lists(numbers, (splits, *queries, k), np.arange(k, 4 * k), np.uint32)
     found[0][0, 0, 0] = running[0][1, 1] = launch.WORST
     found[0][:, 1, 2] = running[0][1, 2] = launch.WORST
     theirs = [(found[0][split], found[1][split].astype(np.int64) + origin) for split in range(splits)]
-    distance, place = merged([running, *theirs], k)
     device = EmulatedDevice(reverse=reverse)
-    given = [fakecupy.asarray(part) for part in (*found, *running)]
-    matching.merge(device, given[0], given[1], origin, given[2], given[3])
-    np.testing.assert_array_equal(given[2].get(), distance)
-    filled = distance != launch.WORST
-    assert filled.any() and not filled.all()
-    np.testing.assert_array_equal(given[3].get()[filled], place[filled])
+    for begun in (True, False):
+        distance, place = merged([running, *theirs] if begun else theirs, k)
+        axes = np.unravel_index(running[1], (2 * first, *size)) if begun else [np.full((*queries, k), 99)] * 3
+        lists_ = [fakecupy.asarray(part) for part in (running[0].copy(), *(axis.astype(np.int32) for axis in axes))]
+        matching.merge(device, fakecupy.asarray(np.stack(found)), first, size, begun, lists_)
+        np.testing.assert_array_equal(lists_[0].get(), distance)
+        empty = distance == launch.WORST
+        assert empty.any() and not empty.all()
+        expected = np.unravel_index(np.where(empty, 0, place), (2 * first, *size))
+        for ours, axis in zip(lists_[1:], expected, strict=True):
+            np.testing.assert_array_equal(ours.get(), np.where(empty, -1, axis))
 
 
 # ---- the table of variants
@@ -442,9 +448,9 @@ def test_messages_name_the_file_and_its_line() -> None:
 def test_the_emulator_takes_no_argument_of_another_size() -> None:
     """An int where the kernel takes an int64 would be read with four bytes of something else on a device."""
     module = host.HostModule(variants.source_text(variants.MERGE_SOURCE), variants.merge_options(1))
-    words, place = np.zeros((1, 1), np.uint32), np.zeros((1, 1), np.int64)
-    arguments = (words, words, np.int32(1), np.int32(1), np.int32(0), words, place)
-    with pytest.raises(host.KernelFault, match="argument 4 has 4 bytes, the kernel takes 8"):
-        module.launch("merge", (1, 1, 1), 32, arguments)
-    with pytest.raises(host.KernelFault, match="6 arguments given, the kernel takes 7"):
-        module.launch("merge", (1, 1, 1), 32, arguments[:6])
+    words, axes = np.zeros((1, 1), np.uint32), [np.zeros((1, 1), np.int32)] * 3
+    arguments = (words, words, *map(np.int32, (1, 1, 0, 1, 1, 0)), words, *axes)
+    with pytest.raises(host.KernelFault, match="argument 4 has 8 bytes, the kernel takes 4"):
+        module.launch("merge", (1, 1, 1), 32, (*arguments[:4], np.int64(0), *arguments[5:]))
+    with pytest.raises(host.KernelFault, match="11 arguments given, the kernel takes 12"):
+        module.launch("merge", (1, 1, 1), 32, arguments[:11])

@@ -59,19 +59,20 @@ class Backend(Protocol):
 
     def match(
         self, query: Array, prepared: Any, grid: PatchGrid, radius: int, k: int, exclude: Array
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array, Array, Array]:
         """Find the K nearest patches of every node.
 
         query : (B, L, H, W) uint8. prepared : the bank's handle. exclude : (B, X) int64 NumPy array of image ids, -1
-        for none. Returns place (B, N, K) int64, (image * H + row) * W + column, and distance (B, N, K) uint32,
-        ascending.
+        for none. Returns image, row and column, each (B, N, K) int32, and distance (B, N, K) uint32, ascending. Where a
+        node has fewer places than K its list ends with image, row and column -1 and distance 2^32 - 1.
         """
         ...
 
-    def gather(self, place: Array, prepared: Any, patch: int) -> tuple[Array, Array]:
+    def gather(self, places: tuple[Array, Array, Array], prepared: Any, patch: int) -> tuple[Array, Array]:
         """Cut candidates' patches out of the bank.
 
-        place : (B, N, K) int64. Returns source (B, N, K, L, P, P) and target (B, N, K, C, P, P), uint8.
+        places : image, row and column, each (B, N, K) int32, all within the bank. Returns source (B, N, K, L, P, P) and
+        target (B, N, K, C, P, P), uint8.
         """
         ...
 
@@ -103,11 +104,12 @@ class Backend(Protocol):
         """Settle the Markov weight field of every photo, each by itself.
 
         gram : (B, N, K, K) float32 or float64, centred in its own precision. tables : (B, E, K, K) float32, three.
-        ridge : what is added to the diagonal of every gram, the setting times P^2. start : (B, N, K) float64 on the
-        simplex, not written to. least : the smallest movement of weight that counts. sweeps : at most; 0 leaves the
-        start as it is. Returns weights (B, N, K) float32 or float64, those of a photo that was swept divided by their
-        sum; objective (B,) float64 with the ridge; Frank-Wolfe gap (B,) float64; and the sweeps of every photo, (B,)
-        int32, the last one, that moved nothing, included. A photo's four are, bit for bit, the same in any batch.
+        ridge : what is added to the diagonal of every gram, the setting times P^2. start : float64 on the simplex, not
+        written to: (B, N, K), or a NumPy array (K,) that every node starts with. least : the smallest movement of
+        weight that counts. sweeps : at most; 0 leaves the start as it is. Returns weights (B, N, K) float32 or float64,
+        those of a photo that was swept divided by their sum; objective (B,) float64 with the ridge; Frank-Wolfe gap
+        (B,) float64; and the sweeps of every photo, (B,) int32, the last one, that moved nothing, included. A photo's
+        four are, bit for bit, the same in any batch.
         """
         ...
 
@@ -118,6 +120,24 @@ class Backend(Protocol):
 
         unary : (B, N, K) float32. pairwise : (B, E, K, K) float32. Returns labels (B, N) int32 of the least energy
         seen, that energy (B,) float64, and the last beliefs (B, N, K) float32.
+        """
+        ...
+
+    def label(
+        self,
+        distance: Array,
+        tables: tuple[Array, Array, Array],
+        alpha: float,
+        grid: PatchGrid,
+        iterations: int,
+        damping: float,
+        temperature: float,
+    ) -> tuple[Array, Array, Array]:
+        """Choose candidates by belief propagation: the unary costs are distances, the pairwise ones alpha times D.
+
+        distance : (B, N, K) uint32. tables : (B, E, K, K) float32, own, other and cross, of which D is the disagreement
+        (:class:`idekernels.results.Compatibility`). Returns labels (B, N) int32 and energy (B,) float64 as
+        :meth:`propagate`, and the candidates' weights (B, N, K) float32 (:func:`idekernels.labels.weights_of`).
         """
         ...
 
@@ -139,6 +159,20 @@ class Backend(Protocol):
         """Quilt of patches along minimum-error boundaries, (B, C, H, W) float32.
 
         patches : (B, N, C, P, P) float32.
+        """
+        ...
+
+    def levels(self, patches: Array, grid: PatchGrid, window: Array | None) -> Array:
+        """Pictures of patches in grey levels, as shares of 255 clipped to [0, 1]: (B, C, H, W) float32.
+
+        patches : (B, N, C, P, P) float32. window : as ``blend`` takes it; None: as ``cut``.
+        """
+        ...
+
+    def rounded(self, levels: Array) -> Array:
+        """Images of pictures: levels times 255 as NumPy's uint8, (B, H, W) where C is 1, else (B, H, W, C).
+
+        levels : (B, C, H, W) float32 in [0, 1], where this backend computes. Halves go to even.
         """
         ...
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from idekernels import merging
-from idekernels.backends.protocol import Backend, Named
+from idekernels.backends.host import OnHost
+from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank, SelectedBank
 from idekernels.grid import PatchGrid
 
@@ -149,7 +150,8 @@ def weigh(
     """The weight field by the rule of :func:`idekernels.operations.weigh`, photo by photo and node by node."""
     hessian = _hessian(gram.astype(np.float64), tables, grid, alpha) + ridge * np.eye(gram.shape[-1])
     cross = alpha * tables[2].astype(np.float64)
-    weights, made = np.array(start, np.float64), np.zeros(len(start), np.int32)
+    weights = np.array(np.broadcast_to(start, gram.shape[:3]), np.float64, order="C")
+    made = np.zeros(len(weights), np.int32)
     if sweeps > 0:
         relax = RELAX if alpha > 0 else 0.0  # without neighbours the minimum itself is the goal
         for photo, mine in enumerate(weights):
@@ -392,7 +394,7 @@ def _seam(error: Array) -> Array:
     return path
 
 
-class Reference(Named):
+class Reference(OnHost):
     """The backend as an object; see :class:`idekernels.backends.protocol.Backend`."""
 
     name = "reference"
@@ -406,8 +408,8 @@ class Reference(Named):
     elect = staticmethod(elect)
     upload = staticmethod(upload)
     free_memory = staticmethod(free_memory)
-    match = staticmethod(match)
-    gather = staticmethod(gather)
+    _search = staticmethod(match)
+    _cut_out = staticmethod(gather)
     evidence = staticmethod(evidence)
     compatibility = staticmethod(compatibility)
     weigh = staticmethod(weigh)

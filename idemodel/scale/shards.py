@@ -159,7 +159,7 @@ class ShardedBackend:
 
     def match(
         self, query: Array, prepared: Any, grid: PatchGrid, radius: int, k: int, exclude: Array
-    ) -> tuple[Array, Array]:
+    ) -> tuple[Array, Array, Array, Array]:
         """See :meth:`idekernels.backends.protocol.Backend.match`."""
         if prepared is not self._shards:  # a bank in memory, such as the noise that compiles kernels
             return self._inner.match(query, prepared, grid, radius, k, exclude)
@@ -171,27 +171,25 @@ class ShardedBackend:
         }
         found = shards.on_each("match", match_shard, given)
         merged = merge([found[number] for number in given], shards.starts, k, partial=True)
-        image, row, column = (axis.astype(np.int64) for axis in (merged.image, merged.row, merged.column))
-        place = (image * grid.height + row) * grid.width + column
-        return self._inner.upload(place), self._inner.upload(merged.distance)
+        image, row, column = map(self._inner.upload, (merged.image, merged.row, merged.column))
+        return image, row, column, self._inner.upload(merged.distance)
 
-    def gather(self, place: Array, prepared: Any, patch: int) -> tuple[Array, Array]:
+    def gather(self, places: tuple[Array, Array, Array], prepared: Any, patch: int) -> tuple[Array, Array]:
         """See :meth:`idekernels.backends.protocol.Backend.gather`."""
         if prepared is not self._shards:
-            return self._inner.gather(place, prepared, patch)
-        shards, bank = self._shards, self._shards.bank
-        places = np.stack(np.unravel_index(_host(place).ravel(), (bank.images, bank.height, bank.width)))
-        places = places.astype(np.int32)
-        shard = np.searchsorted(shards.starts, places[0], side="right") - 1
-        places[0] -= np.asarray(shards.starts, np.int32)[shard]
+            return self._inner.gather(places, prepared, patch)
+        shape, shards, bank = places[0].shape, self._shards, self._shards.bank
+        wanted = np.stack([_host(axis).ravel() for axis in places])
+        shard = np.searchsorted(shards.starts, wanted[0], side="right") - 1
+        wanted[0] -= np.asarray(shards.starts, np.int32)[shard]
         which = {int(number): np.flatnonzero(shard == number) for number in np.unique(shard)}
-        given = {number: (places[:, some], patch) for number, some in which.items()}
+        given = {number: (wanted[:, some], patch) for number, some in which.items()}
         found = shards.on_each("gather", gather_shard, given)
         cut = [np.empty((shard.size, planes, patch, patch), np.uint8) for planes in (bank.planes, bank.channels)]
         for number, some in which.items():
             for side, patches in zip(cut, found[number], strict=True):
                 side[some] = patches
-        source, target = (self._inner.upload(side.reshape(*place.shape, *side.shape[1:])) for side in cut)
+        source, target = (self._inner.upload(side.reshape(*shape, *side.shape[1:])) for side in cut)
         return source, target
 
 

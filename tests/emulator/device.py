@@ -31,10 +31,18 @@ class EmulatedDevice:
         self.memory, self.reverse = memory, reverse
         self.limits = replace(type(self).limits, multiprocessors=multiprocessors, capability=capability)
         self.launched: list[str] = []
+        self._constants: dict[Any, Any] = {}
 
     def module(self, source: str, options: tuple[str, ...]) -> Any:
         """CUDA C++ in fibers."""
         return _Module(HostModule(source, options, self.reverse), self.launched)
+
+    def constant(self, array: Any) -> Any:
+        """A copy for each array of its own."""
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = fakecupy.asarray(array)
+        return self._constants[key]
 
     def staging(self, shape: tuple[int, ...]) -> Any:
         """Two buffers by turns."""

@@ -1,10 +1,11 @@
 """The ``cpu`` backend: Numba twins of :mod:`idekernels.backends.reference`, same names and signatures."""
 
 from idekernels.backends.cpu import blending, electing, jit, matching, propagation, residency, tables, weighing
-from idekernels.backends.protocol import Backend, Named
+from idekernels.backends.host import OnHost
+from idekernels.backends.protocol import Backend
 
 
-class Cpu(Named):
+class Cpu(OnHost):
     """The backend as an object; see :class:`idekernels.backends.protocol.Backend`."""
 
     name = "cpu"
@@ -15,8 +16,8 @@ class Cpu(Named):
     elect = staticmethod(electing.elect)
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
-    match = staticmethod(matching.match)
-    gather = staticmethod(residency.gather)
+    _search = staticmethod(matching.match)
+    _cut_out = staticmethod(residency.gather)
     evidence = staticmethod(tables.evidence)
     compatibility = staticmethod(tables.compatibility)
     weigh = staticmethod(weighing.weigh)

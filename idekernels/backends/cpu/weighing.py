@@ -27,7 +27,7 @@ def weigh(gram, tables, grid, alpha, ridge, start, least, sweeps):
 
     Returns weights (B, N, K) float32, objective (B,), gap (B,) and sweeps (B,) int32.
     """
-    weights = np.array(start, np.float32)
+    weights = np.array(np.broadcast_to(start, gram.shape[:3]), np.float32, order="C")
     photos = len(weights)
     objective, gap, made = np.empty(photos), np.empty(photos), np.empty(photos, np.int32)
     numbers = np.float32(alpha), np.float32(ridge), np.float32(least), sweeps

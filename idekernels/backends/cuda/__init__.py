@@ -26,9 +26,12 @@ class Cuda(Named):
     compatibility = staticmethod(tables.compatibility)
     weigh = staticmethod(weighing.weigh)
     propagate = staticmethod(propagation.propagate)
+    label = staticmethod(propagation.label)
     compose = staticmethod(blending.compose)
     blend = staticmethod(blending.blend)
     cut = staticmethod(cutting.cut)
+    levels = staticmethod(blending.levels)
+    rounded = staticmethod(blending.rounded)
 
     @staticmethod
     def elect(voters: Any, standing: Any, count: int) -> Any:

@@ -1,7 +1,7 @@
 // Weighted mean of the patches that cover a pixel, those of upper nodes first. A thread a pixel; which nodes cover it
 // follows from the grid (grid.cuh): no table is read.
 //
-// After common.cuh and grid.cuh (blending.py puts the files together). Macros: PATCH, STEP, PLANES (the channels), WARPS.
+// After common.cuh, levels.cuh and grid.cuh (blending.py puts the files together). Macros: PATCH, STEP, PLANES (the channels), WARPS.
 
 // The first node of an axis whose patch covers a pixel, and the one after the last.
 __device__ __forceinline__ int first_covering(int pixel) {
@@ -15,10 +15,11 @@ __device__ __forceinline__ int end_covering(int pixel, int nodes, int last) {
 //   patches  (photos, rows * columns, PLANES, PATCH, PATCH) float32
 //   window   (PATCH, PATCH) float32
 //   height, width, rows, columns (of nodes)   int
+//   most     float: what is given is a share of it, clipped to 0 .. 1; 0: the mean itself
 //   out      (photos, PLANES, height, width) float32, written
 extern "C" __global__ void __launch_bounds__(LANES * WARPS)
 blend(const float* __restrict__ patches, const float* __restrict__ window, int height, int width, int rows,
-      int columns, float* __restrict__ out) {
+      int columns, float most, float* __restrict__ out) {
     const int x = blockIdx.x * LANES + threadIdx.x % LANES, y = blockIdx.y * WARPS + threadIdx.x / LANES;
     if (x >= width || y >= height) return;
     const int photo = blockIdx.z / PLANES, plane = blockIdx.z % PLANES;
@@ -37,5 +38,6 @@ blend(const float* __restrict__ patches, const float* __restrict__ window, int h
             weight += share;
         }
     }
-    out[((int64)blockIdx.z * height + y) * width + x] = total / weight;
+    const float mean = total / weight;
+    out[((int64)blockIdx.z * height + y) * width + x] = most > 0 ? share_of(mean, most) : mean;
 }

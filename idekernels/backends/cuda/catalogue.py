@@ -24,7 +24,8 @@ MATCH_REGISTERS = {  # budget of every variant of the matching
 class CudaEntry:
     """A CUDA C++ kernel as it is compiled for one setting: its files, the compiler's options, threads of a block.
 
-    ``shared`` bytes of a block, exactly, and ``registers`` of a thread are its budget.
+    ``shared`` bytes of a block, exactly, and ``registers`` of a thread are its budget; ``doubles``: whether it may have
+    fp64 instructions, for the few numbers that a photo's result is told by.
     """
 
     name: str
@@ -34,6 +35,7 @@ class CudaEntry:
     threads: int
     shared: int = 0
     registers: int = _REGISTERS
+    doubles: bool = False
 
 
 MANY = "64 photos"  # the problem of the defaults for a batch
@@ -109,10 +111,15 @@ _TABLES = ((10, 10, 1), (16, 10, 1), (64, 10, 1), (10, 7, 3), (20, 16, 4), (64, 
 
 def patch_entries() -> Iterator[CudaEntry]:
     """Patches cut out of the bank, mixed, and laid together."""
+    for channels in (1, 3):
+        yield CudaEntry(
+            f"round: {channels} channels", "round_levels", blending.ROUND, blending.round_options(channels),
+            launch.THREADS,
+        )  # fmt: skip
     for patch, planes in dict.fromkeys((patch, planes) for _, patch, planes in _TABLES):
         yield CudaEntry(
             f"gather: P={patch}, {planes} planes", "gather", residency.GATHER,
-            residency.gather_options(250, 200, planes, patch), WARP * residency.GATHER_WARPS,
+            residency.gather_options(250, 200, planes, 3 if planes == 4 else 1, patch), WARP * residency.GATHER_WARPS,
         )  # fmt: skip
         yield CudaEntry(
             f"blend: P={patch}, {planes} channels", "blend", blending.BLEND,
@@ -139,6 +146,10 @@ def table_entries() -> Iterator[CudaEntry]:
 def weighing_entries(limits: Limits) -> Iterator[CudaEntry]:
     """The weight field: for one photo, and for as many as leave a photo one block of its own."""
     grid, warps = PatchGrid(250, 200), weighing.WARPS
+    yield CudaEntry(
+        "total", "total", weighing.TOTAL, weighing.total_options(), WARP * weighing.TOTAL_WARPS,
+        3 * 8 * weighing.TOTAL_WARPS, doubles=True,
+    )  # fmt: skip
     for k in (10, 16, 32, 64):
         field = weighing.FieldShape(k)
         registers = _SM_REGISTERS // (WARP * weighing.WARPS_OF_SM // field.slots)
@@ -158,9 +169,13 @@ def propagation_entries(limits: Limits) -> Iterator[CudaEntry]:
     threads, tile = WARP * propagation.WARPS, 4 * WARP * (WARP + 1)
     registers = _SM_REGISTERS // (WARP * propagation.WARPS_OF_SM)
     for k in (10, 16, 32, 64):
-        for kernel, shared in (("lay_out", tile), ("energies", 0)):
-            source = propagation.SOURCES[kernel]
-            yield CudaEntry(f"{kernel}: K={k}", kernel, source, propagation.options(k), threads, shared)
+        for field in (False, True):
+            options = propagation.lay_out_options(k, field)
+            name = f"lay_out: K={k}{' of a field' if field else ''}"
+            yield CudaEntry(name, "lay_out", propagation.SOURCES["lay_out"], options, threads, tile)
+        for kernel, shared in (("energies", 8 * propagation.WARPS), ("choose", 0)):
+            source, options = propagation.SOURCES[kernel], propagation.options(k)
+            yield CudaEntry(f"{kernel}: K={k}", kernel, source, options, threads, shared, doubles=True)
         for soft in (False, True):
             shape = propagation.message_shape(k, soft, PatchGrid(250, 200), limits)
             yield CudaEntry(

@@ -8,12 +8,15 @@
 //   own, other  (photos, edges, K, K) float
 //   alpha    float
 //   rows, columns  int, nodes of the grid
+//   alike    int: 1 where every node starts with the same weights
+//   start    (K) float, these; else not read
 //   middle   (photos, nodes) int, written
 //   dirty    (photos, nodes) uint8, written: all are to be visited
 //   last     (photos) int, written: no sweep has moved anything yet
+//   weights  (photos, nodes, K) float, written where all start alike
 extern "C" __global__ void __launch_bounds__(WARPS * LANES, BLOCKS)
-centre(const float* gram, const float* own, const float* other, float alpha, int rows, int columns, int* middle,
-       uint8* dirty, int* last) {
+centre(const float* gram, const float* own, const float* other, float alpha, int rows, int columns, int alike,
+       const float* start, int* middle, uint8* dirty, int* last, float* weights) {
     const int group = blockIdx.x * WARPS * GROUPS + threadIdx.x / GROUP, nodes = rows * columns;
     const int edges = rows * (columns - 1) + (rows - 1) * columns;
     const Place place(min(group, nodes - 1), rows, columns);
@@ -39,6 +42,10 @@ centre(const float* gram, const float* own, const float* other, float alpha, int
         near[slot] = i < K ? -((float)K * itself - 2 * total) : -__int_as_float(0x7f800000);
     }
     const int medoid = largest(near);
+#pragma unroll
+    for (int slot = 0; slot < SLOTS; ++slot)
+        if (alike && group < nodes && candidate(slot) < K)
+            weights[(photo * nodes + group) * K + candidate(slot)] = start[candidate(slot)];
     if (group >= nodes || threadIdx.x % GROUP) return;
     middle[photo * nodes + group] = medoid;
     dirty[photo * nodes + group] = 1;

@@ -5,7 +5,7 @@
 // (r, c) is of wave c + behind * r, which is later than those of all its earlier neighbours. Half of a warp seeks the seam
 // to the left, down the patch's rows, the other half the seam above, along its columns. Between waves the block waits.
 //
-// After common.cuh. Macros: PATCH, CHANNELS, WARPS (of a block), LANES.
+// After common.cuh and levels.cuh. Macros: PATCH, CHANNELS, WARPS (of a block), LANES.
 constexpr int CELLS = PATCH * PATCH, HALF = LANES / 2, LINE = PATCH + 2;
 constexpr float INFINITE = 3e38f;  // more than any path costs
 
@@ -14,10 +14,11 @@ constexpr float INFINITE = 3e38f;  // more than any path costs
 //   rows, columns  int, anchors of the grid's nodes; down and across, how many
 //   behind   int, waves from a row of nodes to the next
 //   height, width  int, pixels of the picture
+//   most     float: what is given is a share of it, clipped to 0 .. 1; 0: what the patches hold
 //   canvas   (photos, CHANNELS, height, width) float, written
 extern "C" __global__ void __launch_bounds__(WARPS * LANES, 1)
 cut(const float* patches, const int* rows, const int* columns, int down, int across, int behind, int height, int width,
-    float* canvas) {
+    float most, float* canvas) {
     SHARED(float, error, WARPS * CELLS);             // squared differences from what is there, where patches overlap
     SHARED(float, cost, WARPS * 4 * LINE);           // of the cheapest paths to a seam's row and to the one before, by turns
     SHARED(uint8, came, WARPS * 2 * CELLS);          // the column that such a path has in the row before
@@ -98,4 +99,6 @@ cut(const float* patches, const int* rows, const int* columns, int down, int acr
         }
         __syncthreads();  // until the wave is laid
     }
+    for (int pixel = threadIdx.x; most > 0 && pixel < CHANNELS * area; pixel += WARPS * LANES)
+        picture[pixel] = share_of(picture[pixel], most);
 }

@@ -10,12 +10,16 @@ from idekernels.backends.cuda import device as devices
 from idekernels.backends.cuda import launch, variants
 from idekernels.grid import PatchGrid
 
-SOURCE = ("common.cuh", "cut.cu")
+SOURCE = ("common.cuh", "levels.cuh", "cut.cu")
 
 
 def cut(patches: Any, grid: PatchGrid) -> Any:
-    """Quilt along minimum-error boundaries; see :func:`idekernels.operations.blend`.
+    """Quilt along minimum-error boundaries; see :func:`idekernels.operations.blend`."""
+    return quilted(patches, grid, 0.0)
 
+
+def quilted(patches: Any, grid: PatchGrid, most: float) -> Any:
+    """The quilt, or where ``most`` is above 0 its shares of that, clipped to [0, 1].
     One launch, a block a photo: cut.cu, where the order of the patches is told. Errors are float32: equal to the
     reference where patches hold whole levels, as those of one candidate do.
     """
@@ -29,8 +33,8 @@ def cut(patches: Any, grid: PatchGrid) -> Any:
     kernels = device.module(variants.source_text(SOURCE), options(grid, channels))
     kernels.launch(
         "cut", (photos, 1, 1), launch.WARP * warps_of(grid),
-        (xp.ascontiguousarray(patches), xp.asarray(grid.rows), xp.asarray(grid.columns),
-         *map(np.int32, (*grid.shape, behind(grid), grid.height, grid.width)), canvas),
+        (xp.ascontiguousarray(patches), device.constant(grid.rows), device.constant(grid.columns),
+         *map(np.int32, (*grid.shape, behind(grid), grid.height, grid.width)), np.float32(most), canvas),
     )  # fmt: skip
     return canvas
 

@@ -45,6 +45,9 @@ class Device(Protocol):
     def module(self, source: str, options: tuple[str, ...]) -> Module:
         """Compile CUDA C++."""
 
+    def constant(self, array: Any) -> Any:
+        """A small NumPy array on the device, kept there for whoever asks for the same again; not to be written to."""
+
     def staging(self, shape: tuple[int, ...]) -> Staging:
         """Buffers for blocks of uint8; MemoryError where they do not fit."""
 
@@ -200,6 +203,14 @@ class CupyDevice:
     @lru_cache(maxsize=256)  # noqa: B019 - there is one such object for the life of the process
     def _loaded(self, device: int, source: str, options: tuple[str, ...]) -> Module:
         return _CupyModule(cubins.load(self.xp, source, options))
+
+    def constant(self, array: Any) -> Any:
+        """Copied once a device."""
+        return self._constant(self.xp.cuda.runtime.getDevice(), array.dtype.str, array.shape, array.tobytes())
+
+    @lru_cache(maxsize=256)  # noqa: B019 - as above
+    def _constant(self, device: int, kind: str, shape: tuple[int, ...], content: bytes) -> Any:
+        return self.xp.asarray(np.frombuffer(content, kind).reshape(shape))
 
     def staging(self, shape: tuple[int, ...]) -> Staging:
         """Pinned buffers and a stream of their own for the copies."""

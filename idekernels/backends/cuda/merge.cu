@@ -7,16 +7,19 @@
 //   places     (splits, queries, KEPT) uint32, within the block of the bank that was searched
 //   splits     int, lists of every query
 //   queries    int, photos times nodes
-//   origin     int64, the place of the block's first pixel in the whole bank: added to ``places``
-//   distance   (queries, KEPT) uint32, the running list, read and written
-//   place      (queries, KEPT) int64, its places in the whole bank, read and written
+//   first      int, the number of the block's first image in the whole bank
+//   height, width  int, of an image: places are (image * height + row) * width + column
+//   begun      int: 1 where the running list holds what other blocks gave; 0: it is not read
+//   distance   (queries, KEPT) uint32, the running list, read where begun, written; WORST: an empty entry
+//   image, row, column  (queries, KEPT) int, where its patches lie in the whole bank; -1 in empty entries
 extern "C" __global__ void __launch_bounds__(LANES)
-merge(const uint32* distances, const uint32* places, int splits, int queries, int64 origin, uint32* distance,
-      int64* place) {
+merge(const uint32* distances, const uint32* places, int splits, int queries, int first, int height, int width,
+      int begun, uint32* distance, int* image, int* row, int* column) {
     const int lane = threadIdx.x, query = blockIdx.x;
+    const int64 pixels = (int64)height * width;
     Nearest<int64> nearest;
     nearest.clear();
-    for (int split = -1; split < splits; ++split) {
+    for (int split = begun ? -1 : 0; split < splits; ++split) {
 #pragma unroll
         for (int slot = 0; slot < SLOTS; ++slot) {
             const int entry = slot * LANES + lane;
@@ -25,17 +28,28 @@ merge(const uint32* distances, const uint32* places, int splits, int queries, in
             int64 where = 0;
             if (entry < KEPT) {
                 found = split < 0 ? distance[own] : distances[theirs];
-                where = split < 0 ? place[own] : origin + places[theirs];
+                where = split < 0 ? ((int64)image[own] * height + row[own]) * width + column[own]
+                                  : first * pixels + places[theirs];
             }
-            nearest.offer(found != WORST, found, where);
+            if (!begun && splits == 1) {  // sorted as it is
+                nearest.distance[slot] = found;
+                nearest.place[slot] = where;
+            } else {
+                nearest.offer(found != WORST, found, where);
+            }
         }
     }
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {
         const int entry = slot * LANES + lane;
         if (entry < KEPT) {
-            distance[(int64)query * KEPT + entry] = nearest.distance[slot];
-            place[(int64)query * KEPT + entry] = nearest.place[slot];
+            const int64 own = (int64)query * KEPT + entry, which = nearest.place[slot] / pixels;
+            const int pixel = (int)(nearest.place[slot] - which * pixels), down = pixel / width;
+            const bool empty = nearest.distance[slot] == WORST;
+            distance[own] = nearest.distance[slot];
+            image[own] = empty ? -1 : (int)which;
+            row[own] = empty ? -1 : down;
+            column[own] = empty ? -1 : pixel - down * width;
         }
     }
 }

@@ -32,7 +32,7 @@ class Prepared:
     bank: PatchBank
     device: devices.Device
     budget: int
-    _kept: dict[str, Any] = field(default_factory=dict)  # sides of a resident bank
+    _kept: dict[str, Any] = field(default_factory=dict)  # sides of a resident bank; zeros
     _buffers: dict[str, tuple[devices.Staging, int]] = field(default_factory=dict)  # a streamed one's, and their images
 
     @property
@@ -56,6 +56,17 @@ class Prepared:
         for first in range(0, self.bank.images, images):
             count = min(images, self.bank.images - first)
             yield first, count, staging.upload(self._padded(side, first, first + count))
+
+    def whole(self) -> tuple[Any, Any] | None:
+        """All source and all target planes where both stay on the device."""
+        stay = self._stays("source") and self._stays("target") and self._stays("source")
+        return (self._kept["source"], self._kept["target"]) if stay else None
+
+    def nobody(self, photos: int, images: int) -> Any:
+        """Zeros (photos, images) uint8 for a search that may use every image; kept, and not to be written to."""
+        if "nobody" not in self._kept or self._kept["nobody"].size < photos * images:
+            self._kept["nobody"] = self.device.xp.zeros(photos * images, np.uint8)
+        return self._kept["nobody"]
 
     def selected(self, images: NDArray[np.int64]) -> Prepared:
         """Some of the images, made ready to be searched; of a resident bank they are gathered on the device."""
@@ -140,27 +151,35 @@ def free_memory() -> int:
     return devices.current().free()
 
 
-def gather(place: Any, prepared: Prepared, patch: int) -> tuple[Any, Any]:
-    """Cut the candidates' source and target patches; see :func:`idekernels.operations.gather`."""
-    bank, device = prepared.bank, prepared.device
-    cut, count = [], launch.number(place.size)
-    for side, planes in (("source", bank.planes), ("target", bank.channels)):
-        out = device.xp.empty((*place.shape, planes, patch, patch), np.uint8)  # every candidate is in one of the blocks
-        kernels = device.module(source_text(GATHER), gather_options(bank.height, bank.width, planes, patch))
+def gather(places: tuple[Any, Any, Any], prepared: Prepared, patch: int) -> tuple[Any, Any]:
+    """Cut the candidates' source and target patches; see :meth:`idekernels.backends.protocol.Backend.gather`."""
+    bank, device, shape = prepared.bank, prepared.device, places[0].shape
+    kernels = device.module(
+        source_text(GATHER), gather_options(bank.height, bank.width, bank.planes, bank.channels, patch)
+    )
+    cut = [device.xp.empty((*shape, planes, patch, patch), np.uint8) for planes in (bank.planes, bank.channels)]
+    count = launch.number(places[0].size)
+
+    def queue(side: int, sides: int, first: int, images: int, blocks: tuple[Any, Any]) -> None:
+        kernels.launch(
+            "gather", launch.blocks(-(-int(count) // (GATHER_WARPS * MINE)), sides, 1), WARP * GATHER_WARPS,
+            (*blocks, np.int32(side), np.int32(images), *places, count, np.int32(first), *cut),
+        )  # fmt: skip
+
+    whole = prepared.whole()
+    if whole is not None:
+        queue(0, 2, 0, bank.images, whole)
+        return cut[0], cut[1]
+    for number, side in enumerate(("source", "target")):  # every candidate is in one of the blocks
         for first, images, block in prepared.blocks(side):
-            origin = np.int64(first * bank.height * bank.width)
-            kernels.launch(
-                "gather", launch.blocks(-(-place.size // (GATHER_WARPS * MINE)), 1, 1), WARP * GATHER_WARPS,
-                (block, np.int32(images), place, count, origin, out),
-            )  # fmt: skip
-        cut.append(out)
+            queue(number, 1, first, images, (block, block))
     return cut[0], cut[1]
 
 
-def gather_options(height: int, width: int, planes: int, patch: int) -> tuple[str, ...]:
+def gather_options(height: int, width: int, planes: int, channels: int, patch: int) -> tuple[str, ...]:
     """The compiler's options for gather.cu."""
     pitch = launch.pitch(width)
-    launch.number(planes * height * pitch)  # bytes of an image
+    launch.number(max(planes, channels) * height * pitch)  # bytes of an image
     return launch.compiler_options(
-        PLANES=planes, HEIGHT=height, WIDTH=width, PITCH=pitch, PATCH=patch, MINE=MINE, WARPS=GATHER_WARPS
+        PLANES=planes, CHANNELS=channels, HEIGHT=height, PITCH=pitch, PATCH=patch, MINE=MINE, WARPS=GATHER_WARPS
     )

@@ -1,8 +1,8 @@
 """The Markov weight field on the device: red-black block descent in float32, a group of lanes for every node.
 
-Four kernels in CUDA C++: centre.cu and join.cu make the field, sweep.cu lowers its energy, certify.cu says how far it
-came. Where the device has clusters of blocks, a photo's sweeps are one launch and the blocks see for themselves when it
-has settled; elsewhere each colour of a sweep is a launch, and the host looks every few sweeps.
+Five kernels in CUDA C++: centre.cu and join.cu make the field, sweep.cu lowers its energy, certify.cu and total.cu say
+how far it came. Where the device has clusters of blocks, a photo's sweeps are one launch and the blocks see for
+themselves when it has settled; elsewhere each colour of a sweep is a launch, and the host looks every few sweeps.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from idekernels.grid import PatchGrid
 
 _MOST_SWEEPS = 2**29  # so that int32 holds their halves
 WARPS = 4  # of a block, of kernels that do a node once
+TOTAL_WARPS = 8  # of a block of total.cu
+TOTAL = ("common.cuh", "sums.cuh", "total.cu")
 _CLUSTERS = (8, 4, 2, 1)  # blocks that share a photo: eight is the most that every device with clusters starts
 WARPS_OF_SM = 32  # that the compiler must leave registers for where a lane has one candidate: 64 a thread
 _CLUSTER_WARPS = 16  # of such a block, at most: two blocks an SM by 64 registers, 128 where a lane has two candidates
@@ -107,6 +109,7 @@ class _Problem:
     hessian : A, (B, N, K, K). linear : b, (B, N, K). cross : alpha * C, (B, E, K, K). parts : (3, B, N), written; each
     node's share of the constants that centring took out, in parts[0], then of the rest of the objective and of the gap.
     dirty : (B, N) uint8, 1 where a node is to be visited. last : (B,) int32, the last sweep that moved something.
+    weights : (B, N, K), where they are now.
     """
 
     hessian: Any
@@ -115,6 +118,7 @@ class _Problem:
     parts: Any
     dirty: Any
     last: Any
+    weights: Any
 
 
 def weigh(
@@ -130,16 +134,23 @@ def weigh(
     if k > launch.MOST_KEPT:
         raise ValueError(f"k is {k}, the backend cuda weighs {launch.MOST_KEPT} at most; take a smaller k, or cpu")
     xp, sweeps = device.xp, min(sweeps, _MOST_SWEEPS)
-    problem = _centred(device, gram, tables, grid, alpha, ridge)
-    weights = xp.array(xp.asarray(start), np.float32, order="C")
-    _settle(device, problem, grid, RELAX if alpha > 0 else 0.0, weights, least, sweeps)
-    given, made = xp.empty_like(weights), xp.empty(photos, np.int32)
+    problem = _centred(device, gram, tables, grid, alpha, ridge, start)
+    _settle(device, problem, grid, RELAX if alpha > 0 else 0.0, least, sweeps)
+    given, made = xp.empty_like(problem.weights), xp.empty(photos, np.int32)
     _run(
         device, "certify", grid, photos, k, problem.hessian, problem.linear, problem.cross,
-        *map(np.int32, (*grid.shape, sweeps)), problem.last, weights, given, problem.parts, made,
+        *map(np.int32, (*grid.shape, sweeps)), problem.last, problem.weights, given, problem.parts, made,
     )  # fmt: skip
-    constants, rest, gap = problem.parts.sum(axis=2, dtype=np.float64)
-    return given, constants + rest, gap, made
+    objective, gap = xp.empty(photos, np.float64), xp.empty(photos, np.float64)
+    device.module(variants.source_text(TOTAL), total_options()).launch(
+        "total", (photos, 1, 1), WARP * TOTAL_WARPS, (problem.parts, np.int32(grid.nodes), objective, gap)
+    )
+    return given, objective, gap, made
+
+
+def total_options() -> tuple[str, ...]:
+    """The compiler's options for total.cu."""
+    return launch.compiler_options(WARPS=TOTAL_WARPS)
 
 
 def _run(device: Device, kernel: str, grid: PatchGrid, photos: int, k: int, *arguments: Any) -> None:
@@ -149,10 +160,13 @@ def _run(device: Device, kernel: str, grid: PatchGrid, photos: int, k: int, *arg
     module.launch(kernel, (shape.blocks(grid.nodes), photos, 1), WARP * WARPS, arguments)
 
 
-def _centred(device: Device, gram: Any, tables: Any, grid: PatchGrid, alpha: float, ridge: float) -> _Problem:
+def _centred(
+    device: Device, gram: Any, tables: Any, grid: PatchGrid, alpha: float, ridge: float, start: Any
+) -> _Problem:
     """The field of patches from which each node's medoid is subtracted, ``ridge`` added to the diagonals."""
     xp, (photos, nodes, k) = device.xp, gram.shape[:3]
     own, other, cross = map(xp.ascontiguousarray, tables)  # the kernels know no strides
+    alike = start.ndim == 1
     share, middle, shape = np.float32(alpha), xp.empty((photos, nodes), np.int32), tuple(map(np.int32, grid.shape))
     made = _Problem(
         xp.empty(gram.shape, np.float32),
@@ -161,9 +175,14 @@ def _centred(device: Device, gram: Any, tables: Any, grid: PatchGrid, alpha: flo
         xp.empty((3, photos, nodes), np.float32),
         xp.empty((photos, nodes), np.uint8),
         xp.empty(photos, np.int32),
+        xp.empty((photos, nodes, k), np.float32) if alike else xp.array(xp.asarray(start), np.float32, order="C"),
     )
     plain = xp.ascontiguousarray(gram, np.float32)
-    _run(device, "centre", grid, photos, k, plain, own, other, share, *shape, middle, made.dirty, made.last)
+    begin = device.constant(start.astype(np.float32)) if alike else made.weights
+    _run(
+        device, "centre", grid, photos, k, plain, own, other, share, *shape, np.int32(alike), begin, middle,
+        made.dirty, made.last, made.weights,
+    )  # fmt: skip
     in_full = gram.dtype != np.float32
     if in_full:
         _centre_in_full(xp, gram, middle, made)
@@ -184,11 +203,9 @@ def _centre_in_full(xp: Any, gram: Any, middle: Any, made: _Problem) -> None:
     made.parts[0] = itself
 
 
-def _settle(
-    device: Device, problem: _Problem, grid: PatchGrid, relax: float, weights: Any, least: float, sweeps: int
-) -> None:
-    """Sweep until no photo moves, or ``sweeps`` times; weights (B, N, K) float32 are changed."""
-    photos, _, k = weights.shape
+def _settle(device: Device, problem: _Problem, grid: PatchGrid, relax: float, least: float, sweeps: int) -> None:
+    """Sweep until no photo moves, or ``sweeps`` times; the weights are changed."""
+    photos, _, k = problem.weights.shape
     shape = sweep_shape(k, grid, photos, device.limits)
     module = device.module(variants.source_text(source_of("sweep")), shape.options())
     settings = (*map(np.int32, grid.shape), np.float32(relax), np.float32(least))
@@ -197,7 +214,8 @@ def _settle(
         halves = np.int32(first), np.int32(first + step)
         module.launch(
             "sweep", (shape.blocks, photos, 1), WARP * shape.warps,
-            (problem.hessian, problem.linear, problem.cross, *settings, *halves, weights, problem.dirty, problem.last),
+            (problem.hessian, problem.linear, problem.cross, *settings, *halves, problem.weights, problem.dirty,
+             problem.last),
         )  # fmt: skip
         done, half = divmod(first + step, 2)
         due = step == 1 and half == 0 and done % launch.CHECK_SWEEPS == 0

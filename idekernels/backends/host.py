@@ -17,8 +17,8 @@ from idekernels.results import Compatibility
 class OnHost(Named):
     """The parts of :class:`idekernels.backends.protocol.Backend` that are made of other parts.
 
-    A backend gives ``_search``, as ``match`` with places (image * H + row) * W + column, (B, N, K) int64, for image, row
-    and column; and ``_cut_out``, as ``gather`` with such places.
+    A backend gives ``_search``, as ``match`` with places (image * H + row) * W + column, (B, N, K) int64, for image,
+    row and column; and ``_cut_out``, as ``gather`` with such places.
     """
 
     _search: Any

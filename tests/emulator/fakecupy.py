@@ -127,6 +127,11 @@ def stack(parts: Any, **options: Any) -> Any:
     return _wrapped(np.stack([_unwrapped(part) for part in parts], **options))
 
 
+def concatenate(parts: Any, **options: Any) -> Any:
+    """As NumPy's, of device arrays."""
+    return _wrapped(np.concatenate([_unwrapped(part) for part in parts], **options))
+
+
 def empty(shape: Any, dtype: Any = np.float64) -> DeviceArray:
     """Filled with what nobody should rely on."""
     host = np.empty(shape, dtype)

@@ -22,7 +22,7 @@ from idemodel.generator.config import MLAConfig, guide_channels
 from idemodel.generator.enhance import network_for_inference
 from idemodel.generator.graphs import Repeated, graphs_on
 from idemodel.generator.network import MLANet
-from idemodel.generator.precision import float32_products
+from idemodel.generator.precision import float32_products, timed_convolutions
 from idemodel.generator.weights import PHANTOM
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces
@@ -117,7 +117,7 @@ def _steps(recipe: Recipe, judging: bool, way: Way, device: str, pairs: int, rou
         losses = steps.take(0, first + number, recipe.batch)
         return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
-    with float32_products(device, way.precision == "tf32"):
+    with float32_products(device, way.precision == "tf32"), timed_convolutions(device):
         before = [step(number) for number in range(WARM)]
         taken = [_seconds(partial(step, WARM + number)) for number in range(rounds)]
     return Taken(1e3 * statistics.median(taken), before[-1], tuple(told))

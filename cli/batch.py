@@ -57,6 +57,18 @@ class Results:
 
 
 @dataclass(frozen=True)
+class Portions:
+    """How many images are made into pictures together, and how many such portions at the same time."""
+
+    most: int
+    calls: int = 1
+
+    def size(self, left: int) -> int:
+        """Of the next portion, where so many images are left: smaller at the end, so that all calls end together."""
+        return self.most if self.calls == 1 else max(1, min(self.most, left // (2 * self.calls)))
+
+
+@dataclass(frozen=True)
 class Readers(Generic[Read]):
     """Threads that read images ahead and others that write pictures behind.
 
@@ -127,19 +139,21 @@ class Batch:
     def run(
         self,
         title: str,
-        at_once: int | Callable[[], int],
+        at_once: int | Callable[[], Portions],
         read: Callable[[Path], Read],
         make: Callable[[Sequence[Path], Sequence[Read]], Iterable[Made]],
         readers: Readers[Read] | None = None,
     ) -> None:
         """Read every image, make ``at_once`` pictures of (targets, what was read) together, write them.
 
+        ``make`` may leave the work to threads of its own and give what waits for it; it is called again meanwhile.
+
         A bad image (InputError, OSError while reading, an InputError in place of its picture, a name that cannot be
         written) is reported; any other error of writing ends the batch. With ``readers``, threads read images and
         write pictures while others are made; what is said and counted keeps the images' order. At most
-        ``4 at_once + 2 threads`` of what was read and ``3 at_once`` pictures are held; of large images
-        (:mod:`idemodel.files.large`) few are read at the same time. Where ``at_once`` is a function, it is asked after
-        ``readers.meanwhile``.
+        ``(3 + calls) at_once + 2 threads`` of what was read and ``(2 + calls) at_once`` pictures are held, ``calls``
+        being 1 where nothing else is said; of large images (:mod:`idemodel.files.large`) few are read at the same time.
+        Where ``at_once`` is a function, it is asked after ``readers.meanwhile``.
         """
         threads, writers = (readers.threads, readers.writers) if readers else (1, 0)
 
@@ -152,15 +166,16 @@ class Batch:
             if readers:
                 readers.meanwhile()
             make_folder(self.results.out)
-            together = at_once() if callable(at_once) else at_once
+            portions = at_once() if callable(at_once) else Portions(at_once)
             if readers:
-                coming.deepen(together + threads)
-            with progress() as bar, Behind(writers, 2 * together) as behind:
+                coming.deepen(portions.most + threads)
+            with progress() as bar, Behind(writers, (1 + portions.calls) * portions.most) as behind:
                 task = bar.add_task(title, total=len(self.todo))
                 run = _Run(self, behind, partial(bar.advance, task), make, readers.tell if readers else None)
                 for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
                     run.take(target, image, result)
-                    if len(run.waiting) == together or number == len(self.todo):
+                    waiting, later = len(run.waiting), len(self.todo) - number
+                    if later == 0 or waiting >= portions.size(waiting + later):
                         run.make_waiting()
 
     def write_beside(self, path: Path, picture: Image, target: Path) -> None:

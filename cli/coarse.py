@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,10 @@ from idemodel.files.journal import Making
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import Once, PreparationSettings
 
-from .batch import Batch, Image, Made, Readers, Results, split_banks
+from .batch import Batch, Image, Made, Portions, Readers, Results, split_banks
 from .cluster import ClusterOptions, OnCluster, cluster_options
 from .console import note, say
-from .kernels import let_waiting_threads_sleep, load_kernels
+from .kernels import SideBySide, let_waiting_threads_sleep, load_kernels
 from .options import (
     PATH,
     Bytes,
@@ -138,9 +139,9 @@ class _Call:
             self.tell(prepare())  # what is wrong with the backend comes first
             make_folder(self.photos.results.out)
             raise
-        kitchen = _Kitchen(self, intake, prepare)
-        readers = Readers(kitchen.tell, kitchen.open)
-        self.photos.run(_title(self.bank), kitchen.at_once, kitchen.read, kitchen.make, readers)
+        with closing(_Kitchen(self, intake, prepare)) as kitchen:
+            readers = Readers(kitchen.tell, kitchen.open)
+            self.photos.run(_title(self.bank), kitchen.portions, kitchen.read, kitchen.make, readers)
         intake.sum_up()
 
     def _there(self, workers: Cluster) -> None:
@@ -182,6 +183,7 @@ class _Kitchen:
     intake: PhotoIntake
     prepare: Callable[[], PreparedBank]
     prepared: PreparedBank = field(init=False)
+    beside: SideBySide | None = None
 
     def open(self) -> None:
         """Prepare the bank, and load the kernels."""
@@ -190,12 +192,19 @@ class _Kitchen:
         make_folder(self.call.photos.results.out)
         self.intake.introduce()
         load_kernels(self.call.settings, self.prepared)
+        self.beside = SideBySide(self.prepared, len(self.call.photos.todo))
 
-    def at_once(self) -> int:
-        """How many photos are sketched together."""
+    def close(self) -> None:
+        """End what was begun."""
+        if self.beside:
+            self.beside.close()
+
+    def portions(self) -> Portions:
+        """How many photos are sketched together, and how many times so many at the same time."""
         from idekernels.coarse import photos_at_once
 
-        return photos_at_once(self.prepared, self.call.settings)
+        calls = self.beside.calls if self.beside else 1
+        return Portions(photos_at_once(self.prepared, self.call.settings, calls), calls)
 
     def read(self, file: Path) -> _Taken:
         """Read a photo; any thread may."""
@@ -207,15 +216,13 @@ class _Kitchen:
         self.intake.told(file, taken.notes, taken.aligned)
 
     def make(self, _: Sequence[Path], taken: Sequence[_Taken]) -> Iterable[Made]:
-        """Sketch photos; where a device does it, the writers wait for it, and more is read and queued meanwhile."""
-        from idekernels.arguments import on_device
+        """Sketch photos; the writers wait for whoever does it, and more is read and begun meanwhile."""
         from idekernels.coarse import Queries, coarse_sketch
 
         queries, left_out = Queries([one.planes for one in taken]), np.array([one.barred for one in taken])
-        made = coarse_sketch(queries, self.prepared, self.call.settings, exclude=left_out)
-        if not on_device(made.pixels):
-            return made.images()
-        images = Once(made.images)
+        made = partial(coarse_sketch, queries, self.prepared, self.call.settings, exclude=left_out)
+        begun = self.beside.begin(made) if self.beside else made
+        images = Once(lambda: begun().images())
         return [partial(_one_of, images, number) for number in range(len(taken))]
 
 

@@ -331,13 +331,14 @@ def _solved(field: Field, patches: CandidatePatches, chosen: CoarseSettings) -> 
     return CoarseSketch(levels, found.objective, backend=field.backend)
 
 
-def photos_at_once(prepared: PreparedBank, settings: CoarseSettings) -> int:
+def photos_at_once(prepared: PreparedBank, settings: CoarseSettings, calls: int = 1) -> int:
     """How many photos to give to one call of :func:`coarse_sketch`, as far as their tables leave the memory room.
 
-    On the host 16 at most, within 256 MiB: more are no faster. On a device 64, within a quarter of what is free.
+    On the host 16 at most, within 256 MiB: more are no faster. Where so many ``calls`` are made at the same time, 8
+    each, within a share of that and 64 MiB at least. On a device 64, within a quarter of what is free.
     """
     free = prepared.backend.free_memory()
-    most, memory = (16, 2**28) if free is None else (64, free // 4)
+    most, memory = (16 if calls == 1 else 8, max(2**28 // calls, 2**26)) if free is None else (64, free // 4)
     bank = prepared.bank
     grid = bank.grid(settings.patch, settings.overlap)
     patches = grid.nodes * settings.k * grid.patch**2 * (bank.planes + bank.channels)

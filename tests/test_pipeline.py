@@ -16,12 +16,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import idecli.batch as batches
-from idecli.batch import Batch, Readers, Results
+import idekernels.backends.cpu.threads as threads_of_cpu
+from idecli.batch import Batch, Portions, Readers, Results
 from idecli.console import note
+from idecli.kernels import SideBySide
 from idecli.main import run
+from idekernels import MemoryBank, coarse, prepare
 from idekernels.errors import InputError
 from idemodel.files.images import read_grey
 from idemodel.files.journal import JOURNAL, Journal, Making
@@ -195,6 +200,76 @@ def test_an_interrupt_keeps_what_was_made(photos: Path, tmp_path: Path, monkeypa
         batch.run("x", 3, read_grey, make, readers(2, 2))
     assert len(list((tmp_path / "out").glob("*.png"))) == 6
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(("ahead", "behind"))]
+
+
+@given(st.integers(1, 40), st.integers(1, 9), st.integers(1, 400))
+def test_portions_are_whole_until_the_end_and_take_all_that_is_left(most: int, calls: int, images: int) -> None:
+    portions, left, taken = Portions(most, calls), images, []
+    while left:
+        taken.append(min(left, portions.size(left)))
+        left -= taken[-1]
+    assert sum(taken) == images and max(taken) <= most
+    assert sorted(taken, reverse=True) == taken or calls == 1
+    assert calls == 1 or taken[-1] <= max(1, images // (2 * calls))
+
+
+def test_batches_are_made_side_by_side_and_come_in_order(tmp_path: Path) -> None:
+    """Two that wait for one another are both under way; what the threads' number was does not show."""
+    bank, photos = a_bank(tmp_path, 20)
+    met, real, threads = threading.Barrier(2), coarse.coarse_sketch, []
+
+    def meeting(*given: Any, **options: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        if len(threads) <= 2:
+            met.wait(20)
+        return real(*given, **options)
+
+    found = []
+    for calls, work in ((1, real), (2, meeting)):
+        out = tmp_path / f"out{calls}"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(threads_of_cpu, "calls", lambda calls=calls: calls)
+            patch.setattr(coarse, "coarse_sketch", work)
+            patch.setattr("idekernels.warm.coarse_sketch", real)
+            command = ["coarse", bank, photos, "-o", out, "--backend", "cpu", "--k", 3, "--align", "never"]
+            assert run([*map(str, command)]) == 0
+        found.append({file.name: file.read_bytes() for file in out.glob("*.png")})
+        names = [json.loads(line)["name"] for line in (out / JOURNAL).read_text().splitlines()]
+        assert sorted(names) == sorted(found[-1])
+    assert found[0] == found[1] and len(found[0]) == 20
+    assert len(set(threads)) == 2 and all(name.startswith("kernels") for name in threads)
+
+
+def test_few_photos_are_made_by_all_cores_together() -> None:
+    prepared = prepare(MemoryBank.from_images(*[[np.zeros((16, 16), np.uint8)] * 2] * 2), "reference")
+    assert SideBySide(prepared, 100).calls == 1  # it has no threads
+    cpu = prepare(prepared.bank, "cpu")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads_of_cpu, "calls", lambda: 3)
+        assert [SideBySide(cpu, photos).calls for photos in (1, 11, 12)] == [1, 1, 3]
+        streamed = prepare(prepared.bank, "cpu", memory=0)
+        assert SideBySide(streamed, 100).calls == 1  # each call would read the bank
+
+
+def test_an_error_of_a_batch_made_beside_others_ends_the_command_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank, photos = a_bank(tmp_path, 20)
+    real = coarse.coarse_sketch
+
+    def failing(queries: Any, *given: Any, **options: Any) -> Any:
+        if len(queries.planes) < 5:  # the last ones
+            raise InputError("there is no memory")
+        return real(queries, *given, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads_of_cpu, "calls", lambda: 2)
+        patch.setattr(coarse, "coarse_sketch", failing)
+        patch.setattr("idekernels.warm.coarse_sketch", real)
+        assert run(["coarse", str(bank), str(photos), "-o", str(tmp_path / "out"), "--backend", "cpu", "--k", "3"]) == 1
+    assert [line for line in capsys.readouterr().err.splitlines() if "Error" in line] == ["Error: there is no memory"]
+    assert 5 <= len(list((tmp_path / "out").glob("*.png"))) < 20
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("ahead", "behind", "kernels"))]
 
 
 def a_bank(folder: Path, photos: int) -> tuple[Path, Path]:

@@ -154,6 +154,9 @@ KERNELS = {
 }  # fmt: skip
 
 
+ASKED = ("why_missing", "side_by_side", "take_share")  # of a backend, beside its kernels
+
+
 def public_members(value):
     return {name for name in dir(value) if not name.startswith("_")}
 
@@ -164,8 +167,8 @@ def test_backends_are_twins(name):
     backend = backends.load(name)
 
     assert backend.name == str(backend) == name
-    assert public_members(backend) == public_members(Backend) == {*KERNELS, "why_missing", "name"}
-    for kernel in {*KERNELS, "why_missing"}:
+    assert public_members(backend) == public_members(Backend) == {*KERNELS, *ASKED, "name"}
+    for kernel in {*KERNELS, *ASKED}:
         ours, theirs = getattr(backend, kernel), getattr(Backend, kernel)
         assert ["self", *inspect.signature(ours).parameters] == list(inspect.signature(theirs).parameters), kernel
 

@@ -57,6 +57,17 @@ class Backend(Protocol):
         """Bytes that are free on the device; None for the host's memory, which is the system's to give."""
         ...
 
+    def side_by_side(self, prepared: Any) -> int:
+        """How many calls are best made at the same time, by as many threads of Python; 1 where one takes all there is.
+
+        What the calls would each read of the bank is read first.
+        """
+        ...
+
+    def take_share(self, calls: int) -> None:
+        """Have kernels that this thread calls leave room for those of others, where so many calls are made at once."""
+        ...
+
     def match(
         self, query: Array, prepared: Any, grid: PatchGrid, radius: int, k: int, exclude: Array
     ) -> tuple[Array, Array, Array, Array]:
@@ -180,10 +191,18 @@ class Backend(Protocol):
 class Named:
     """How a backend shows itself: by its name; and how it is pickled and copied: as the ``BACKEND`` of its module.
 
-    So there is one object a backend and process, and a result can be sent to another process with its backend.
+    So there is one object a backend and process, and a result can be sent to another process with its backend. Nothing
+    is gained by several calls at the same time, unless a backend says otherwise.
     """
 
     name: ClassVar[str]
+
+    def side_by_side(self, prepared: Any) -> int:
+        """One call at a time."""
+        return 1
+
+    def take_share(self, calls: int) -> None:
+        """It has no threads."""
 
     def __str__(self) -> str:
         return self.name

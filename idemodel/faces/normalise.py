@@ -282,7 +282,7 @@ def sample_planes(bank: PatchBank, sample: int) -> NDArray[np.uint8]:
     return np.stack([bank.source(int(one), int(one) + 1)[0, plane] for one in chosen])
 
 
-def _noise(grey: Grey | NDArray[np.int16]) -> float:
+def _noise(grey: NDArray[Any]) -> float:
     """Standard deviation of the noise (mask of Immerkaer, CVIU 1996; its median, so that contours do not count).
 
     Of whole levels the same to the last bit in a quarter of the time: their responses are whole, at most 16 times 255.

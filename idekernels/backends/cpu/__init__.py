@@ -1,6 +1,6 @@
 """The ``cpu`` backend: Numba twins of :mod:`idekernels.backends.reference`, same names and signatures."""
 
-from idekernels.backends.cpu import blending, electing, jit, matching, propagation, residency, tables, weighing
+from idekernels.backends.cpu import blending, electing, jit, matching, propagation, residency, tables, threads, weighing
 from idekernels.backends.host import OnHost
 from idekernels.backends.protocol import Backend
 
@@ -16,6 +16,8 @@ class Cpu(OnHost):
     elect = staticmethod(electing.elect)
     upload = staticmethod(residency.upload)
     free_memory = staticmethod(residency.free_memory)
+    side_by_side = staticmethod(residency.side_by_side)
+    take_share = staticmethod(threads.take_share)
     _search = staticmethod(matching.match)
     _cut_out = staticmethod(residency.gather)
     evidence = staticmethod(tables.evidence)

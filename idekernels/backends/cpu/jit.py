@@ -107,6 +107,11 @@ class Parallel:
         return result
 
 
+def safe() -> bool:
+    """Whether several threads of Python may call kernels at the same time; known once a parallel one has run."""
+    return _process.safe and not _process.forked
+
+
 def threads() -> int:
     """How many threads a parallel kernel runs on when it is called now."""
     if _process.forked:

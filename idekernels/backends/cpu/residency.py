@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from idekernels.backends.cpu import threads
 from idekernels.backends.cpu.copying import copy_bytes
 from idekernels.backends.cpu.jit import compiled
 from idekernels.backends.cpu.simd import LANES
@@ -117,6 +118,14 @@ def prepare(bank: PatchBank, memory: int | None) -> Prepared:
 def select(prepared: Prepared, images: NDArray[np.int64]) -> Prepared | Selected:
     """Some of a prepared bank's images, for ``match``; see :meth:`idekernels.backends.protocol.Backend.select`."""
     return prepared.selected(images)
+
+
+def side_by_side(prepared: Prepared) -> int:
+    """Calls that are best made at the same time: one where each would read all of the bank."""
+    calls = threads.calls() if prepared.resident else 1
+    if calls > 1:
+        _ = prepared._kept, prepared.images  # once, and not by each of them
+    return calls
 
 
 def upload(array):

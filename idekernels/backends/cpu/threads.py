@@ -9,6 +9,8 @@ import numba
 
 from idekernels.backends.cpu import jit
 
+MOST_CALLS = 8  # of Python's threads that run kernels side by side: more would wait for Python's lock
+
 # ns of work for every thread. A quiet machine wakes one in 0.1 ms, but beside busy processes it can wait milliseconds
 # for its turn, and all wait for the last: work of less than this for each is done sooner by fewer.
 _ALONE, _BATCH = 0.7e6, 0.6e6
@@ -26,6 +28,20 @@ def at_most(threads: int) -> Iterator[None]:
         yield
     finally:
         numba.set_num_threads(allowed)
+
+
+def calls() -> int:
+    """How many threads of Python may run kernels side by side to good purpose.
+
+    A kernel that runs on one thread waits for no other. Where threads share the cores with those that read and write
+    files, regions of several threads wait for whichever was put off.
+    """
+    return min(MOST_CALLS, jit.threads()) if jit.safe() else 1
+
+
+def take_share(calls: int) -> None:
+    """Have the kernels that this thread of Python calls run on its share of the threads; at least one."""
+    numba.set_num_threads(max(1, jit.threads() // calls))
 
 
 def worth(photos: int, steps: int, nanoseconds: float) -> int:

@@ -281,7 +281,7 @@ def merged(parts: list[tuple[Any, Any]], k: int) -> tuple[Any, Any]:
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("k", "splits"), [(1, 3), (10, 2), (33, 4), (64, 1), (64, 3)])
 def test_merging_equals_a_plain_merge(k: int, splits: int, reverse: bool) -> None:
-    """Ties between the lists, entries and whole lists that are empty, places beyond 32 bits; before and behind others."""
+    """Ties between the lists, empty entries and whole lists, places beyond 32 bits; before and behind others."""
     numbers, queries, size = np.random.default_rng(k), (2, 3), (7, 2**20)
     first = 1234
     origin = first * size[0] * size[1]

@@ -26,6 +26,7 @@ using std::max;
 using std::min;
 
 #define __global__
+#define __host__
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
@@ -269,8 +270,9 @@ class Shared : Resettable {
         unsigned epoch = 0, syncs = 0;  // when: barriers of the block, and of the warp (the last that touched it)
 
         void add() {
-            const bool again = thread != -1 && epoch == block.epochs[rank()];
             const int mine = block.current / WARP;
+            const bool before = warp == mine && syncs != block.threads[block.current].syncs;  // a warp's barrier ago
+            const bool again = thread != -1 && epoch == block.epochs[rank()] && !before;
             thread = again && thread != block.current ? -2 : block.current;
             warp = again && warp != mine ? -2 : mine;
             epoch = block.epochs[rank()];
@@ -375,6 +377,15 @@ inline unsigned __ballot_sync(unsigned, bool vote) {
     return all;
 }
 
+template <typename T>
+unsigned __match_any_sync(unsigned, T value) {  // the lanes that gave the same
+    const unsigned round = emulator::exchange("__match_any_sync", emulator::bits(value), false);
+    unsigned alike = 0;
+    for (int lane = 0; lane < emulator::WARP; ++lane)
+        alike |= (unsigned)(emulator::taken<T>(round, lane) == value) << lane;
+    return alike;
+}
+
 inline bool __any_sync(unsigned mask, bool vote) {
     return __ballot_sync(mask, vote) != 0;
 }
@@ -431,6 +442,10 @@ inline float __int_as_float(int bits) {
     float value;
     std::memcpy(&value, &bits, sizeof(value));
     return value;
+}
+
+inline int __popc(unsigned word) {
+    return __builtin_popcount(word);
 }
 
 inline int __ffs(unsigned word) {

@@ -6,6 +6,11 @@
 #define READ(pointer) (*(pointer))  // of a word whose address must be a multiple of 4: the emulator looks
 #endif
 
+#ifndef SHARED_QUADS  // the emulator of the tests has its own
+#define SHARED_QUADS(name, count) __shared__ __align__(16) unsigned name[count]
+#define QUAD_AT(array, word) (*reinterpret_cast<const uint4*>((array) + (word)))  // four words from a multiple of 4 on
+#endif
+
 typedef unsigned char uint8;
 typedef unsigned int uint32;
 typedef long long int64;

@@ -4,11 +4,6 @@
 // Macros: KEPT (K), TALL and WIDE (rows that a lane multiplies with how many others: what it loads serves so many sums),
 // CHUNK (words of a row that are there at once, whole quads), ROW.
 
-#ifndef SHARED_QUADS  // the emulator of the tests has its own
-#define SHARED_QUADS(name, count) __shared__ __align__(16) uint32 name[count]
-#define QUAD_AT(array, word) (*reinterpret_cast<const uint4*>((array) + (word)))  // a multiple of 4
-#endif
-
 constexpr int LEFT = (KEPT + TALL - 1) / TALL;    // tiles of a table, down: tile t has rows t, t + LEFT, t + 2 LEFT, ...
 constexpr int RIGHT = (KEPT + WIDE - 1) / WIDE;   // and across
 constexpr int CELLS = KEPT * KEPT;                // of a table

@@ -1,23 +1,27 @@
 // Exact patch matching on tensor cores: |p - q|^2 = |p|^2 - 2 p.q + |q|^2, all of them integers, the products by mma.
 //
-// A warp owns one node of the grid for 8 * GROUPS photos: their patches stay in its registers, four bytes a word. Its
-// lanes go through the places of the node's window in all images of a tile, sixteen at a time: the sixteen rows of an
-// mma. The bank's bytes lie in the tile in four versions, each one byte further along, so that a patch begins at a whole
-// word wherever it lies; words of one patch are tapped four pixel rows at a time, one a lane, which the tile's pitch
-// spreads over all banks of shared memory. |q|^2 is the same for all that a list compares, so that lists and limits do
-// without it: it is added at the end.
+// A warp owns one node of the grid for 8 * GROUPS photos: their patches stay in its registers, four bytes a word. It goes
+// through the places of the node's window in all images of a tile, sixteen at a time: the sixteen rows of an mma. The
+// bank's bytes lie in the tile in four versions, each one byte further along, so that a patch begins at a whole word
+// wherever it lies; words of one patch are tapped four pixel rows at a time, one a lane, which the tile's pitch spreads
+// over all banks of shared memory. |q|^2 is the same for all that a list compares, so that lists and limits do without
+// it: it is added at the end.
 //
 // A window's places are numbered through all images, in the order of (image, row, column): a list keeps numbers.
-// The K nearest of a photo are a list in shared memory whose entry e only lane e of its warp touches: a warp inserts
-// with shuffles, and nothing is shared. What can enter is found against a limit in registers, the list's last entry:
-// places come in the order of their numbers, so that one as far as the last entry comes after it and cannot enter. Where
-// images are flat nearly all places are that far.
+// A place may enter the list of a photo if its value |p|^2 - 2 p.q is below the list's limit, the value of its last
+// entry: numbers ascend, so that a place as far as the last entry comes after it. (Where images are flat nearly all are
+// that far.) The products start from half of the limit, rounded up, and a place is looked at where they come out above
+// half of its |p|^2. What may enter waits in a queue, until all lanes together put it into the lists, a list a lane.
+//
+// The first limits: every SAMPLE-th tile is gone through once before, for the nearest place of each of the sixteen rows.
+// These are different places, so that the K-th nearest of them is no nearer than the K-th of all.
 //
 // After common.cuh, pixels.cuh and tensor.cuh (variants.py puts the files together). Compiled anew for every setting:
 // PATCH, STEP, RADIUS, PLANES, KEPT (K, at most LANES), HEIGHT, WIDTH, PITCH, UNIT (1 if all weights are 1), and the
 // geometry that variants.py chooses: GROUPS (of eight photos), DOWN and ACROSS (nodes of a block; a warp a node), IMAGES
-// (of a tile), BLOCKS (so many must be able to be resident, which bounds the registers), ROW and VERSION (words of a
-// tile's row, and from one version to the next).
+// (of a tile), SAMPLE (tiles a tile for the first limits; 0: none), QUEUE (places that wait, of a warp), BLOCKS (so many
+// must be able to be resident, which bounds the registers), BUNCH (groups whose products are made together), ROW and VERSION (words of a tile's row, and from one version
+// to the next).
 
 typedef unsigned long long uint64;
 
@@ -40,11 +44,45 @@ constexpr int STRIP = 8;                         // places below each other whos
 constexpr int STRIPS = (TALL + STRIP - 1) / STRIP;
 constexpr uint32 TAIL = PATCH % 4 ? (1u << 8 * (PATCH % 4)) - 1u : FULL;  // the bytes of a row's last word that count
 
+constexpr int DEPTH = KEPT > 8 ? KEPT : 8;       // of a list, whose memory has sixteen values of 32 bits before
+constexpr int ROOM = QUEUE - 128;                // a group has room in a queue that is no longer: 16 places, 8 photos
+constexpr int ENOUGH = ROOM / 2;                 // waiting places that are put into their lists at once
+static_assert(SAMPLE == 0 || KEPT <= 16, "the first limits are of sixteen places");
+static_assert(GROUPS % BUNCH == 0, "whole bunches");
+constexpr bool KEEP = BUNCH < GROUPS && PLANES * STEPS <= 4;  // words of places stay in registers for all bunches
+static_assert(QUEUE > 128 && COLUMNS <= 64 && JOBS < 1 << 16, "what waits is a column and a number in a tile");
+
 // Distances are at most 2^29 (variants.py sees to it), and so are |p|^2 and p.q.
 constexpr int OPEN = (1 << 29) + 1;              // limit of a list that is not full: everything enters
 constexpr int ABSENT = 0x7fffffff;               // |p|^2 of a place that is nowhere: nothing enters
-constexpr int NOBODY = -0x7fffffff - 1;          // limit of a photo that is not there: nothing enters
+constexpr int NOBODY = -0x7fffffff;              // limit of a photo that is not there: nothing enters
 constexpr uint32 SIGN = 0x80000000u;             // turns the order of int into that of uint32
+
+// Bytes from a place's first word to the one of a slot and t. Slots whose four are alike but for a constant need but one
+// register: their leader's.
+__host__ __device__ constexpr int tap_byte(int slot, int t) {
+    const int tap = 4 * slot + t;
+    return tap < TAPS ? 4 * (tap % PATCH * ROW + tap / PATCH) : 0;  // beyond the patch: by zeros
+}
+struct Leaders {
+    int of[SLOTS], apart[SLOTS];
+};
+__host__ __device__ constexpr Leaders find_leaders() {
+    Leaders all = {};
+    for (int slot = 0; slot < SLOTS; ++slot) {
+        all.of[slot] = slot;
+        for (int other = slot - 1; other >= 0; --other) {
+            const int apart = tap_byte(slot, 0) - tap_byte(other, 0);
+            bool alike = true;
+            for (int t = 1; t < 4; ++t) alike = alike && tap_byte(slot, t) - tap_byte(other, t) == apart;
+            if (alike) {
+                all.of[slot] = other;
+                all.apart[slot] = apart;
+            }
+        }
+    }
+    return all;
+}
 
 // A block: DOWN x ACROSS nodes, 8 * GROUPS photos, one of ``splits`` runs of the images.
 // Blocks (nodes of the grid / those of a block, photos / those of a block, splits) of LANES * DOWN * ACROSS threads.
@@ -80,7 +118,10 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
     SHARED(uint32, tile, IMAGES * IMAGE_TILE);            // [image][plane][version][row][word]
     SHARED(int, squares, PLACES + 1);                     // |p|^2 of every place
     SHARED(uint32, jobs, WARPS * (JOBS + 1));             // of each warp: byte in the tile, byte in ``squares`` << 16
-    SHARED(uint64, lists, WARPS * COLUMNS * KEPT);        // of each warp and photo: (|p|^2 - 2 p.q) ^ SIGN, number
+    SHARED(uint64, lists, WARPS * DEPTH * COLUMNS);       // of each warp, entry and photo: value ^ SIGN, number
+    SHARED(uint64, queue, WARPS * QUEUE);                 // of each warp: value, photo << 16 | number in the tile
+    SHARED(int, limits, WARPS * COLUMNS);                 // of each warp and photo
+    SHARED_QUADS(starts, WARPS * 2 * COLUMNS);            // of photos 2 t and 2 t + 1: half of the limits, twice
 
     const int own_jobs = warp * (JOBS + 1);
     for (int job = lane; job <= JOBS; job += LANES) {
@@ -92,15 +133,23 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
         jobs[own_jobs + job] = job < JOBS ? place << 18 | word << 2 : (uint32)PLACES << 18;
     }
     if (threadIdx.x == 0) squares[PLACES] = ABSENT;
-    if (lane < KEPT)
-        for (int column = 0; column < COLUMNS; ++column) lists[(warp * COLUMNS + column) * KEPT + lane] = ~0ull;
+    const int own_lists = warp * DEPTH * COLUMNS, own_queue = warp * QUEUE, own_limits = warp * COLUMNS;
+    for (int item = lane; item < DEPTH * COLUMNS; item += LANES) lists[own_lists + item] = ~0ull;
+    auto set_limit = [&](int column, int limit) {
+        const int at = 2 * own_limits + 4 * (column / 2) + column % 2;
+        limits[own_limits + column] = limit;
+        starts[at] = starts[at + 2] = (uint32)((limit + 1) >> 1);
+    };
+    for (int item = lane; item < COLUMNS; item += LANES) set_limit(item, first_photo + item < photos ? OPEN : NOBODY);
+    __syncwarp();
 
     uint32 own[GROUPS][PLANES][SLOTS];  // the photos' patches, as mma takes them
-    int taps[SLOTS], limit[GROUPS][2];  // bytes from a place's first; of the photos 2 t and 2 t + 1 of a group
+    int taps[SLOTS];                    // bytes from a place's first
+    constexpr Leaders leaders = find_leaders();
 #pragma unroll
     for (int slot = 0; slot < SLOTS; ++slot) {
         const int tap = 4 * slot + t, word = tap / PATCH, down = tap % PATCH;
-        taps[slot] = tap < TAPS ? 4 * (down * ROW + word) : 0;  // beyond the patch: by zeros
+        taps[slot] = tap_byte(slot, t);
 #pragma unroll
         for (int group = 0; group < GROUPS; ++group) {
             const int photo = first_photo + 8 * group + g;
@@ -113,26 +162,176 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
             }
         }
     }
+    // Put a place into a list: a lane for itself, no two of them for one list.
+    auto insert = [&](int column, uint64 key) {
+        const int at = own_lists + column;
+        uint64 last = lists[at + (KEPT - 1) * COLUMNS];
+        if (key >= last) return;
+        if (KEPT <= 16) {
+            uint64 kept[KEPT];
 #pragma unroll
-    for (int group = 0; group < GROUPS; ++group)
+            for (int entry = 0; entry < KEPT; ++entry) kept[entry] = lists[at + entry * COLUMNS];
 #pragma unroll
-        for (int side = 0; side < 2; ++side)
-            limit[group][side] = first_photo + 8 * group + 2 * t + side < photos ? OPEN : NOBODY;
-
-    // Put one place into a list: all lanes give the same. Gives the value of the list's last entry.
-    auto insert = [&](int column, int value, uint32 number) {
-        const uint64 key = (uint64)((uint32)value ^ SIGN) << 32 | number;
-        const int at = (warp * COLUMNS + column) * KEPT + lane;
-        uint64 mine = ~0ull;
-        if (lane < KEPT) mine = lists[at];
-        const uint64 before = __shfl_up_sync(FULL, mine, 1);
-        mine = mine < key ? mine : lane == 0 || before < key ? key : before;
-        if (lane < KEPT) lists[at] = mine;
-        return (int)(__shfl_sync(FULL, (uint32)(mine >> 32), KEPT - 1) ^ SIGN);
+            for (int entry = KEPT - 1; entry >= 0; --entry) {
+                const uint64 before = entry ? kept[entry ? entry - 1 : 0] : 0ull;
+                const uint64 now = before > key ? before : key;
+                if (kept[entry] > key) lists[at + entry * COLUMNS] = now;
+                if (entry == KEPT - 1) last = now;
+            }
+        } else {
+            int entry = KEPT - 1;
+#pragma unroll 1
+            for (; entry > 0; --entry) {
+                const uint64 before = lists[at + (entry - 1) * COLUMNS];
+                if (before < key) break;
+                lists[at + entry * COLUMNS] = before;
+            }
+            lists[at + entry * COLUMNS] = key;
+            last = lists[at + (KEPT - 1) * COLUMNS];
+        }
+        const int limit = (int)((uint32)(last >> 32) ^ SIGN);
+        if (limit < limits[own_limits + column]) set_limit(column, limit);
     };
 
-    for (int first = begin; first < end; first += IMAGES) {
-        const int count = min(IMAGES, end - first);
+    // Put all that waits into the lists.
+    int waiting = 0;
+    auto drain = [&](uint32 numbers) {
+        __syncwarp();
+#pragma unroll 1
+        for (int start = 0; start < waiting; start += LANES) {
+            const bool any = start + lane < waiting;
+            uint64 key = 0;
+            int column = COLUMNS + lane;  // a list of its own, of no photo
+            if (any) {
+                const uint64 entry = queue[own_queue + start + lane];
+                column = (int)((uint32)entry >> 16);
+                key = (uint64)((uint32)(entry >> 32) ^ SIGN) << 32 | (numbers + ((uint32)entry & 0xffffu));
+            }
+            const uint32 alike = __match_any_sync(FULL, column);
+            const int turn = __popc(alike & ((1u << lane) - 1u));  // lanes of one list come one after the other
+#pragma unroll 1
+            for (int now = 0; __any_sync(FULL, turn >= now); ++now) {
+                if (any && turn == now) insert(column, key);
+                __syncwarp();
+            }
+        }
+        waiting = 0;
+        __syncwarp();
+    };
+
+    // Of sixteen places, g and g + 8 of a lane: bytes in the tile, |p|^2, and words of their patches where they are kept.
+    uint32 job[2], theirs[KEEP ? PLANES * STEPS : 1][4];
+    int square[2], middle[2];
+    auto tap = [&](int plane, int step, uint32 (&words)[4]) {
+#pragma unroll
+        for (int part = 0; part < 4; ++part) {
+            const int slot = 2 * step + part / 2, apart = leaders.apart[slot] + 4 * plane * PLANE_TILE;
+            words[part] = WORD_AT(tile, job[part % 2] + taps[leaders.of[slot]] + apart);
+        }
+    };
+    auto go_to = [&](int number, int here) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const int mine = number + 8 * half + g;
+            job[half] = jobs[own_jobs + (mine < here ? mine : JOBS)];
+            square[half] = (int)WORD_AT(squares, job[half] >> 16);
+            middle[half] = square[half] >> 1;
+            job[half] &= 0xffffu;
+        }
+        if (KEEP) {
+#pragma unroll
+            for (int plane = 0; plane < PLANES; ++plane)
+#pragma unroll
+                for (int step = 0; step < STEPS; ++step) tap(plane, step, theirs[KEEP ? plane * STEPS + step : 0]);
+        }
+    };
+
+    // sums = p.q of BUNCH groups of photos, and half of their limits ``from_limits``.
+    auto multiply = [&](bool from_limits, int bunch, int (&sums)[BUNCH][4]) {
+#pragma unroll
+        for (int group = 0; group < BUNCH; ++group) {
+            uint4 start = {};
+            if (from_limits) start = QUAD_AT(starts, 2 * own_limits + 16 * (bunch + group) + 4 * t);
+            sums[group][0] = (int)start.x;
+            sums[group][1] = (int)start.y;
+            sums[group][2] = (int)start.z;
+            sums[group][3] = (int)start.w;
+        }
+#pragma unroll
+        for (int plane = 0; plane < PLANES; ++plane) {
+            int products[BUNCH][4] = {};
+#pragma unroll
+            for (int step = 0; step < STEPS; ++step) {
+                uint32 words[4];
+                if (!KEEP) tap(plane, step, words);
+#pragma unroll
+                for (int part = 0; KEEP && part < 4; ++part) words[part] = theirs[KEEP ? plane * STEPS + step : 0][part];
+#pragma unroll
+                for (int group = 0; group < BUNCH; ++group) {
+                    const int which = bunch + group;
+                    const uint32 ours[2] = {own[which][plane][2 * step], own[which][plane][2 * step + 1]};
+                    multiply_bytes(UNIT ? sums[group] : products[group], words, ours);
+                }
+            }
+            if (!UNIT) {
+                const int weight = (int)weights[plane];
+#pragma unroll
+                for (int group = 0; group < BUNCH; ++group)
+#pragma unroll
+                    for (int part = 0; part < 4; ++part) sums[group][part] += weight * products[group][part];
+            }
+        }
+    };
+
+    // The least values of rows g and g + 8 of a group, before there are lists.
+    auto get_least = [&](int group, int (&least)[4]) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+            const uint64 two = lists[own_lists + (2 * group + half) * LANES + lane];
+            least[2 * half] = (int)((uint32)two ^ SIGN);
+            least[2 * half + 1] = (int)((uint32)(two >> 32) ^ SIGN);
+        }
+    };
+    auto put_least = [&](int group, const int (&least)[4]) {
+#pragma unroll
+        for (int half = 0; half < 2; ++half)
+            lists[own_lists + (2 * group + half) * LANES + lane] =
+                (uint64)((uint32)least[2 * half + 1] ^ SIGN) << 32 | ((uint32)least[2 * half] ^ SIGN);
+    };
+
+    // Of sixteen rows' least values the K-th least: the first limits.
+    auto limit_by_sample = [&]() {
+#pragma unroll 1
+        for (int group = 0; group < GROUPS; ++group) {
+            int least[4];
+            get_least(group, least);
+#pragma unroll
+            for (int side = 0; side < 2; ++side) {
+                int less[2] = {};
+#pragma unroll
+                for (int half = 0; half < 2; ++half)
+#pragma unroll
+                    for (int row = 0; row < 8; ++row) {
+                        const int theirs = __shfl_sync(FULL, least[2 * half + side], 4 * row + t);
+                        less[0] += theirs < least[side];
+                        less[1] += theirs < least[side + 2];
+                    }
+                int bound = max(less[0] < KEPT ? least[side] : NOBODY, less[1] < KEPT ? least[side + 2] : NOBODY);
+#pragma unroll
+                for (int apart = 4; apart < LANES; apart *= 2) bound = max(bound, __shfl_xor_sync(FULL, bound, apart));
+                const int photo = 8 * group + 2 * t + side;
+                if (g == 0 && first_photo + photo < photos) set_limit(photo, min(bound, OPEN - 1) + 1);
+            }
+        }
+        __syncwarp();
+        for (int item = lane; item < DEPTH * COLUMNS; item += LANES) lists[own_lists + item] = ~0ull;
+        __syncwarp();
+    };
+
+    const int tiles = (end - begin + IMAGES - 1) / IMAGES;
+    const int samples = SAMPLE > 0 && tiles > 1 ? (tiles + SAMPLE - 1) / (SAMPLE > 0 ? SAMPLE : 1) : 0;
+    for (int turn = -samples; turn < tiles; ++turn) {
+        const int first = begin + IMAGES * (turn < 0 ? (turn + samples) * SAMPLE : turn), count = min(IMAGES, end - first);
         __syncthreads();  // until every warp has used the last tile
         for (int item = threadIdx.x; item < count * PLANES * TILE_ROWS * ROW; item += THREADS) {
             const int word = item % ROW, row = item / ROW % TILE_ROWS, rest = item / ROW / TILE_ROWS;
@@ -180,78 +379,85 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
 
         const int here = count * SIDE * SIDE;
         const uint32 numbers = (uint32)first * (SIDE * SIDE);
-        bool bars = false;  // any at all, of these photos and images: mostly none
+        uint32 bars = 0;  // images that any of these photos must not use: mostly none
         for (int item = lane; item < COLUMNS * count; item += LANES) {
-            const int photo = first_photo + item % COLUMNS;
-            if (photo < photos) bars |= barred[(int64)photo * images + first + item / COLUMNS] != 0;
+            const int photo = first_photo + item % COLUMNS, image = item / COLUMNS;
+            if (photo < photos && barred[(int64)photo * images + first + image]) bars |= 1u << image;
         }
-        bars = __any_sync(FULL, bars);
+        if (__any_sync(FULL, bars != 0)) {
+            uint32 all = 0;
+            for (int image = 0; image < count; ++image) all |= __any_sync(FULL, bars >> image & 1u) ? 1u << image : 0u;
+            bars = all;
+        }
+        if (SAMPLE > 0 && turn < 0) {
+#pragma unroll
+            for (int bunch = 0; bunch < GROUPS; bunch += BUNCH) {
+                int least[BUNCH][4], sums[BUNCH][4];
+#pragma unroll
+                for (int group = 0; group < BUNCH; ++group) get_least(bunch + group, least[group]);
+#pragma unroll 1
+                for (int start = 0; start < here; start += 16) {
+                    const int low = start / (SIDE * SIDE), high = min(start + 15, here - 1) / (SIDE * SIDE);
+                    if ((bars >> low | bars >> high) & 1u) continue;
+                    go_to(start, here);
+                    multiply(false, bunch, sums);
+#pragma unroll
+                    for (int group = 0; group < BUNCH; ++group)
+#pragma unroll
+                        for (int part = 0; part < 4; ++part)
+                            least[group][part] = min(least[group][part], square[part / 2] - 2 * sums[group][part]);
+                }
+#pragma unroll
+                for (int group = 0; group < BUNCH; ++group) put_least(bunch + group, least[group]);
+            }
+            if (turn == -1) limit_by_sample();
+            continue;
+        }
 #pragma unroll 1
         for (int start = 0; start < here; start += 16) {
-            uint32 job[2];
-            int square[2], sums[GROUPS][4] = {};
-#pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const int number = start + 8 * half + g;
-                job[half] = jobs[own_jobs + (number < here ? number : JOBS)];
-                square[half] = (int)WORD_AT(squares, job[half] >> 16);
-                job[half] &= 0xffffu;
-            }
-#pragma unroll
-            for (int plane = 0; plane < PLANES; ++plane) {
-                int products[GROUPS][4] = {};
-#pragma unroll
-                for (int step = 0; step < STEPS; ++step) {
-                    uint32 theirs[4];
-#pragma unroll
-                    for (int part = 0; part < 4; ++part)
-                        theirs[part] = WORD_AT(tile, job[part % 2] + taps[2 * step + part / 2] + 4 * plane * PLANE_TILE);
-#pragma unroll
-                    for (int group = 0; group < GROUPS; ++group) {
-                        const uint32 ours[2] = {own[group][plane][2 * step], own[group][plane][2 * step + 1]};
-                        multiply_bytes(UNIT ? sums[group] : products[group], theirs, ours);
-                    }
-                }
-                if (!UNIT) {
-                    const int weight = (int)weights[plane];
-#pragma unroll
-                    for (int group = 0; group < GROUPS; ++group)
-#pragma unroll
-                        for (int part = 0; part < 4; ++part) sums[group][part] += weight * products[group][part];
-                }
-            }
-#pragma unroll
-            for (int group = 0; group < GROUPS; ++group) {
-                bool any = false;
-#pragma unroll
-                for (int part = 0; part < 4; ++part) {
-                    sums[group][part] = square[part / 2] - 2 * sums[group][part];
-                    any |= sums[group][part] < limit[group][part % 2];
-                }
-                if (!__any_sync(FULL, any)) continue;
+            int done = 0;  // groups whose places wait or are in their lists
 #pragma unroll 1
-                for (int part = 0; part < 4; ++part) {  // a loop, for what is seldom done: its code would be the most of all
-                    const int value = sums[group][0], side = part & 1, number = start + 8 * (part >> 1);
+            do {
+                int stop = GROUPS;
+                go_to(start, here);
 #pragma unroll
-                    for (int next = 0; next < 3; ++next) sums[group][next] = sums[group][next + 1];
-                    int within = side ? limit[group][1] : limit[group][0];
-                    bool enters = value < within;
-                    if (bars && enters) {
-                        const int photo = first_photo + 8 * group + 2 * t + side, image = (number + g) / (SIDE * SIDE);
-                        enters = !barred[(int64)photo * images + first + image];
+                for (int bunch = 0; bunch < GROUPS; bunch += BUNCH) {
+                    int sums[BUNCH][4];
+                    multiply(true, bunch, sums);
+#pragma unroll
+                    for (int of = 0; of < BUNCH; ++of) {
+                        const int group = bunch + of;
+                        bool above = false;
+#pragma unroll
+                        for (int part = 0; part < 4; ++part) above |= sums[of][part] > middle[part / 2];
+                        if (!__any_sync(FULL, above)) continue;
+                        if (group < done) continue;
+                        if (waiting > ROOM) {
+                            stop = min(stop, group);
+                            continue;
+                        }
+#pragma unroll 1
+                        for (int part = 0; part < 4; ++part) {  // a loop: of what is seldom done the code would be the most
+                            const int column = 8 * group + 2 * t + (part & 1), limit = limits[own_limits + column];
+                            const int value = (part < 2 ? square[0] : square[1]) - 2 * (sums[of][0] - ((limit + 1) >> 1));
+#pragma unroll
+                            for (int next = 0; next < 3; ++next) sums[of][next] = sums[of][next + 1];
+                            const int number = start + 8 * (part >> 1) + g;
+                            bool enters = value < limit;
+                            if (bars && enters) {
+                                const int photo = first_photo + column, image = number / (SIDE * SIDE);
+                                enters = !barred[(int64)photo * images + first + image];
+                            }
+                            const uint32 entering = __ballot_sync(FULL, enters);
+                            const int at = own_queue + waiting + __popc(entering & ((1u << lane) - 1u));
+                            if (enters) queue[at] = (uint64)(uint32)value << 32 | (uint32)(column << 16 | number);
+                            waiting += __popc(entering);
+                        }
                     }
-                    uint32 waiting = __ballot_sync(FULL, enters);
-                    while (waiting) {
-                        const int from = __ffs(waiting) - 1;
-                        waiting &= waiting - 1;
-                        const int given = __shfl_sync(FULL, value, from);
-                        const int last = insert(8 * group + 2 * (from & 3) + side, given, numbers + number + (from >> 2));
-                        if (t == (from & 3)) within = min(last, OPEN);
-                    }
-                    limit[group][0] = side ? limit[group][0] : within;
-                    limit[group][1] = side ? within : limit[group][1];
                 }
-            }
+                done = stop;
+                if (waiting > ENOUGH || done < GROUPS || (waiting && start + 16 >= here)) drain(numbers);
+            } while (done < GROUPS);
         }
     }
 
@@ -273,7 +479,7 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
             const int photo = first_photo + 8 * group + member;
             const uint32 own_norm = __shfl_sync(FULL, norm, 4 * member);
             if (photo >= photos || spare || lane >= KEPT) continue;
-            const uint64 key = lists[(warp * COLUMNS + 8 * group + member) * KEPT + lane];
+            const uint64 key = lists[own_lists + lane * COLUMNS + 8 * group + member];
             const int64 entry = (((int64)blockIdx.z * photos + photo) * nodes + node) * KEPT + lane;
             const uint32 number = (uint32)key, image = number / (SIDE * SIDE);
             const uint32 y = anchor_row - RADIUS + number / SIDE % SIDE, x = anchor_column - RADIUS + number % SIDE;

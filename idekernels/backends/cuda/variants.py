@@ -239,14 +239,20 @@ def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
 
 # ---- tensor: products of bytes by mma.m16n8k32
 
-TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for: 168 a thread
+TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for, at least: 168 a thread
+_WARPS_PER_SM = ((8, 32), (16, 24), (32, 16))  # where a lane has no more words of its photos' patches: more
 _MOST_GROUPS = 8  # of eight photos of a warp
 _MOST_WORDS = 84  # of a lane's registers: its photos' patches, where their words lie, a plane's sums before its weight
 _MOST_DISTANCE = 2**29  # so that no sum of the kernel leaves int32
 _NODES = ((2, 2), (1, 2), (1, 1))  # of a block, down and across, the first that fits
 _TENSOR_IMAGES = 4  # per tile, at most
 _ROWS_OF_MMA = 16
-_WAVES = 3  # blocks an SM that runs of images are divided for: every run fills its lists anew
+_SAMPLE = 8  # tiles a tile that the first limits are of
+_MOST_SAMPLED = 16  # entries of a list that has a first limit: rows of a product
+_BUNCH = 4  # groups whose products are made together
+_QUEUE = 256  # places that wait, of a warp
+_MOST_RUNS = 8
+_ANEW = 0.1  # of a run's work: what one more run of images fills anew, its lists above all
 
 
 @dataclass(frozen=True)
@@ -269,6 +275,10 @@ class TensorShape:
     down: int
     across: int
     images: int
+    sample: int
+    queue: int
+    warps_per_sm: int
+    bunch: int
 
     @property
     def threads(self) -> int:
@@ -281,14 +291,20 @@ class TensorShape:
             PATCH=self.patch, STEP=self.step, RADIUS=self.radius, PLANES=self.planes, KEPT=self.kept,
             HEIGHT=self.height, WIDTH=self.width, PITCH=launch.pitch(self.width), UNIT=self.unit, GROUPS=self.groups,
             DOWN=self.down, ACROSS=self.across, IMAGES=self.images, ROW=self.row, VERSION=self.version,
-            BLOCKS=TENSOR_WARPS_PER_SM // (self.down * self.across),
+            SAMPLE=self.sample, QUEUE=self.queue, BLOCKS=self.resident, BUNCH=self.bunch,
         )  # fmt: skip
 
     def shared(self) -> int:
         """Bytes of shared memory of a block, as match_tensor.cu declares them."""
         warps, words = self.down * self.across, self.places + 1
         words += self.images * self.planes * 4 * self.version + warps * (self.jobs + 1)
-        return _whole(2 * WORD, WORD * words) + 2 * WORD * warps * self.photos * self.kept
+        waiting = 2 * WORD * warps * (self.photos * max(self.kept, 8) + self.queue)
+        return _whole(4 * WORD, _whole(2 * WORD, WORD * words) + waiting + 3 * WORD * warps * self.photos)
+
+    @property
+    def resident(self) -> int:
+        """Blocks that an SM must have room for, which bounds the registers."""
+        return self.warps_per_sm // (self.down * self.across)
 
     @property
     def photos(self) -> int:
@@ -340,10 +356,14 @@ class TensorShape:
         return -(-down // self.down) * -(-across // self.across), -(-photos // self.photos), splits
 
     def splits(self, photos: int, images: int, limits: Limits) -> int:
-        """Runs of images: as few as keep every SM busy."""
+        """Runs of images: as many as leave the fewest SMs idle in the last wave of blocks."""
         nodes, batches, _ = self.blocks(photos, 1)
-        wanted = -(-_WAVES * limits.multiprocessors // (nodes * batches))
-        return max(1, min(wanted, -(-images // self.images)))
+        room, blocks = self.resident * limits.multiprocessors, nodes * batches
+
+        def cost(runs: int) -> float:
+            return -(-blocks * runs // room) / runs * (1 + _ANEW * (runs - 1))
+
+        return min(range(1, max(2, min(_MOST_RUNS, -(-images // self.images)) + 1)), key=cost)
 
     def arguments(self, search: Search) -> tuple[Any, ...]:
         """As match_tensor.cu documents them."""
@@ -357,6 +377,18 @@ class TensorShape:
 def _whole(unit: int, length: int) -> int:
     """The least multiple of ``unit`` that is no less than ``length`` and than 0."""
     return max(0, -(-length // unit) * unit)
+
+
+def _warps_per_sm(words: int) -> int:
+    """That the compiler must leave registers for, by a lane's words of its photos' patches."""
+    return next((warps for most, warps in _WARPS_PER_SM if words <= most), TENSOR_WARPS_PER_SM)
+
+
+def _bunch(groups: int, unit: bool) -> int:
+    """Groups whose products are made together, so that they fit into registers."""
+    if not unit and groups < _BUNCH:
+        return 1  # there is a plane's sum besides
+    return groups if groups % _BUNCH else _BUNCH
 
 
 def tensor_steps(patch: int) -> int:
@@ -383,10 +415,13 @@ def _tensor_shapes(problem: MatchProblem, limits: Limits) -> Iterator[TensorShap
     grid, planes = problem.grid, len(problem.weights)
     words, unit = 2 * tensor_steps(grid.patch), set(problem.weights) == {1}
     most = min(_MOST_GROUPS, -(-problem.photos // 8), (_MOST_WORDS - words) // (words * planes + 4 * (not unit)))
+    most = most if unit else min(most, _BUNCH)
     for groups, (down, across) in product(range(most, 0, -1), _NODES):
         shape = TensorShape(
             grid.shape, grid.patch, grid.step, problem.radius, planes, problem.kept, grid.height, grid.width,
             unit, groups, min(down, grid.shape[0]), min(across, grid.shape[1]), images=1,
+            sample=_SAMPLE if problem.kept <= _MOST_SAMPLED else 0, queue=_QUEUE, warps_per_sm=_warps_per_sm(words * planes * groups),
+            bunch=_bunch(groups, unit),
         )  # fmt: skip
         larger = (replace(shape, images=images) for images in range(1, _TENSOR_IMAGES + 1))
         fitting = [one for one in larger if one.shared() <= limits.shared]

@@ -111,7 +111,8 @@ def enough_positions(
 ) -> None:
     """K must not exceed the positions that the most cornered patch has in the images searched, at most ``most``."""
     most = bank.images if most is None else most
-    images = min(most, bank.images - max(len(np.unique(ids[ids >= 0])) for ids in exclude))
+    barred = max(len(np.unique(ids[ids >= 0])) for ids in exclude) if exclude.max() >= 0 else 0
+    images = min(most, bank.images - barred)
     down, across = grid.positions(radius)
     remedy = "a larger bank" if most == bank.images else "more preselected images"
     positions = images * int(down.min()) * int(across.min())

@@ -110,7 +110,7 @@ class CoarseSettings:
 
     def changed(self, **changes: Any) -> CoarseSettings:
         """The same with some settings replaced, by their flat names; what another method has too is kept for it."""
-        return replace(self, **changes)
+        return replace(self, **changes) if changes else self
 
     def as_dict(self) -> dict[str, Any]:
         """Flat plain values, as files hold them: the names of all versions, others where they are not the default."""

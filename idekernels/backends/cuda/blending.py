@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ def compose(targets: Any, weights: Any) -> Any:
     return out
 
 
+@cache
 def compose_options(kept: int, patch: int, channels: int) -> tuple[str, ...]:
     """The compiler's options for compose.cu."""
     return launch.compiler_options(KEPT=kept, PATCH=patch, PLANES=channels, THREADS=launch.THREADS)
@@ -56,6 +58,7 @@ def _blended(patches: Any, grid: PatchGrid, window: Any, most: float) -> Any:
     return out
 
 
+@cache
 def blend_options(patch: int, step: int, channels: int) -> tuple[str, ...]:
     """The compiler's options for blend.cu."""
     return launch.compiler_options(PATCH=patch, STEP=step, PLANES=channels, WARPS=BLEND_WARPS)
@@ -80,6 +83,7 @@ def rounded(levels: Any) -> Any:
     return images[..., 0] if channels == 1 else images
 
 
+@cache
 def round_options(channels: int) -> tuple[str, ...]:
     """The compiler's options for round.cu."""
     return launch.compiler_options(PLANES=channels, THREADS=launch.THREADS)

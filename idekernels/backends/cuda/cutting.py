@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,11 +40,13 @@ def quilted(patches: Any, grid: PatchGrid, most: float) -> Any:
     return canvas
 
 
+@cache
 def options(grid: PatchGrid, channels: int) -> tuple[str, ...]:
     """The compiler's options for cut.cu."""
     return launch.compiler_options(PATCH=grid.patch, CHANNELS=channels, WARPS=warps_of(grid))
 
 
+@cache
 def warps_of(grid: PatchGrid) -> int:
     """Warps of a block: one for each patch of the widest wave, as far as there is room."""
     down, across = grid.shape
@@ -56,6 +59,7 @@ def shared_of(patch: int) -> int:
     return 6 * patch * patch + 18 * patch + 32
 
 
+@cache
 def behind(grid: PatchGrid) -> int:
     """How many waves a row of the grid is laid after the one above it: as many patches of a row as touch, at least."""
     return max(int((grid.columns < column + grid.patch).sum()) - at for at, column in enumerate(grid.columns))

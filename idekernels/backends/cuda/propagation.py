@@ -7,6 +7,7 @@ settled; elsewhere each iteration is a launch, and the host looks every few of t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,7 @@ class MessageShape:
         """Labels whose loads a thread has on their way at once."""
         return 4 if self.k <= 10 else 1
 
+    @cache  # noqa: B019 - shapes are few
     def options(self) -> tuple[str, ...]:
         """The compiler's options for propagate.cu."""
         given = launch.compiler_options(
@@ -180,11 +182,13 @@ def _run(device: Device, kernel: str, k: int, blocks: tuple[int, int, int], *arg
     module.launch(kernel, launch.blocks(*blocks), WARP * WARPS, arguments)
 
 
+@cache
 def options(k: int) -> tuple[str, ...]:
     """The compiler's options for energies.cu and choose.cu."""
     return launch.compiler_options(K=k, WARPS=WARPS)
 
 
+@cache
 def lay_out_options(k: int, field: bool) -> tuple[str, ...]:
     """The compiler's options for lay_out.cu, which makes costs of a field's tables or takes them as they are."""
     return *launch.compiler_options(K=k, WARPS=WARPS, FIELD=field), launch.UNFUSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -176,6 +177,7 @@ def gather(places: tuple[Any, Any, Any], prepared: Prepared, patch: int) -> tupl
     return cut[0], cut[1]
 
 
+@cache
 def gather_options(height: int, width: int, planes: int, channels: int, patch: int) -> tuple[str, ...]:
     """The compiler's options for gather.cu."""
     pitch = launch.pitch(width)

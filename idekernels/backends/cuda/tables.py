@@ -51,6 +51,7 @@ class GramShape:
         """Of a block: a warp for every node, or edge."""
         return WARP * self.warps
 
+    @cache  # noqa: B019 - shapes are few
     def options(self) -> tuple[str, ...]:
         """The compiler's options."""
         return launch.compiler_options(
@@ -138,9 +139,10 @@ def compatibility(targets: Any, grid: PatchGrid) -> tuple[Any, Any, Any]:
     """Overlap tables own (S_ij), other (S_ji), cross (C_ij); see :func:`idekernels.operations.compatibility`."""
     device = devices.current()
     photos, _, k, channels = targets.shape[:4]
-    own, other, cross = (device.xp.empty((photos, len(grid.edges), k, k), np.float32) for _ in range(3))
     shape, (rows, columns) = gram_shape(k, grid.patch, channels, links=True), grid.shape
-    if len(grid.edges):
+    edges = rows * (columns - 1) + (rows - 1) * columns
+    own, other, cross = (device.xp.empty((photos, edges, k, k), np.float32) for _ in range(3))
+    if edges:
         lasts = grid.height - grid.patch, grid.width - grid.patch
         device.module(source_text(COMPATIBILITY), shape.options()).launch(
             "compatibility", launch.blocks(-(-2 * columns // shape.warps), rows, photos), shape.threads,

@@ -8,6 +8,7 @@ themselves when it has settled; elsewhere each colour of a sweep is a launch, an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ class FieldShape:
         """Candidates of a lane, at most."""
         return -(-self.k // self.group)
 
+    @cache  # noqa: B019 - shapes are few
     def options(self, warps: int, **macros: int) -> tuple[str, ...]:
         """The compiler's options, for blocks of so many warps."""
         unrolled = self.k if self.k <= 16 else 4  # all of a node's loads at once, while there are registers for them
@@ -80,6 +82,7 @@ class SweepShape:
     blocks: int
     warps: int
 
+    @cache  # noqa: B019 - shapes are few
     def options(self) -> tuple[str, ...]:
         """The compiler's options for sweep.cu."""
         given = {"CLUSTER": max(1, self.cluster), "MOST_STEPS": STEPS_A_LABEL * self.field.k}
@@ -148,6 +151,7 @@ def weigh(
     return given, objective, gap, made
 
 
+@cache
 def total_options() -> tuple[str, ...]:
     """The compiler's options for total.cu."""
     return launch.compiler_options(WARPS=TOTAL_WARPS)

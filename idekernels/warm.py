@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from idekernels import backends
 from idekernels.backends.protocol import Backend
 from idekernels.bank import BankSettings, MemoryBank, PatchBank
 from idekernels.coarse import CoarseSettings, coarse_sketch
@@ -18,6 +19,7 @@ def warm_up(
 
     The kernels of the backend cuda are made for one size, patch and K: there ``bank`` says which. The CPU's serve all.
     """
+    runs_on = backends.resolve(backend)
     chosen = (settings or CoarseSettings()).changed(iterations=1)
     if bank is None:
         chosen = replace(chosen, k=2, patch=None, overlap=None, radius=None)
@@ -25,8 +27,9 @@ def warm_up(
     size = (bank.planes, bank.height, bank.width)
     noise = _noise(min(bank.images, chosen.k + 1), size, bank.channels, bank.settings)
     photo = noise.source(0, 1)[0, 0]
-    for photos in ([photo], [photo, photo]):  # the CPU has kernels for a photo alone, and for batches
-        coarse_sketch(photos, noise, chosen, backend=backend)
+    on_host = runs_on.free_memory() is None
+    for count in (1, 2) if on_host else (1,):  # the CPU has kernels for a photo alone, and for batches
+        coarse_sketch([photo] * count, noise, chosen, backend=runs_on)
 
 
 def try_out(backend: str | Backend) -> None:

@@ -8,6 +8,10 @@ import numpy as np
 
 copies: dict[str, int] = {"up": 0, "down": 0}  # bytes since the last reset
 limit: list[int] = []  # bytes that one allocation may have at most; empty: any
+kernels: list[str] = []  # what CuPy would have launched kernels of its own for, since somebody emptied it
+
+# What CuPy does without a kernel: views, memory that is filled with zeros, arrays that are what is asked for already.
+_VIEWS = {"reshape", "ravel", "transpose", "view", "squeeze", "diagonal", "moveaxis", "broadcast_to", "get", "tobytes"}
 
 
 class DeviceArray:
@@ -43,18 +47,29 @@ class DeviceArray:
         if name in {"shape", "ndim", "size", "dtype", "flags", "nbytes"}:
             return getattr(self.host, name)
         method = getattr(self.host, name)
-        return lambda *args, **options: _wrapped(method(*map(_unwrapped, args), **options))
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            made = method(*map(_unwrapped, arguments), **options)
+            if name not in _VIEWS and made is not self.host:
+                kernels.append(name)
+            return _wrapped(made)
+
+        return call
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        kernels.append(ufunc.__name__)
         options["out"] = tuple(map(_unwrapped, options["out"])) if "out" in options else None
         return _wrapped(getattr(ufunc, method)(*map(_unwrapped, inputs), **{k: v for k, v in options.items() if v}))
 
     def __getitem__(self, index: Any) -> Any:
         parts = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, DeviceArray | list) for part in parts):
+            kernels.append("take")
         found = self.host[tuple(map(_unwrapped, parts))]
         return DeviceArray(np.asarray(found))
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        kernels.append("put")
         parts = index if isinstance(index, tuple) else (index,)
         self.host[tuple(map(_unwrapped, parts))] = _unwrapped(value)
 
@@ -75,6 +90,7 @@ class DeviceArray:
 
 def _operator(name: str) -> Any:
     def operation(self: DeviceArray, *others: Any) -> Any:
+        kernels.append(name)
         return _wrapped(getattr(self.host, name)(*map(_unwrapped, others)))
 
     return operation
@@ -82,6 +98,7 @@ def _operator(name: str) -> Any:
 
 def _in_place(name: str) -> Any:
     def operation(self: DeviceArray, other: Any) -> DeviceArray:
+        kernels.append(name)
         getattr(self.host, name)(_unwrapped(other))
         return self
 
@@ -124,11 +141,13 @@ def asarray(value: Any, dtype: Any = None) -> DeviceArray:
 
 def stack(parts: Any, **options: Any) -> Any:
     """As NumPy's, of device arrays."""
+    kernels.append("stack")
     return _wrapped(np.stack([_unwrapped(part) for part in parts], **options))
 
 
 def concatenate(parts: Any, **options: Any) -> Any:
     """As NumPy's, of device arrays."""
+    kernels.append("concatenate")
     return _wrapped(np.concatenate([_unwrapped(part) for part in parts], **options))
 
 
@@ -146,7 +165,11 @@ def empty_like(other: DeviceArray) -> DeviceArray:
 
 def _function(name: str) -> Any:
     def function(*arguments: Any, **options: Any) -> Any:
-        return _wrapped(getattr(np, name)(*map(_unwrapped, arguments), **options))
+        given = [*map(_unwrapped, arguments)]
+        made = getattr(np, name)(*given, **options)
+        if name not in _VIEWS | {"zeros"} and not any(made is one for one in given):
+            kernels.append(name)
+        return _wrapped(made)
 
     return function
 

@@ -126,7 +126,7 @@ def test_the_weights_of_a_folded_network_are_of_its_dtype_and_take_no_sketch_apa
 
 
 def test_on_a_cpu_torch_does_it() -> None:
-    assert isinstance(passes_on("cpu"), TorchPasses)
+    assert isinstance(passes_on("cpu", 64), TorchPasses)
 
 
 def test_where_triton_fails_torch_does_it_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,17 +134,18 @@ def test_where_triton_fails_torch_does_it_and_says_so(monkeypatch: pytest.Monkey
     monkeypatch.setattr(passes, "tell_once", lambda topic, text: told.append(text))
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(passes, "find_spec", lambda name: None)
-    assert isinstance(passes_on("cuda"), TorchPasses)
+    assert isinstance(passes_on("cuda", 64), TorchPasses)
     monkeypatch.setattr(passes, "find_spec", lambda name: name)
     monkeypatch.setitem(sys.modules, "triton", None)
     monkeypatch.delitem(sys.modules, "idemodel.generator.passes_triton", raising=False)
-    assert isinstance(passes_on("cuda"), TorchPasses)
+    assert isinstance(passes_on("cuda", 64), TorchPasses)
     assert [text.partition(": ")[2] for text in told] == [
         "Triton is not installed",
         "import of triton halted; None in sys.modules",
     ]
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
-    assert isinstance(passes_on("cuda"), TorchPasses) and len(told) == 2
+    assert isinstance(passes_on("cuda", 64), TorchPasses) and len(told) == 2
+    assert isinstance(passes_on("cuda", 132), TorchPasses) and len(told) == 2
 
 
 def ran(script: str, tmp_path: Path, **more: str) -> None:

@@ -141,7 +141,7 @@ def test_the_shipped_generator_by_float16_is_within_a_level_of_strict_float32() 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16], ids=["float32", "float16"])
 @pytest.mark.parametrize("name", ["paper", "odd"])
 def test_tritons_passes_give_what_torchs_give(name: str, dtype: torch.dtype) -> None:
-    by_triton = passes_on("cuda")
+    by_triton = passes_on("cuda", 64)
     if torch.cuda.get_device_capability() >= (8, 0) and find_spec("triton"):
         assert type(by_triton).__name__ == "TritonPasses"
     ours, truth = (folded(lively(name), each).to("cuda", dtype) for each in (by_triton, TorchPasses()))

@@ -236,7 +236,7 @@ def network_for_inference(network: MLANet, device: str, precision: str) -> MLANe
     """The network for inference: on its device; by float16 all of it folded, channels last, as tensor cores read it."""
     ready = network.fold_weight_norm()
     if precision == "float16":
-        move: Any = folded_for_inference(ready, passes_on(device)).half().to
+        move: Any = folded_for_inference(ready, passes_on(device, ready.config.features)).half().to
         move(memory_format=torch.channels_last)
     return ready.to(device).eval().requires_grad_(False)
 

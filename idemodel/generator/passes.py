@@ -20,6 +20,7 @@ from idekernels.errors import in_short
 from idekernels.files.notices import tell_once
 from idemodel.generator.network import POOL, SLOPE, STRIDE
 
+_MOST = 128  # features whose tiles a multiprocessor has room for
 _SLOWER = "float16 takes twice as long here, by torch's operations alone"
 
 
@@ -109,13 +110,14 @@ def across(bias: Tensor) -> Tensor:
     return bias[:, None, None]
 
 
-def passes_on(device: str | torch.device) -> Passes:
+def passes_on(device: str | torch.device, features: int) -> Passes:
     """By Triton on a CUDA device where it is installed and works; else by torch, and a line says why.
 
     torch brings Triton on Linux. It needs a C compiler, and matrix units as cards have them since compute capability 8.
+    Networks of more than 128 features are bound by their products: for them torch does it.
     """
     where = torch.device(device)
-    if where.type != "cuda" or torch.cuda.get_device_capability(where) < (8, 0):
+    if where.type != "cuda" or features > _MOST or torch.cuda.get_device_capability(where) < (8, 0):
         return TorchPasses()
     if find_spec("triton") is None:
         tell_once("passes", f"{_SLOWER}: Triton is not installed")

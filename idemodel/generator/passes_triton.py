@@ -18,9 +18,8 @@ from torch import Tensor, nn
 from idemodel.generator.network import POOL, SLOPE, STRIDE
 from idemodel.generator.passes import Attended, Gate
 
-_ROWS = 128  # pixels of a program, where most is read and written once
-_GATED_ROWS = 64  # of one that holds four maps in registers
-_POOLED_ROWS = 16
+_VALUES = 8192  # of features that a program holds
+_MOST_ROWS = 128  # pixels of a program
 
 
 @triton.jit
@@ -163,7 +162,7 @@ class TritonPasses:
     def leaky(self, features: Tensor, bias: Tensor) -> Tensor:
         """In the place of ``features``, but for those that are not channels last."""
         features, many = _last(features), features.shape[1]
-        _launch(_leaky_kernel, features, _ROWS, features, bias, MANY=many, WIDE=_padded(many), SLOPE=SLOPE)
+        _launch(_leaky_kernel, features, _rows(many), features, bias, MANY=many, WIDE=_padded(many), SLOPE=SLOPE)
         return features
 
     def parted(self, features: Tensor, few: nn.Linear, many: nn.Linear) -> tuple[Tensor, Tensor]:
@@ -171,7 +170,15 @@ class TritonPasses:
         features = _last(features)
         made = [_like(features, by.out_features) for by in (few, many)]
         weights = few.weight, few.bias, many.weight, many.bias
-        _launch(_parted_kernel, features, _ROWS, features, *weights, *made, **_channels(features.shape[1]))
+        _launch(
+            _parted_kernel,
+            features,
+            _rows(features.shape[1]),
+            features,
+            *weights,
+            *made,
+            **_channels(features.shape[1]),
+        )
         return made[0], made[1]
 
     def pooled(self, features: Tensor, bias: Tensor) -> Tensor:
@@ -181,7 +188,7 @@ class TritonPasses:
         small = [(side - POOL) // STRIDE + 1 for side in size]
         made = features.new_empty((count, *small, few)).permute(0, 3, 1, 2)
         constants = {"FEW": few, "NARROW": _padded(few), "POOL": POOL, "STRIDE": STRIDE}
-        _launch(_pooled_kernel, made, _POOLED_ROWS, features, bias, made, after=(*size, *small), **constants)
+        _launch(_pooled_kernel, made, 16, features, bias, made, after=(*size, *small), **constants)
         return made
 
     def gated(self, maps: Attended, gate: Gate, residual: Tensor | None) -> Tensor:
@@ -189,12 +196,12 @@ class TritonPasses:
         features, few, near, far, below = (
             _last(one) for one in (maps.features, maps.few, maps.near, maps.far, maps.below)
         )
-        size, small, made = features.shape[2:], near.shape[2:], torch.empty_like(features)
+        many, size, small, made = features.shape[1], features.shape[2:], near.shape[2:], torch.empty_like(features)
         given = features, few, near, far, below, made if residual is None else _last(residual)
         biases = gate.shift, gate.near, gate.far, gate.below, gate.increase.weight, gate.increase.bias
         after = (*size, *small, *(less / more for less, more in zip(small, size, strict=True)))
-        constants = {"RESIDUAL": residual is not None, "SLOPE": SLOPE, **_channels(features.shape[1])}
-        _launch(_gated_kernel, features, _GATED_ROWS, *given, *biases, made, after=after, **constants)
+        constants = {"RESIDUAL": residual is not None, "SLOPE": SLOPE, **_channels(many)}
+        _launch(_gated_kernel, features, _rows(many, maps=2), *given, *biases, made, after=after, **constants)
         return made
 
     def joined(self, maps: Sequence[Tensor], join: nn.Linear, x: Tensor, scale: Tensor) -> Tensor:
@@ -202,7 +209,7 @@ class TritonPasses:
         given, made = [_last(one) for one in (*maps, x)], torch.empty_like(_last(x))
         many = x.shape[1]
         tensors = *given, join.weight, join.bias, scale, made
-        _launch(_joined_kernel, made, _ROWS, *tensors, MANY=many, WIDE=_padded(many))
+        _launch(_joined_kernel, made, _rows(many), *tensors, MANY=many, WIDE=_padded(many))
         return made
 
 
@@ -213,6 +220,11 @@ def _launch(
     pixels = over.numel() // over.shape[1]
     with torch.cuda.device_of(over):
         kernel[(triton.cdiv(pixels, rows),)](*tensors, pixels, *after, ROWS=rows, **constants)
+
+
+def _rows(many: int, maps: int = 1) -> int:
+    """Pixels of a program that holds this many maps at once."""
+    return min(_MOST_ROWS, max(16, _VALUES // (maps * _padded(many))))
 
 
 def _channels(many: int) -> dict[str, Any]:

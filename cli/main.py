@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -91,7 +90,7 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(version("idesketch"), prog_name="idesketch")
+@click.version_option(package_name="idesketch", prog_name="idesketch")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error; may stand anywhere.")
 def idesketch(debug: bool) -> None:
     """Face photos to pencil sketches, in two stages, from a bank of photo-sketch pairs."""

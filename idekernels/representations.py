@@ -29,8 +29,12 @@ def intensity(image: Plane) -> Plane:
         return image
     if image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"an image must be (H, W) or (H, W, 3), not {image.shape}")
-    luma = image.astype(np.uint32) @ np.array([19595, 38470, 7471], np.uint32)
-    return ((luma + 0x8000) >> 16).astype(np.uint8)
+    luma = np.full(image.shape[:2], 0x8000, np.uint32)
+    share = np.empty_like(luma)
+    for channel, weight in enumerate((19595, 38470, 7471)):  # a channel at a time: a third of the memory, and faster
+        luma += np.multiply(image[..., channel], np.uint32(weight), out=share, dtype=np.uint32)
+    luma >>= np.uint32(16)
+    return luma.astype(np.uint8)
 
 
 def difference_of_gaussians(image: Plane) -> Plane:

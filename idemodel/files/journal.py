@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,7 @@ class Journal:
         try:
             made = file_digest(picture)
             entry = Entry(picture.name, photo.digest, photo.size, photo.changed, made, making.command, making.how,
-                          version("idesketch"), same_file(photo.file.parent, picture.parent))  # fmt: skip
+                          _version(), same_file(photo.file.parent, picture.parent))  # fmt: skip
             _append(self.path, json.dumps(asdict(entry)).encode() + b"\n")
         except OSError as error:
             tell_once(
@@ -125,6 +125,14 @@ class Journal:
             return
         if self._entries is not None:
             self._entries[picture.name] = entry
+
+
+@cache
+def _version() -> str:
+    """Of this package; looked up once, since that reads and parses a file."""
+    from importlib import metadata
+
+    return metadata.version("idesketch")
 
 
 def file_digest(file: Path) -> str:

@@ -9,18 +9,18 @@
 // Where the macro CLUSTER is above 1, so many neighbouring blocks run in turns with one another, each with shared memory
 // of its own, and cluster_barrier waits for all of them. What one block writes to global memory the others see at once:
 // a read that lacks its barrier is found only where one of the two orders of threads gives another result.
+//
+// Here is what kernels see; emulator.cpp, which is compiled once and linked to each of them, runs the fibers.
 #pragma once
 
-#include <ucontext.h>
+#define _GLIBCXX_INCLUDE_NEXT_C_HEADERS  // math.h of C: what C++ adds to it takes longer to read than a kernel to compile
+#include <math.h>
+#undef _GLIBCXX_INCLUDE_NEXT_C_HEADERS
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <functional>
-#include <memory>
-#include <string>
-#include <vector>
+#include <utility>
 
 using std::max;
 using std::min;
@@ -40,20 +40,19 @@ struct dim3 {
     unsigned x = 1, y = 1, z = 1;
 };
 
-static dim3 threadIdx, blockIdx, blockDim, gridDim;
+extern dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace emulator {
 
 constexpr int WARP = 32;
-constexpr size_t STACK = 256 * 1024;
+constexpr unsigned MOST = 16;  // blocks of a cluster
 
 enum class State { runnable, at_barrier, at_cluster, in_warp, done };
 
 struct Thread {
-    ucontext_t context;
-    std::unique_ptr<char[]> stack;
     State state = State::runnable;
-    std::string place;         // file and line of the barrier that it waits at
+    const char* file = "";     // of the barrier that it waits at
+    int line = 0;
     const char* what = "";     // the warp function that it waits in
     unsigned rounds = 0;       // warp functions that it has come through
     unsigned syncs = 0;        // those of them that order shared memory
@@ -63,73 +62,51 @@ struct Thread {
 };
 
 struct Block {  // or a cluster of them: the threads of its blocks one after the other
-    std::vector<Thread> threads;
-    ucontext_t scheduler;
+    Thread* threads = nullptr;
     int current = 0;
-    unsigned first = 0;           // number of the first block, along x
-    unsigned epochs[CLUSTER] = {};  // barriers that each block has passed
-    std::string error;
-    std::function<void()> body;
+    unsigned epochs[MOST] = {};  // barriers that each block has passed
 };
 
-static Block block;
+extern Block block;
 
+// What every block finds as it was.
 struct Resettable {
     virtual void reset() = 0;
 };
 
-static std::vector<Resettable*>& shared_arrays() {
-    static std::vector<Resettable*> all;
-    return all;
-}
+void add(Resettable* array);
 
-static unsigned rank() {  // of the current thread's block in its cluster
+inline unsigned rank() {  // of the current thread's block in its cluster
     return (unsigned)block.current / blockDim.x;
 }
 
-static void wait() {
-    Thread& mine = block.threads[block.current];
-    swapcontext(&mine.context, &block.scheduler);
-}
+// Say what is wrong, as printf does, unless something was before; the thread comes no further.
+[[noreturn]] void fail(const char* format, ...);
 
-[[noreturn]] static void fail(const std::string& why) {
-    if (block.error.empty())
-        block.error = why + " (thread " + std::to_string(threadIdx.x) + " of block " + std::to_string(blockIdx.x) + ", " +
-                      std::to_string(blockIdx.y) + ", " + std::to_string(blockIdx.z) + ")";
-    for (;;) wait();  // the scheduler does not come back here
-}
-
-static long long word_of(long long byte) {
-    if (byte % 4) fail("misaligned shared memory: byte " + std::to_string(byte));
+inline long long word_of(long long byte) {
+    if (byte % 4) fail("misaligned shared memory: byte %lld", byte);
     return byte / 4;
 }
 
 // A word of global memory, which a device reads from multiples of its size alone.
 template <typename T>
 T read(const T* from) {
-    if ((uintptr_t)from % sizeof(T)) fail("misaligned global memory: " + std::to_string((uintptr_t)from % sizeof(T)));
+    if ((uintptr_t)from % sizeof(T)) fail("misaligned global memory: %d", (int)((uintptr_t)from % sizeof(T)));
     return *from;
 }
 
-static void barrier(const char* file, int line, State where) {
-    Thread& mine = block.threads[block.current];
-    mine.state = where;
-    mine.place = std::string(file) + ":" + std::to_string(line);
-    wait();
-}
+void barrier(const char* file, int line, State where);
 
 // Give a value to the warp's other lanes and wait until all have given theirs; gives the number of the exchange.
-static unsigned exchange(const char* what, uint64_t value, bool vote) {
-    Thread& mine = block.threads[block.current];
-    mine.posted[mine.rounds % 2] = value;
-    mine.voted[mine.rounds % 2] = vote;
-    mine.what = what;
-    mine.state = State::in_warp;
-    wait();
-    return mine.rounds++;
-}
+unsigned exchange(const char* what, uint64_t value, bool vote);
 
-static Thread& lane_of_mine(int lane) {
+// Run a kernel whose clusters have so many blocks; gives "" or what was wrong.
+const char* launch(dim3 grid, unsigned threads, unsigned cluster, bool reverse, void (*body)(void*), void* given);
+
+// What is wrong with the sizes of so many arguments, of which the kernel takes ``most``; null if nothing is.
+const char* unfit(const unsigned* sizes, unsigned count, const size_t* taken, size_t most);
+
+inline Thread& lane_of_mine(int lane) {
     return block.threads[block.current / WARP * WARP + lane];
 }
 
@@ -145,121 +122,6 @@ uint64_t bits(T value) {
     uint64_t whole = 0;
     std::memcpy(&whole, &value, sizeof(T));
     return whole;
-}
-
-static void entry() {
-    block.body();
-    block.threads[block.current].state = State::done;
-    for (;;) wait();
-}
-
-// Whether all of these threads stand at one place, which then lets them go. Where none of them can go on otherwise, either
-// all stand at one barrier, or the kernel would hang or worse.
-static bool released(size_t first, size_t stop, State barrier) {
-    for (size_t i = first; i < stop; ++i)
-        if (block.threads[i].state == State::in_warp || block.threads[i].state == State::runnable) return false;
-    std::string place;
-    for (size_t i = first; i < stop; ++i) {
-        const Thread& thread = block.threads[i];
-        if (thread.state == State::done) {
-            block.error = "divergent barrier: a thread has ended while others wait";
-            return false;
-        }
-        if (!place.empty() && thread.place != place) {
-            block.error = "divergent barrier: threads wait at " + place + " and at " + thread.place;
-            return false;
-        }
-        place = thread.place;
-    }
-    if (block.threads[first].state != barrier) return false;
-    for (size_t i = first; i < stop; ++i) block.threads[i].state = State::runnable;
-    return true;
-}
-
-static void release_barriers() {
-    bool any = false;
-    for (size_t of = 0; of < CLUSTER; ++of) {  // a block whose threads have all ended waits for nothing
-        const size_t first = of * blockDim.x, stop = first + blockDim.x;
-        const bool ended = std::all_of(block.threads.begin() + first, block.threads.begin() + stop,
-                                       [](const Thread& thread) { return thread.state == State::done; });
-        if (!ended && block.error.empty() && released(first, stop, State::at_barrier)) {
-            ++block.epochs[of];
-            any = true;
-        }
-    }
-    if (any || !block.error.empty() || !released(0, block.threads.size(), State::at_cluster)) return;
-    for (unsigned& epoch : block.epochs) ++epoch;
-}
-
-static void release_warps() {
-    for (size_t first = 0; first < block.threads.size(); first += WARP) {
-        const size_t stop = std::min(first + WARP, block.threads.size());
-        bool all = stop - first == WARP;
-        for (size_t i = first; i < stop; ++i)
-            all &= block.threads[i].state == State::in_warp && block.threads[i].what == block.threads[first].what;
-        if (!all) continue;
-        for (size_t i = first; i < stop; ++i) block.threads[i].state = State::runnable;
-    }
-}
-
-static void run_block(bool reverse) {
-    std::fill(block.epochs, block.epochs + CLUSTER, 0u);
-    for (Resettable* array : shared_arrays()) array->reset();
-    const int count = (int)block.threads.size();
-    for (int i = 0; i < count; ++i) {
-        Thread& thread = block.threads[i];
-        if (!thread.stack) thread.stack.reset(new char[STACK]);
-        thread.state = State::runnable;
-        thread.rounds = thread.syncs = 0;
-        getcontext(&thread.context);
-        thread.context.uc_stack.ss_sp = thread.stack.get();
-        thread.context.uc_stack.ss_size = STACK;
-        thread.context.uc_link = nullptr;
-        makecontext(&thread.context, entry, 0);
-    }
-    while (block.error.empty()) {
-        bool moved = false, left = false;
-        for (int i = 0; i < count && block.error.empty(); ++i) {
-            const int which = reverse ? count - 1 - i : i;
-            Thread& thread = block.threads[which];
-            left |= thread.state != State::done;
-            if (thread.state != State::runnable) continue;
-            block.current = which;
-            threadIdx.x = (unsigned)which % blockDim.x;
-            blockIdx.x = block.first + rank();
-            swapcontext(&block.scheduler, &thread.context);
-            moved = true;
-        }
-        if (!left) return;
-        if (moved || !block.error.empty()) continue;
-        release_warps();
-        release_barriers();  // of blocks that are ready, however far others are: those of a cluster are not in step
-        bool runnable = false;
-        for (Thread& thread : block.threads) runnable |= thread.state == State::runnable;
-        if (!runnable && block.error.empty()) block.error = "divergent warp: lanes wait in different warp functions, or for ever";
-    }
-}
-
-// Run a kernel; gives "" or what was wrong.
-static const char* launch(dim3 grid, unsigned threads, bool reverse, std::function<void()> body) {
-    block.error.clear();
-    block.body = std::move(body);
-    if (grid.x % CLUSTER || (CLUSTER > 1 && threads % WARP))
-        return "blocks that are no multiple of a cluster, or clusters of blocks that are not of whole warps";
-    block.threads.clear();
-    block.threads.resize(threads * CLUSTER);
-    gridDim = grid;
-    blockDim = dim3{threads, 1, 1};
-    for (unsigned z = 0; z < grid.z; ++z)
-        for (unsigned y = 0; y < grid.y; ++y)
-            for (unsigned x = 0; x < grid.x && block.error.empty(); x += CLUSTER) {
-                blockIdx = dim3{x, y, z};
-                block.first = x;
-                run_block(reverse);
-            }
-    static std::string told;
-    told = block.error;
-    return told.c_str();
 }
 
 // An array in shared memory that knows who touched what; every block of a cluster has its own.
@@ -287,32 +149,27 @@ class Shared : Resettable {
         T value;
         Touch written, read;
     };
-    std::vector<Cell> cells;
+    Cell* cells;  // for ever, as the library is
     const char* name;
 
     Cell& at(long long index) {
         if (index < 0 || index >= N)
-            fail(std::string("shared memory out of bounds: ") + name + "[" + std::to_string(index) + "] of " +
-                 std::to_string(N));
+            fail("shared memory out of bounds: %s[%lld] of %d", name, index, N);
         return cells[(size_t)index + (size_t)N * rank()];
     }
 
     void race(const char* how, long long index) {
-        fail(std::string("race on shared memory: ") + name + "[" + std::to_string(index) + "] " + how +
-             " with no barrier in between");
+        fail("race on shared memory: %s[%lld] %s with no barrier in between", name, index, how);
     }
 
 public:
-    explicit Shared(const char* called) : cells((size_t)N * CLUSTER), name(called) {
-        shared_arrays().push_back(this);
-        reset();
-    }
+    explicit Shared(const char* called) : cells(new Cell[(size_t)N * CLUSTER]), name(called) { add(this); }
     void reset() override {
-        for (Cell& cell : cells) cell = Cell{T(), {}, {}};
+        for (size_t i = 0; i < (size_t)N * CLUSTER; ++i) cells[i] = Cell{T(), {}, {}};
     }
     T load(long long index) {
         Cell& cell = at(index);
-        if (cell.written.thread == -1) fail(std::string("shared memory read before it was written: ") + name);
+        if (cell.written.thread == -1) fail("shared memory read before it was written: %s", name);
         if (cell.written.unordered()) race("read and written", index);
         cell.read.add();
         return cell.value;
@@ -429,7 +286,7 @@ namespace emulator {
 
 template <int N>
 uint4 quad(Shared<uint32_t, N>& array, long long word) {
-    if (word % 4) fail("misaligned shared memory: word " + std::to_string(word) + " of a quad");
+    if (word % 4) fail("misaligned shared memory: word %lld of a quad", word);
     return uint4{array[word], array[word + 1], array[word + 2], array[word + 3]};
 }
 

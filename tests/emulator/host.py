@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import hashlib
 import os
@@ -74,7 +75,18 @@ def _as_gcc_has_it(option: str) -> str:
 
 @cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="idesketch-emulator-"))
+    """Where the libraries of this process are; gone when it ends, but not when the child of a fork does."""
+    made, owner = Path(tempfile.mkdtemp(prefix="idesketch-emulator-")), os.getpid()
+    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(made, ignore_errors=True))
+    return made
+
+
+@cache
+def _runtime() -> Path:
+    """The emulator itself, which every library of kernels has a copy of."""
+    made = _folder() / "emulator.o"
+    _compile("-O2", "-std=c++17", "-c", str(HERE / "emulator.cpp"), "-o", str(made))
+    return made
 
 
 @cache
@@ -83,11 +95,15 @@ def _compiled(source: str, options: tuple[str, ...]) -> ctypes.CDLL:
     kernels, library = _folder() / f"{key}.cu", _folder() / f"{key}.so"
     entries = "\n".join(f"EMULATED({name})" for name in kernels_of(source))
     kernels.write_text(f"{source}\n{entries}\n", encoding="utf-8")
-    command = [
-        COMPILER, "-O2", "-shared", "-fPIC", "-w", f"-I{HERE}", f'-DKERNELS="{kernels}"', *map(_as_gcc_has_it, options),
-        "-o", str(library), str(HERE / "kernels.cpp"),
-    ]  # fmt: skip
+    _compile(
+        "-O1", "-shared", f'-DKERNELS="{kernels}"', *map(_as_gcc_has_it, options), str(HERE / "kernels.cpp"),
+        str(_runtime()), "-o", str(library),
+    )  # fmt: skip
+    return ctypes.CDLL(str(library))
+
+
+def _compile(*options: str) -> None:
+    command = [COMPILER, "-fPIC", "-fvisibility=hidden", "-w", f"-I{HERE}", *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}\n{done.stderr}")
-    return ctypes.CDLL(str(library))

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -241,6 +241,7 @@ def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
 
 TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for, at least: 168 a thread
 _WARPS_PER_SM = ((8, 32), (16, 24), (32, 16))  # where a lane has no more words of its photos' patches: more
+BANKS_APART = 8  # of shared memory's 32: as many as four rows, or four versions, leave to one
 _MOST_GROUPS = 8  # of eight photos of a warp
 _MOST_WORDS = 84  # of a lane's registers: its photos' patches, where their words lie, a plane's sums before its weight
 _MOST_DISTANCE = 2**29  # so that no sum of the kernel leaves int32
@@ -250,7 +251,8 @@ _ROWS_OF_MMA = 16
 _SAMPLE = 8  # tiles a tile that the first limits are of
 _MOST_SAMPLED = 16  # entries of a list that has a first limit: rows of a product
 _BUNCH = 4  # groups whose products are made together
-_QUEUE = 256  # places that wait, of a warp
+_QUEUE = (160, 192)  # places that wait, of a warp with few photos and with more
+_SM_SHARED = 216 * 1024  # bytes, that the blocks which are to be resident may take together, where they can do with it
 _MOST_RUNS = 8
 _ANEW = 0.1  # of a run's work: what one more run of images fills anew, its lists above all
 
@@ -338,13 +340,24 @@ class TensorShape:
 
     @property
     def row(self) -> int:
-        """Words of a tile's row; 2 more than a multiple of 4: four rows from eight places on lie in different banks."""
-        return _whole(WORD, (self.wide + 2) // WORD + -(-self.patch // WORD) - 2) + 2
+        """Words of a tile's row."""
+        return self._pitches[0]
 
     @property
     def version(self) -> int:
-        """Words from one version of a tile's plane to the next; 8 more than a multiple of 32, for the same reason."""
-        return _whole(WARP, (self.tall + self.patch - 1) * self.row - 8) + 8
+        """Words from one version of a tile's plane to the next."""
+        return self._pitches[1]
+
+    @property
+    def _pitches(self) -> tuple[int, int]:
+        """Of a row and of a version, so that four rows from eight places on lie in different banks of shared memory.
+
+        The four versions are 8 banks apart and the rows 2 or 6 more, or the other way round; whatever is less.
+        """
+        least, rows = (self.wide + 2) // WORD + -(-self.patch // WORD), self.tall + self.patch - 1
+        near, far = _whole(WORD, least - 2) + 2, _whole(2 * BANKS_APART, least - BANKS_APART) + BANKS_APART
+        apart = _whole(WARP, rows * near - BANKS_APART) + BANKS_APART
+        return min((near, apart), (far, _whole(WORD, rows * far - 2) + 2), key=lambda pitches: pitches[1])
 
     def busy(self) -> float:
         """Share of the rows of products that compare a place."""
@@ -405,10 +418,15 @@ def tensor_shape(problem: MatchProblem, limits: Limits) -> TensorShape:
     ValueError
         There is none.
     """
-    found = next(_tensor_shapes(problem, limits), None)
+    found = _first_tensor_shape(problem, limits)
     if found is None:
         raise ValueError(f"the variant tensor does not fit {problem}")
     return found
+
+
+@lru_cache(maxsize=64)  # a batch after the other is alike, and what is tried takes the host as long as a launch
+def _first_tensor_shape(problem: MatchProblem, limits: Limits) -> TensorShape | None:
+    return next(_tensor_shapes(problem, limits), None)
 
 
 def _tensor_shapes(problem: MatchProblem, limits: Limits) -> Iterator[TensorShape]:
@@ -420,13 +438,15 @@ def _tensor_shapes(problem: MatchProblem, limits: Limits) -> Iterator[TensorShap
         shape = TensorShape(
             grid.shape, grid.patch, grid.step, problem.radius, planes, problem.kept, grid.height, grid.width,
             unit, groups, min(down, grid.shape[0]), min(across, grid.shape[1]), images=1,
-            sample=_SAMPLE if problem.kept <= _MOST_SAMPLED else 0, queue=_QUEUE, warps_per_sm=_warps_per_sm(words * planes * groups),
+            sample=_SAMPLE if problem.kept <= _MOST_SAMPLED else 0, queue=_QUEUE[groups > 1],
+            warps_per_sm=_warps_per_sm(words * planes * groups),
             bunch=_bunch(groups, unit),
         )  # fmt: skip
         larger = (replace(shape, images=images) for images in range(1, _TENSOR_IMAGES + 1))
         fitting = [one for one in larger if one.shared() <= limits.shared]
+        beside = [one for one in fitting if one.shared() * one.resident <= _SM_SHARED]
         if fitting:
-            yield max(fitting, key=lambda one: (round(one.busy(), 3), -one.images))
+            yield max(beside or fitting[:1], key=lambda one: (round(one.busy(), 3), one.images))
 
 
 def _tensor_fits(problem: MatchProblem, limits: Limits) -> bool:
@@ -438,7 +458,7 @@ def _tensor_fits(problem: MatchProblem, limits: Limits) -> bool:
         and problem.kept <= WARP
         and 255**2 * grid.patch**2 * sum(problem.weights) <= _MOST_DISTANCE
         and (2 * problem.radius + 1) ** 2 <= grid.height * grid.width
-        and next(_tensor_shapes(problem, limits), None) is not None
+        and _first_tensor_shape(problem, limits) is not None
     )
 
 

@@ -216,10 +216,10 @@ def test_the_emulator_sees_planted_faults(right: str, wrong: str, told: str, mon
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("(numbers + ((uint32)entry & 0xffffu))", "numbers"),
+        ("((uint32)first * (SIDE * SIDE) + number)", "number"),
         ("(uint32)((limit + 1) >> 1)", "(uint32)(limit >> 1)"),
         ("level & TAIL : level", "level : level"),
-        ("bars && enters", "false"),
+        ("if (bars >> image & 1u)", "if (false)"),
         ("? OPEN : NOBODY", "? 0 : NOBODY"),
         ("sum += row_square(y + PATCH) - row_square(y)", "sum += row_square(y + PATCH)"),
         ("8 * half + g", "4 * half + g"),

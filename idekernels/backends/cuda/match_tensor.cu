@@ -49,6 +49,7 @@ constexpr int ROOM = QUEUE - 128;                // a group has room in a queue 
 constexpr int ENOUGH = ROOM / 2;                 // waiting places that are put into their lists at once
 static_assert(SAMPLE == 0 || KEPT <= 16, "the first limits are of sixteen places");
 static_assert(GROUPS % BUNCH == 0, "whole bunches");
+constexpr int TOLD = BUNCH % 2 ? 1 : 2;            // groups that are asked together whether any place may enter
 constexpr bool KEEP = BUNCH < GROUPS && PLANES * STEPS <= 4;  // words of places stay in registers for all bunches
 static_assert(QUEUE > 128 && COLUMNS <= 64 && JOBS < 1 << 16, "what waits is a column and a number in a tile");
 
@@ -195,17 +196,19 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
 
     // Put all that waits into the lists.
     int waiting = 0;
-    auto drain = [&](uint32 numbers) {
+    auto drain = [&](int first, uint32 bars) {
         __syncwarp();
 #pragma unroll 1
         for (int start = 0; start < waiting; start += LANES) {
-            const bool any = start + lane < waiting;
+            bool any = start + lane < waiting;
             uint64 key = 0;
             int column = COLUMNS + lane;  // a list of its own, of no photo
             if (any) {
                 const uint64 entry = queue[own_queue + start + lane];
                 column = (int)((uint32)entry >> 16);
-                key = (uint64)((uint32)(entry >> 32) ^ SIGN) << 32 | (numbers + ((uint32)entry & 0xffffu));
+                const uint32 number = (uint32)entry & 0xffffu, image = number / (SIDE * SIDE);
+                key = (uint64)((uint32)(entry >> 32) ^ SIGN) << 32 | ((uint32)first * (SIDE * SIDE) + number);
+                if (bars >> image & 1u) any = !barred[(int64)(first_photo + column) * images + first + image];
             }
             const uint32 alike = __match_any_sync(FULL, column);
             const int turn = __popc(alike & ((1u << lane) - 1u));  // lanes of one list come one after the other
@@ -280,6 +283,27 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
 #pragma unroll
                     for (int part = 0; part < 4; ++part) sums[group][part] += weight * products[group][part];
             }
+        }
+    };
+
+    // Let wait what may enter the lists of a group of photos: a place of every lane at a time.
+    auto wait = [&](int group, int start, const int (&sums)[4]) {
+        uint32 hits = 0;
+#pragma unroll
+        for (int part = 0; part < 4; ++part) hits |= sums[part] > middle[part / 2] ? 1u << part : 0u;
+#pragma unroll 1
+        while (__any_sync(FULL, hits != 0)) {
+            const int part = __ffs(hits) - 1, low = part & 2;  // -1 where there are none
+            const int column = 8 * group + 2 * t + (part & 1), limit = limits[own_limits + column];
+            const int sum = part & 1 ? (low ? sums[3] : sums[1]) : (low ? sums[2] : sums[0]);
+            const int value = (low ? square[1] : square[0]) - 2 * (sum - ((limit + 1) >> 1));
+            const bool enters = hits != 0 && value < limit;
+            const uint32 entering = __ballot_sync(FULL, enters);
+            const int at = own_queue + waiting + __popc(entering & ((1u << lane) - 1u));
+            const uint32 number = start + 4 * low + g;
+            if (enters) queue[at] = (uint64)(uint32)value << 32 | (uint32)column << 16 | number;
+            waiting += __popc(entering);
+            hits &= hits - 1;
         }
     };
 
@@ -378,7 +402,6 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
         __syncthreads();  // until the squares are there
 
         const int here = count * SIDE * SIDE;
-        const uint32 numbers = (uint32)first * (SIDE * SIDE);
         uint32 bars = 0;  // images that any of these photos must not use: mostly none
         for (int item = lane; item < COLUMNS * count; item += LANES) {
             const int photo = first_photo + item % COLUMNS, image = item / COLUMNS;
@@ -425,38 +448,25 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
                     int sums[BUNCH][4];
                     multiply(true, bunch, sums);
 #pragma unroll
-                    for (int of = 0; of < BUNCH; ++of) {
-                        const int group = bunch + of;
+                    for (int of = 0; of < BUNCH; of += TOLD) {
                         bool above = false;
 #pragma unroll
-                        for (int part = 0; part < 4; ++part) above |= sums[of][part] > middle[part / 2];
+                        for (int part = 0; part < 4 * TOLD; ++part)
+                            above |= sums[of + part / 4][part % 4] > middle[part / 2 % 2];
                         if (!__any_sync(FULL, above)) continue;
-                        if (group < done) continue;
-                        if (waiting > ROOM) {
-                            stop = min(stop, group);
-                            continue;
-                        }
-#pragma unroll 1
-                        for (int part = 0; part < 4; ++part) {  // a loop: of what is seldom done the code would be the most
-                            const int column = 8 * group + 2 * t + (part & 1), limit = limits[own_limits + column];
-                            const int value = (part < 2 ? square[0] : square[1]) - 2 * (sums[of][0] - ((limit + 1) >> 1));
 #pragma unroll
-                            for (int next = 0; next < 3; ++next) sums[of][next] = sums[of][next + 1];
-                            const int number = start + 8 * (part >> 1) + g;
-                            bool enters = value < limit;
-                            if (bars && enters) {
-                                const int photo = first_photo + column, image = number / (SIDE * SIDE);
-                                enters = !barred[(int64)photo * images + first + image];
-                            }
-                            const uint32 entering = __ballot_sync(FULL, enters);
-                            const int at = own_queue + waiting + __popc(entering & ((1u << lane) - 1u));
-                            if (enters) queue[at] = (uint64)(uint32)value << 32 | (uint32)(column << 16 | number);
-                            waiting += __popc(entering);
+                        for (int more = 0; more < TOLD; ++more) {
+                            const int group = bunch + of + more;
+                            if (group < done) continue;
+                            if (waiting > ROOM)
+                                stop = min(stop, group);
+                            else
+                                wait(group, start, sums[of + more]);
                         }
                     }
                 }
                 done = stop;
-                if (waiting > ENOUGH || done < GROUPS || (waiting && start + 16 >= here)) drain(numbers);
+                if (waiting > ENOUGH || done < GROUPS || (waiting && start + 16 >= here)) drain(first, bars);
             } while (done < GROUPS);
         }
     }

@@ -196,8 +196,12 @@ def kernel() -> variants.Variant:
         ("__syncthreads();  // until the squares are there", ";", r"race on shared memory|read before it was written"),
         ("word << 2 :", "(word + IMAGES * IMAGE_TILE) << 2 :", "out of bounds: tile"),
         ("? 4 * (tap % PATCH * ROW", "? 3 * (tap % PATCH * ROW", "misaligned shared memory: byte"),
+        ("__syncwarp();  // until all lists are read", "", "race on shared memory: lists"),
+        ("__syncwarp();  // until they are written", "", "race on shared memory: lists"),
+        ("entry < next &&", "", "race on shared memory: lists"),
+        ("less += theirs < key", "less += 0", "race on shared memory: lists"),
         ("if (any && turn == now) insert", "if (any && now == 0) insert", "race on shared memory: l"),
-        ("insert(column, key);\n                __syncwarp();", "insert(column, key);", "race on shared memory: l"),
+        ("insert(column, key);\n                    __syncwarp();", "insert(column, key);", "race on shared memory: l"),
         (
             "__syncwarp();\n#pragma unroll 1\n        for (int start = 0; start < waiting",
             "for (int start = 0; start < waiting",
@@ -210,7 +214,11 @@ def test_the_emulator_sees_planted_faults(right: str, wrong: str, told: str, mon
     planted(monkeypatch, right, wrong)
     bank = bank_of(8, (40, 41), BankSettings(8, 4, 2))
     with devices.use(EmulatedDevice(multiprocessors=1)), pytest.raises(host.KernelFault, match=told):
-        match(query_of(bank, 40 if "ROOM" in right else 3), prepare(bank, "cuda"), k=17 if "ROOM" in right else 5)
+        match(
+            query_of(bank, 40 if "ROOM" in right else 3),
+            prepare(bank, "cuda"),
+            k=17 if "ROOM" in right or "insert" in right else 5,
+        )
 
 
 @pytest.mark.parametrize(
@@ -243,9 +251,12 @@ def test_wrong_results_are_seen(right: str, wrong: str, monkeypatch: pytest.Monk
             256,
         ),
         ("if ((bars >> low | bars >> high) & 1u) continue;", "", 256),
+        ("before += lists[at + entry * COLUMNS] < key", "before += lists[at + entry * COLUMNS] >> 32 < key >> 32", 2),
     ],
 )
-def test_wrong_first_limits_are_seen(right: str, wrong: str, levels: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_first_limits_and_lists_are_seen(
+    right: str, wrong: str, levels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """First limits of all places, for photos that must not use most images."""
     shaped = replace(kernel(), shape=lambda *given: replace(variants.tensor_shape(*given), sample=1))
     monkeypatch.setattr(variants, "MATCHING", (shaped,))

@@ -47,6 +47,7 @@ constexpr uint32 TAIL = PATCH % 4 ? (1u << 8 * (PATCH % 4)) - 1u : FULL;  // the
 constexpr int DEPTH = KEPT > 8 ? KEPT : 8;       // of a list, whose memory has sixteen values of 32 bits before
 constexpr int ROOM = QUEUE - 128;                // a group has room in a queue that is no longer: 16 places, 8 photos
 constexpr int ENOUGH = ROOM / 2;                 // waiting places that are put into their lists at once
+constexpr int AT_ONCE = 16;                      // entries of a list that a lane holds
 static_assert(SAMPLE == 0 || KEPT <= 16, "the first limits are of sixteen places");
 static_assert(GROUPS % BUNCH == 0, "whole bunches");
 constexpr int TOLD = BUNCH % 2 ? 1 : 2;            // groups that are asked together whether any place may enter
@@ -163,35 +164,55 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
             }
         }
     }
+    auto lower_limit = [&](int column) {
+        const int limit = (int)((uint32)(lists[own_lists + (KEPT - 1) * COLUMNS + column] >> 32) ^ SIGN);
+        if (limit < limits[own_limits + column]) set_limit(column, limit);
+    };
+
+    // Put places into lists, one of every lane where ``any``; of the lanes ``alike`` into the same: several at once. A
+    // lane that comes before others reads the whole list, and writes its place and the entries up to the next one's.
+    auto insert_all = [&](bool any, int column, uint64 key, uint32 alike) {
+        const int at = own_lists + column;
+        int before = 0, less = 0, next = KEPT;  // entries and places that are nearer; entries nearer than the next place
+#pragma unroll
+        for (int entry = 0; entry < KEPT; ++entry)
+            if (any) before += lists[at + entry * COLUMNS] < key;
+#pragma unroll 1
+        for (uint32 rest = alike; __any_sync(FULL, rest != 0); rest &= rest - 1) {
+            const int other = rest ? __ffs(rest) - 1 : lane;
+            const uint64 theirs = __shfl_sync(FULL, key, other);
+            const int passed = __shfl_sync(FULL, before, other);
+            less += theirs < key;
+            if (theirs > key) next = min(next, passed);
+        }
+        uint64 kept[KEPT] = {};
+#pragma unroll
+        for (int entry = 0; entry < KEPT; ++entry)
+            if (any) kept[entry] = lists[at + entry * COLUMNS];
+        __syncwarp();  // until all lists are read
+#pragma unroll
+        for (int entry = 0; entry < KEPT; ++entry) {
+            const int to = entry + less + 1;
+            if (any && entry >= before && entry < next && to < KEPT) lists[at + to * COLUMNS] = kept[entry];
+        }
+        if (any && before + less < KEPT) lists[at + (before + less) * COLUMNS] = key;
+        __syncwarp();  // until they are written
+        if (any && less == 0) lower_limit(column);
+    };
+
     // Put a place into a list: a lane for itself, no two of them for one list.
     auto insert = [&](int column, uint64 key) {
         const int at = own_lists + column;
-        uint64 last = lists[at + (KEPT - 1) * COLUMNS];
-        if (key >= last) return;
-        if (KEPT <= 16) {
-            uint64 kept[KEPT];
-#pragma unroll
-            for (int entry = 0; entry < KEPT; ++entry) kept[entry] = lists[at + entry * COLUMNS];
-#pragma unroll
-            for (int entry = KEPT - 1; entry >= 0; --entry) {
-                const uint64 before = entry ? kept[entry ? entry - 1 : 0] : 0ull;
-                const uint64 now = before > key ? before : key;
-                if (kept[entry] > key) lists[at + entry * COLUMNS] = now;
-                if (entry == KEPT - 1) last = now;
-            }
-        } else {
-            int entry = KEPT - 1;
+        int entry = KEPT - 1;
+        if (key >= lists[at + entry * COLUMNS]) return;
 #pragma unroll 1
-            for (; entry > 0; --entry) {
-                const uint64 before = lists[at + (entry - 1) * COLUMNS];
-                if (before < key) break;
-                lists[at + entry * COLUMNS] = before;
-            }
-            lists[at + entry * COLUMNS] = key;
-            last = lists[at + (KEPT - 1) * COLUMNS];
+        for (; entry > 0; --entry) {
+            const uint64 before = lists[at + (entry - 1) * COLUMNS];
+            if (before < key) break;
+            lists[at + entry * COLUMNS] = before;
         }
-        const int limit = (int)((uint32)(last >> 32) ^ SIGN);
-        if (limit < limits[own_limits + column]) set_limit(column, limit);
+        lists[at + entry * COLUMNS] = key;
+        lower_limit(column);
     };
 
     // Put all that waits into the lists.
@@ -202,7 +223,7 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
         for (int start = 0; start < waiting; start += LANES) {
             bool any = start + lane < waiting;
             uint64 key = 0;
-            int column = COLUMNS + lane;  // a list of its own, of no photo
+            int column = 0;
             if (any) {
                 const uint64 entry = queue[own_queue + start + lane];
                 column = (int)((uint32)entry >> 16);
@@ -210,12 +231,16 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
                 key = (uint64)((uint32)(entry >> 32) ^ SIGN) << 32 | ((uint32)first * (SIDE * SIDE) + number);
                 if (bars >> image & 1u) any = !barred[(int64)(first_photo + column) * images + first + image];
             }
-            const uint32 alike = __match_any_sync(FULL, column);
-            const int turn = __popc(alike & ((1u << lane) - 1u));  // lanes of one list come one after the other
+            const uint32 alike = __match_any_sync(FULL, any ? column : COLUMNS + lane);
+            if (KEPT <= AT_ONCE) {
+                insert_all(any, column, key, alike);
+            } else {  // longer lists do not fit into registers
+                const int turn = __popc(alike & ((1u << lane) - 1u));  // lanes of one list come one after the other
 #pragma unroll 1
-            for (int now = 0; __any_sync(FULL, turn >= now); ++now) {
-                if (any && turn == now) insert(column, key);
-                __syncwarp();
+                for (int now = 0; __any_sync(FULL, turn >= now); ++now) {
+                    if (any && turn == now) insert(column, key);
+                    __syncwarp();
+                }
             }
         }
         waiting = 0;

@@ -240,7 +240,7 @@ def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
 # ---- tensor: products of bytes by mma.m16n8k32
 
 TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for, at least: 168 a thread
-_WARPS_PER_SM = ((8, 32), (16, 24), (32, 16))  # where a lane has no more words of its photos' patches: more
+_WARPS_PER_SM = ((16, 24), (32, 16))  # where a lane has no more words of its photos' patches: more
 BANKS_APART = 8  # of shared memory's 32: as many as four rows, or four versions, leave to one
 _MOST_GROUPS = 8  # of eight photos of a warp
 _MOST_WORDS = 84  # of a lane's registers: its photos' patches, where their words lie, a plane's sums before its weight

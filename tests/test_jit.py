@@ -165,11 +165,29 @@ print(sum(made.stats.cache_hits.values()), kernel.cache_trouble())
 """
 
 
+KINDS = pytest.mark.parametrize("parallel", [False, True], ids=["alone", "parallel"])
+
+
+def module_of(folder: Path, parallel: bool) -> Path:
+    """The folder, with a module of one kernel."""
+    (folder / "kernel.py").write_text(KERNEL.format(parallel=parallel), encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(params=[False, True], ids=["alone", "parallel"])
 def kernel(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A folder with a module of one kernel."""
-    (tmp_path / "kernel.py").write_text(KERNEL.format(parallel=request.param), encoding="utf-8")
-    return tmp_path
+    return module_of(tmp_path, request.param)
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, tuple[Path, dict[Path, bytes]]]:
+    """For each kind of kernel the folder of its module, and what a process that compiled it left in the cache."""
+    made = {}
+    for parallel in (False, True):
+        folder = module_of(tmp_path_factory.mktemp("kernel"), parallel)
+        hits(folder, folder / "cache")
+        made[parallel] = (folder, {file: file.read_bytes() for file in files(folder / "cache", ".nb*")})
+    return made
 
 
 def hits(kernel: Path, cache: Path) -> tuple[int, str]:
@@ -189,9 +207,16 @@ def test_kernels_are_cached(kernel: Path) -> None:
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("damage", ["empty", "cut", "garbage", "pickle", "flipped"])
-def test_a_damaged_cache_is_one_that_is_not_there(kernel: Path, suffix: str, damage: str) -> None:
+@KINDS
+def test_a_damaged_cache_is_one_that_is_not_there(
+    cached: dict[bool, tuple[Path, dict[Path, bytes]]], parallel: bool, suffix: str, damage: str
+) -> None:
+    kernel, left = cached[parallel]
     cache = kernel / "cache"
-    hits(kernel, cache)
+    for file in files(cache, ".nb*"):
+        file.unlink()
+    for file, content in left.items():
+        file.write_bytes(content)
     (file,) = files(cache, suffix)
     whole = file.read_bytes()
     middle = len(whole) // 2

@@ -227,14 +227,23 @@ def test_every_photo_settles_by_itself(cupy: Any) -> None:
     np.testing.assert_allclose(together.objective.get(), truth.objective, rtol=1e-6)
 
 
-@pytest.mark.parametrize("method", ["mwf", "lle", "multi"])
-@pytest.mark.parametrize("k", [10, 20])
-def test_sketches_of_phantoms_are_within_a_level_of_the_cpus(method: str, k: int) -> None:
-    """At every pixel, on flat backgrounds too, where candidates are alike."""
+@pytest.fixture(scope="module")
+def phantoms() -> tuple[ide.PatchBank, list[Any]]:
+    """A bank of twenty drawn faces, and six photos of others."""
     pairs = list(phantom_pairs(26, seed=5))
     settings = ide.BankSettings(representations=("intensity", "dog"), weights=(2, 1))
     bank = ide.PatchBank.from_images([p.photo for p in pairs[:20]], [p.sketch for p in pairs[:20]], settings=settings)
-    photos, chosen = [pair.photo for pair in pairs[20:]], CoarseSettings(method=method, k=k)
+    return bank, [pair.photo for pair in pairs[20:]]
+
+
+@pytest.mark.parametrize("method", ["mwf", "lle", "multi"])
+@pytest.mark.parametrize("k", [10, 20])
+def test_sketches_of_phantoms_are_within_a_level_of_the_cpus(
+    phantoms: tuple[ide.PatchBank, list[Any]], method: str, k: int
+) -> None:
+    """At every pixel, on flat backgrounds too, where candidates are alike."""
+    bank, photos = phantoms
+    chosen = CoarseSettings(method=method, k=k)
     ours, truth = (coarse_sketch(photos, bank, chosen, backend=name).images().astype(int) for name in ("cuda", "cpu"))
     assert np.abs(ours - truth).max() <= 1
 

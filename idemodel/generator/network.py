@@ -7,6 +7,7 @@ Systems 2022. Modules carry the names of the authors' released weights.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from idekernels import arguments
 from idemodel.generator.config import PHASES, TAILS, MLAConfig
+from idemodel.generator.convolution import Convolution, biased
 
 MINIMUM = 16  # rows and columns: the pooling of an attention block needs 7 of the halved size
 SLOPE = 0.05  # of the generator's leaky ReLUs
@@ -131,16 +133,16 @@ class Attention(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         few = features // 4
-        self.conv01 = nn.Sequential(nn.Conv2d(features, features, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True))
-        self.conv00 = nn.Sequential(nn.Conv2d(features, features, 3, padding=1))
-        self.reduce_channels = nn.Conv2d(features, few, 1)
-        self.reduce_spatial_size = nn.Conv2d(few, few, 3, stride=2, padding=1)
+        self.conv01 = nn.Sequential(Convolution(features, features, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True))
+        self.conv00 = nn.Sequential(Convolution(features, features, 3, padding=1))
+        self.reduce_channels = Convolution(features, few, 1)
+        self.reduce_spatial_size = Convolution(few, few, 3, stride=2, padding=1)
         self.pool = nn.MaxPool2d(POOL, stride=STRIDE)
-        self.conv1 = nn.Sequential(nn.Conv2d(few, few, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True))
-        self.conv2 = nn.Sequential(nn.Conv2d(few, few, 3, padding=2, dilation=2), nn.LeakyReLU(SLOPE, inplace=True))
-        self.increase_channels = nn.Sequential(nn.Conv2d(few, features, 1), nn.ReLU(inplace=True))
-        self.bottom11 = nn.Sequential(nn.Conv2d(features, features, 1))
-        self.bottom11_dw = nn.Sequential(nn.Conv2d(features, features, 5, padding=2, groups=features))
+        self.conv1 = nn.Sequential(Convolution(few, few, 3, padding=1), nn.LeakyReLU(SLOPE, inplace=True))
+        self.conv2 = nn.Sequential(Convolution(few, few, 3, padding=2, dilation=2), nn.LeakyReLU(SLOPE, inplace=True))
+        self.increase_channels = nn.Sequential(Convolution(few, features, 1), nn.ReLU(inplace=True))
+        self.bottom11 = nn.Sequential(Convolution(features, features, 1))
+        self.bottom11_dw = nn.Sequential(Convolution(features, features, 5, padding=2, groups=features))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (B, features, H, W) of such."""
@@ -190,11 +192,11 @@ class _RefiningTail(nn.Module):
     def __init__(self, config: MLAConfig) -> None:
         super().__init__()
         self.channels, planes = config.channels, config.guide // PHASES
-        self.lead = nn.Conv2d(config.features, _REFINED, 3, padding=1)
+        self.lead = Convolution(config.features, _REFINED, 3, padding=1)
         self.shuffle = nn.PixelShuffle(config.upscale)
-        self.join = nn.Conv2d(_REFINED + planes, _REFINED, 3, padding=1)
-        self.refine = nn.Conv2d(_REFINED, _REFINED, 3, padding=1)
-        self.last = nn.Conv2d(_REFINED, config.channels, 3, padding=1)
+        self.join = Convolution(_REFINED + planes, _REFINED, 3, padding=1)
+        self.refine = Convolution(_REFINED, _REFINED, 3, padding=1)
+        self.last = Convolution(_REFINED, config.channels, 3, padding=1)
 
     def forward(self, x: Tensor, images: Tensor) -> Tensor:
         """The fine sketch of features ``x`` and the network's input ``images``, whose guide begins with the coarse."""
@@ -237,7 +239,7 @@ class _WeightNormConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(after))
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.conv2d(x, self._weight(), self.bias, padding=self.weight_v.shape[-1] // 2)
+        return biased(partial(functional.conv2d, padding=self.weight_v.shape[-1] // 2), x, self._weight(), self.bias)
 
     def _weight(self) -> Tensor:
         return self.weight_v * (self.weight_g / _norms(self.weight_v))
@@ -321,7 +323,7 @@ class PatchDiscriminator(nn.Module):
             self.blocks.append(_judging(before, after, 4, stride=2))
             before = after
         self.blocks.append(_judging(before, before, 3, stride=1))
-        self.logit = nn.Conv2d(before, 1, 3, padding=1)
+        self.logit = Convolution(before, 1, 3, padding=1)
         _initialise(self, 1.0, slope=0.2)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -339,7 +341,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def _judging(before: int, after: int, kernel: int, *, stride: int, norm: bool = False) -> nn.Sequential:
-    convolution = nn.Conv2d(before, after, kernel, stride=stride, padding=1, bias=not norm)
+    convolution = Convolution(before, after, kernel, stride=stride, padding=1, bias=not norm)
     normalisation = [nn.BatchNorm2d(after)] if norm else []
     return nn.Sequential(convolution, *normalisation, nn.LeakyReLU(0.2, inplace=True))
 

@@ -6,6 +6,7 @@ recording and the times can be tried on a CPU.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -64,11 +65,12 @@ def network_of(recipe: Recipe) -> MLAConfig:
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is taken: by which precision, with pairs on the device, recorded."""
+    """How a step is taken: by which precision, with pairs on the device, recorded, cuDNN's algorithms timed."""
 
     precision: str = "float32"
     resident: bool = True
     recorded: bool = True
+    timed: bool = False
 
 
 WAYS: Mapping[str, Way] = {
@@ -77,6 +79,8 @@ WAYS: Mapping[str, Way] = {
     "graph, strict float32": Way(),
     "graph, tf32": Way("tf32"),
     "graph, bf16": Way("bf16"),
+    "graph, strict float32, timed": Way(timed=True),
+    "graph, bf16, timed": Way("bf16", timed=True),
 }
 
 
@@ -117,7 +121,8 @@ def _steps(recipe: Recipe, judging: bool, way: Way, device: str, pairs: int, rou
         losses = steps.take(0, first + number, recipe.batch)
         return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
-    with float32_products(device, way.precision == "tf32"), timed_convolutions(device):
+    timed = timed_convolutions(device) if way.timed else contextlib.nullcontext()
+    with float32_products(device, way.precision == "tf32"), timed:
         before = [step(number) for number in range(WARM)]
         taken = [_seconds(partial(step, WARM + number)) for number in range(rounds)]
     return Taken(1e3 * statistics.median(taken), before[-1], tuple(told))

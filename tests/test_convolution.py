@@ -1,4 +1,4 @@
-"""A bias that learns by a matrix product learns what it learns by torch; on a CPU torch does it, to the last bit."""
+"""A bias that learns by a matrix product learns what it learns by a sum; on a CPU torch does it, to the last bit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from idemodel.generator import convolution
 from idemodel.generator.convolution import Convolution, PlusBias, biased
 
 
-def test_gradients_are_those_of_an_addition() -> None:
+@pytest.mark.parametrize("many", [1, 10**6], ids=["by a product", "by a sum"])
+def test_gradients_are_those_of_an_addition(many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = torch.Generator().manual_seed(0)
+    monkeypatch.setattr(convolution, "_MANY", many)
     features, bias = (torch.rand(*shape, generator=numbers, dtype=torch.float64) for shape in ((2, 3, 4, 5), (3,)))
     given = features.requires_grad_(), bias.requires_grad_()
     assert torch.autograd.gradcheck(lambda one, other: PlusBias.apply(1 * one, other), given)
@@ -21,7 +23,8 @@ def test_gradients_are_those_of_an_addition() -> None:
 
 @pytest.mark.parametrize("last", [False, True], ids=["planes", "channels last"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bf16"])
-def test_a_bias_learns_the_same(last: bool, dtype: torch.dtype) -> None:
+def test_a_bias_learns_the_same(last: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(convolution, "_MANY", 1)
     numbers = torch.Generator().manual_seed(0)
     layout: Any = torch.channels_last if last else torch.contiguous_format
     found = []
@@ -51,7 +54,7 @@ def test_on_a_cpu_it_is_torchs_convolution() -> None:
     )
 
 
-def test_a_bias_is_added_apart_only_where_it_learns_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bias_is_added_apart_only_where_it_learns_in_bf16_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     apart: list[Tensor] = []
     monkeypatch.setattr(convolution.PlusBias, "apply", lambda made, bias: apart.append(bias) or made)
 
@@ -62,6 +65,7 @@ def test_a_bias_is_added_apart_only_where_it_learns_on_a_device(monkeypatch: pyt
         return None if bias is None else bias
 
     device: Any = OnADevice()
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda kind: kind == "cuda")
     learning, fixed, weight = torch.ones(2, requires_grad=True), torch.ones(2), torch.ones(1)
     assert biased(convolved, device, weight, learning) is None and apart == [learning]
     assert biased(convolved, device, weight, fixed) is fixed
@@ -69,3 +73,5 @@ def test_a_bias_is_added_apart_only_where_it_learns_on_a_device(monkeypatch: pyt
     with torch.no_grad():
         assert biased(convolved, device, weight, learning) is learning
     assert biased(convolved, device, weight, None) is None and len(apart) == 1
+    monkeypatch.undo()
+    assert biased(convolved, device, weight, learning) is learning  # float32

@@ -59,7 +59,8 @@ def train(run: Run) -> Trained:
         recorder = Recorder(run, folder, material, trainer, standing, group.first)
         stack.callback(recorder.close)
         stack.enter_context(float32_products(device, run.recipe.precision == "tf32"))
-        stack.enter_context(timed_convolutions(device))
+        if run.execution.timed:
+            stack.enter_context(timed_convolutions(device))
         return _Loop(run, group, _steps(run, group, material, trainer), recorder).go_on(standing.step)
 
 

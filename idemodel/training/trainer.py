@@ -67,7 +67,7 @@ class Trainer:
             judge = _JUDGES[recipe.discriminator](network.channels, recipe.discriminator_features)
         self.discriminator = _placed(judge, self.device) if recipe.losses.judged else None
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.average else None
-        self.perceptual = _moved(perceptual, self.device) if perceptual else None
+        self.perceptual = self._moved(perceptual) if perceptual else None
         self._generator_adam = self._adam(self.generator)
         self._discriminator_adam = self._adam(self.discriminator) if self.discriminator else None
         self._rate = recipe.rate
@@ -208,6 +208,11 @@ class Trainer:
         """Around the networks alone: bf16 where the recipe says so. Weights, losses and Adam keep float32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16")
 
+    def _moved(self, perceptual: losses.PerceptualLoss) -> losses.PerceptualLoss:
+        """On the device, channels last where matrix units read it: not by strict float32, and not on a CPU."""
+        by_units = self.device.type == "cuda" and self.recipe.precision != "float32"
+        return _placed(perceptual, self.device) if by_units else perceptual.to(self.device)
+
     def _adam(self, network: nn.Module) -> Any:
         """Adam; on a CUDA device in a few launches for all weights."""
         rate: Any = torch.tensor(self.recipe.rate, device=self.device) if self.recordable else self.recipe.rate
@@ -241,11 +246,6 @@ def _placed(network: _Network, device: torch.device) -> _Network:
     move(device=device)
     move(memory_format=torch.channels_last)
     return network
-
-
-def _moved(perceptual: losses.PerceptualLoss, device: torch.device) -> losses.PerceptualLoss:
-    """On the device, channels last on a CUDA one, whose matrix units read it so; on a CPU its last digits stay."""
-    return _placed(perceptual, device) if device.type == "cuda" else perceptual.to(device)
 
 
 def _move(adam: torch.optim.Adam, loss: Tensor, network: nn.Module, synchronise: Synchronise | None) -> None:

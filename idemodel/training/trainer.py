@@ -16,6 +16,7 @@ from idemodel.generator.config import MLAConfig
 from idemodel.generator.network import Judgement, MLANet, PatchDiscriminator, VGGDiscriminator
 from idemodel.training import losses
 from idemodel.training.crops import Batch
+from idemodel.training.lowered import CastOnce
 from idemodel.training.recipe import COMPARING, Recipe
 
 _JUDGES: Mapping[str, Callable[[int, int], PatchDiscriminator | VGGDiscriminator]] = MappingProxyType(
@@ -68,6 +69,8 @@ class Trainer:
         self.discriminator = _placed(judge, self.device) if recipe.losses.judged else None
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if recipe.average else None
         self.perceptual = self._moved(perceptual) if perceptual else None
+        cast_once = self.recordable and recipe.precision == "bf16"
+        self._drawing = CastOnce(self.generator) if cast_once else self.generator
         self._generator_adam = self._adam(self.generator)
         self._discriminator_adam = self._adam(self.discriminator) if self.discriminator else None
         self._rate = recipe.rate
@@ -114,7 +117,7 @@ class Trainer:
         """
         inputs, truth = batch.inputs, batch.truth
         with self._lowered():
-            fine = self.generator(inputs).float()
+            fine = self._drawing(inputs).float()
         found = self._generator_losses(fine, truth, judging)
         weights = asdict(self.recipe.losses)
         total = torch.stack([weights[name] * value for name, value in found.items()]).sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from idemodel.generator.network import MLANet
 from idemodel.generator.passes import TorchPasses, passes_on
 from idemodel.generator.precision import float32_products
 from idemodel.generator.weights import PHANTOM
+from idemodel.training.lowered import CastOnce
 from idemodel.training.resident import as_numbers, resident_pairs
 from idemodel.training.steps import Steps
 from idemodel.training.trainer import Trainer
@@ -98,6 +100,25 @@ def test_a_replayed_step_learns_what_single_launches_learn(recipe: object) -> No
             for name, value in singly.items():
                 assert replayed[name].item() == pytest.approx(value.item(), rel=2e-2, abs=1e-4), (number, name)
     assert not told
+
+
+def test_bf16_gradients_with_weights_cast_together_point_where_float32s_do() -> None:
+    """At a size where biases learn by products; near 1 for all weights together, and for biases by themselves."""
+    torch.manual_seed(0)
+    whole = MLANet(1, 16, 1).cuda()
+    lower = copy.deepcopy(whole)
+    inputs = torch.rand(20, 1, 64, 64, device="cuda")
+    with float32_products("cuda"):
+        whole(inputs).square().sum().backward()
+    with torch.autocast("cuda", torch.bfloat16):
+        fine = CastOnce(lower)(inputs)
+    fine.float().square().sum().backward()
+    for wanted in ("", "bias"):
+        ours, truth = (
+            torch.cat([value.grad.flatten() for name, value in each.named_parameters() if name.endswith(wanted)])
+            for each in (lower, whole)
+        )
+        assert torch.nn.functional.cosine_similarity(ours, truth, dim=0) > 0.99
 
 
 def test_crops_on_the_device_are_the_hosts_bit_for_bit() -> None:

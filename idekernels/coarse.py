@@ -15,7 +15,7 @@ from idekernels.backends.protocol import Backend
 from idekernels.bank import PatchBank
 from idekernels.errors import InputError
 from idekernels.methods import METHODS, SETTINGS, Field, Method, users_of
-from idekernels.results import ArrayResult, CandidatePatches, PreparedBank
+from idekernels.results import ArrayResult, CandidatePatches, Evidence, PreparedBank
 
 # The two settings that flat settings have always held, whatever the method: files from before methods had their own.
 _ALWAYS_FLAT = ("alpha", "iterations")
@@ -311,12 +311,8 @@ def _matched(
     grid = source.grid(chosen.patch, chosen.overlap)
     candidates = operations.match(query, prepared, grid, radius=chosen.radius, k=chosen.k, exclude=barred)
     patches = operations.gather(candidates, prepared, grid.patch)
-    evidence = operations.evidence(query, patches, grid)
-    if source.weights != (1,):
-        weighted: Any = evidence.grams
-        weighted *= backend.upload(np.array(source.weights, np.float32))[
-            :, None, None
-        ]  # in place: the tables are large
+    arguments.exact_products(grid.patch, 1)
+    evidence = Evidence(backend.evidence(query, patches.source, grid, source.weights), backend=backend)
     tables = operations.compatibility(patches, grid)
     return Field(evidence, candidates, tables, grid, backend), patches
 

@@ -146,7 +146,7 @@ class Weighing(Method):
 
     def solve(self, field: Field) -> Weights:
         """Weigh the sum of all planes' evidence."""
-        gram = arguments.namespace(field.evidence.grams).ascontiguousarray(field.evidence.gram)
+        gram = field.backend.gram(field.evidence.grams)
         return self.weigh(gram, links_of(field.compatibility), field.grid, field.backend)
 
     def weigh(self, gram: Array, links: Links, grid: PatchGrid, backend: Backend) -> Weights:

@@ -267,7 +267,8 @@ def evidence(
     arguments.shape("sources", patches, (photos, grid.nodes, None, layers, grid.patch, grid.patch))
     arguments.exact_products(grid.patch, 1)
     kernels = backends.common(backend, sources=sources)
-    return Evidence(kernels.evidence(kernels.upload(planes), kernels.upload(patches), grid), backend=kernels)
+    grams = kernels.evidence(kernels.upload(planes), kernels.upload(patches), grid, (1,) * layers)
+    return Evidence(grams, backend=kernels)
 
 
 def compatibility(

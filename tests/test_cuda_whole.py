@@ -75,17 +75,21 @@ def test_a_coarse_sketch_whole(device: EmulatedDevice, method: str) -> None:
         ({"method": "top1", "blend": "average"}, ["centre", "join", "certify", "total", "compose", "blend"]),
     ],
 )
-def test_a_whole_sketch_is_a_dozen_launches_where_there_are_clusters(options: dict[str, Any], ours: list[str]) -> None:
+@pytest.mark.parametrize("planes", [1, 2])
+def test_a_whole_sketch_is_a_dozen_launches_where_there_are_clusters(
+    planes: int, options: dict[str, Any], ours: list[str]
+) -> None:
     """However long it takes to settle; none of them is CuPy's own, whose compiler need not be loaded."""
-    bank, faces = small_bank(size=(9, 8), representations=1)
+    bank, faces = small_bank(size=(9, 8), representations=planes)
     device = EmulatedDevice(capability=(9, 0))
     with cuda_device.use(device):
         ready = prepare(bank, "cuda")
         fakecupy.kernels.clear()
         made = coarse_sketch(faces[0], ready, k=2, exclude=1, **options)
         assert fakecupy.kernels == []
-        assert device.launched == ["match_tensor", "merge", "gather", "evidence", "compatibility", *ours]
-        assert len(device.launched) <= 12
+        added = ["add_planes"] * (planes > 1 and options["method"] != "mrf")
+        assert device.launched == ["match_tensor", "merge", "gather", "evidence", "compatibility", *added, *ours]
+        assert len(device.launched) <= 12 + len(added)
         made.images()
     assert fakecupy.kernels == [] and device.launched[-1] == "round_levels"
 

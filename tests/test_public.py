@@ -149,8 +149,8 @@ def test_docstrings_of_settings_name_their_fields():
 
 
 KERNELS = {
-    "prepare", "select", "elect", "upload", "free_memory", "match", "gather", "evidence", "compatibility", "weigh",
-    "propagate", "label", "compose", "blend", "cut", "levels", "rounded",
+    "prepare", "select", "elect", "upload", "free_memory", "match", "gather", "evidence", "gram", "compatibility",
+    "weigh", "propagate", "label", "compose", "blend", "cut", "levels", "rounded",
 }  # fmt: skip
 
 
@@ -176,11 +176,11 @@ def test_backends_are_twins(name):
 def test_the_reference_is_the_functions_of_its_module():
     """But for steps between its functions that all backends of the host share."""
     ours = backends.load("reference")
-    shared = {"match", "gather", "label", "levels", "rounded"}
+    shared = {"match", "gather", "evidence", "gram", "label", "levels", "rounded"}
     assert shared == {name for name in KERNELS if name in vars(OnHost)}
     for kernel in KERNELS - shared:
         assert getattr(ours, kernel) is getattr(reference, kernel)
-    assert ours._search is reference.match and ours._cut_out is reference.gather
+    assert (ours._search, ours._cut_out, ours._grams) == (reference.match, reference.gather, reference.evidence)
 
 
 def test_backends_are_chosen_by_name_and_never_replaced(monkeypatch):

@@ -11,18 +11,20 @@ from idekernels.bank import PatchBank
 from idekernels.grid import PatchGrid
 from idekernels.labels import weights_of
 from idekernels.merging import MISSING
-from idekernels.results import Compatibility
+from idekernels.results import Compatibility, Evidence
 
 
 class OnHost(Named):
     """The parts of :class:`idekernels.backends.protocol.Backend` that are made of other parts.
 
     A backend gives ``_search``, as ``match`` with places (image * H + row) * W + column, (B, N, K) int64, for image,
-    row and column; and ``_cut_out``, as ``gather`` with such places.
+    row and column; ``_cut_out``, as ``gather`` with such places; and ``_grams``, as ``evidence`` of planes that all
+    count once.
     """
 
     _search: Any
     _cut_out: Any
+    _grams: Any
     propagate: Any
     blend: Any
     cut: Any
@@ -45,6 +47,17 @@ class OnHost(Named):
         image, row, column = (axis.astype(np.int64) for axis in places)
         source, target = self._cut_out((image * bank.height + row) * bank.width + column, prepared, patch)
         return source, target
+
+    def evidence(self, query: Array, sources: Array, grid: PatchGrid, weights: tuple[int, ...]) -> Array:
+        """Gram matrices of residuals."""
+        grams = self._grams(query, sources, grid)
+        if set(weights) != {1}:
+            grams *= np.array(weights, np.float32)[:, None, None]  # in place: the tables are large
+        return grams
+
+    def gram(self, grams: Array) -> Array:
+        """The planes' sum."""
+        return np.ascontiguousarray(Evidence(grams).gram)
 
     def label(
         self,

@@ -87,10 +87,18 @@ class Backend(Protocol):
         """
         ...
 
-    def evidence(self, query: Array, sources: Array, grid: PatchGrid) -> Array:
-        """Gram matrices of residuals, (B, N, L, K, K) float32.
+    def evidence(self, query: Array, sources: Array, grid: PatchGrid, weights: tuple[int, ...]) -> Array:
+        """Gram matrices of residuals, each plane's times its weight, (B, N, L, K, K) float32.
 
-        query : (B, L, H, W) uint8. sources : (B, N, K, L, P, P) uint8.
+        query : (B, L, H, W) uint8. sources : (B, N, K, L, P, P) uint8. weights : of the L planes; products are rounded
+        after the sums.
+        """
+        ...
+
+    def gram(self, grams: Array) -> Array:
+        """The planes' sum, added in their order, (B, N, K, K) float32; of one plane its own memory.
+
+        grams : (B, N, L, K, K) float32.
         """
         ...
 

@@ -410,7 +410,7 @@ class Reference(OnHost):
     free_memory = staticmethod(free_memory)
     _search = staticmethod(match)
     _cut_out = staticmethod(gather)
-    evidence = staticmethod(evidence)
+    _grams = staticmethod(evidence)
     compatibility = staticmethod(compatibility)
     weigh = staticmethod(weigh)
     propagate = staticmethod(propagate)

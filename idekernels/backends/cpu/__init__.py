@@ -20,7 +20,7 @@ class Cpu(OnHost):
     take_share = staticmethod(threads.take_share)
     _search = staticmethod(matching.match)
     _cut_out = staticmethod(residency.gather)
-    evidence = staticmethod(tables.evidence)
+    _grams = staticmethod(tables.evidence)
     compatibility = staticmethod(tables.compatibility)
     weigh = staticmethod(weighing.weigh)
     propagate = staticmethod(propagation.propagate)

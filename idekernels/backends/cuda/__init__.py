@@ -23,6 +23,7 @@ class Cuda(Named):
     match = staticmethod(matching.match)
     gather = staticmethod(residency.gather)
     evidence = staticmethod(tables.evidence)
+    gram = staticmethod(tables.gram)
     compatibility = staticmethod(tables.compatibility)
     weigh = staticmethod(weighing.weigh)
     propagate = staticmethod(propagation.propagate)

@@ -137,10 +137,14 @@ def table_entries() -> Iterator[CudaEntry]:
     for links, kernel, source in ((False, "evidence", tables.EVIDENCE), (True, "compatibility", tables.COMPATIBILITY)):
         for k, patch, planes in _TABLES:
             shape = tables.gram_shape(k, patch, planes, links)
+            options = shape.options() if links else tables.evidence_options(shape, planes == 1)
             yield CudaEntry(
-                f"{kernel}: K={k} P={patch}, {planes} planes", kernel, source, shape.options(), shape.threads,
+                f"{kernel}: K={k} P={patch}, {planes} planes", kernel, source, options, shape.threads,
                 shape.shared(), _REGISTERS if (k, patch, planes) == _TABLES[0] else _PRODUCTS,
             )  # fmt: skip
+    yield CudaEntry(
+        "add_planes: K=10, 4 planes", "add_planes", tables.ADD_PLANES, tables.add_planes_options(10, 4), launch.THREADS
+    )
 
 
 def weighing_entries(limits: Limits) -> Iterator[CudaEntry]:

@@ -2,7 +2,7 @@
 // integers. A warp owns a node and plane: the K candidates and the query's patch are rows in shared memory.
 //
 // After common.cuh, grid.cuh and gram.cuh (tables.py puts the files together). Macros besides theirs: PATCH, PLANES, WARPS
-// (of a block), STAGED (1: the table is written from shared memory, in one piece; 0: it has no room there).
+// (of a block), UNIT (1 if all planes have the weight 1), STAGED (1: the table is written from shared memory, in one piece; 0: it has no room there).
 
 constexpr int BYTES = PATCH * PATCH;
 constexpr int STRIDE = PLANES * BYTES;  // bytes from one candidate to the next
@@ -16,11 +16,12 @@ constexpr int OWN = TABLE + (STAGED ? 4 * CELL_QUADS : 0);
 // Blocks (columns of nodes / WARPS, rows of nodes, photos * PLANES) of LANES * WARPS threads.
 //   query    (photos, PLANES, height, width) uint8
 //   sources  (photos, rows * columns, KEPT, PLANES, PATCH, PATCH) uint8, at a multiple of 4 bytes
+//   weights  (PLANES) float, whose products with the sums are given; not read if UNIT
 //   height, width, rows, columns (of nodes), step   int
 //   grams    (photos, rows * columns, PLANES, KEPT, KEPT) float32, written
 extern "C" __global__ void __launch_bounds__(LANES * WARPS)
-evidence(const uint8* query, const uint8* sources, int height, int width, int rows, int columns, int step,
-         float* grams) {
+evidence(const uint8* query, const uint8* sources, const float* weights, int height, int width, int rows, int columns,
+         int step, float* grams) {
     SHARED_QUADS(shared, WARPS * OWN);
     const int warp = threadIdx.x / LANES, lane = threadIdx.x % LANES, own = warp * OWN;
     const int photo = blockIdx.z / PLANES, plane = blockIdx.z % PLANES, row = blockIdx.y;
@@ -83,12 +84,12 @@ evidence(const uint8* query, const uint8* sources, int height, int width, int ro
                     if (STAGED)
                         shared[own + TABLE + one * KEPT + other] = sum;
                     else if (wanted < columns)
-                        table[one * KEPT + other] = (float)(int)sum;
+                        table[one * KEPT + other] = UNIT ? (float)(int)sum : weights[plane] * (float)(int)sum;
                 }
         }
     }
     if (STAGED) {
         __syncthreads();  // until the table is whole
-        if (wanted < columns) write_table(table, shared, own + TABLE);
+        if (wanted < columns) write_table(table, shared, own + TABLE, UNIT ? 1.0f : weights[plane]);
     }
 }

@@ -69,17 +69,18 @@ __device__ __forceinline__ void add_products(uint32 (&sums)[TALL][WIDE], Rows& r
     }
 }
 
-// A table of integers in shared memory to one of float32, by whole quads where its cells are.
+// A table of integers in shared memory to one of float32, times ``weight``, by whole quads where its cells are.
 template <typename Rows>
-__device__ __forceinline__ void write_table(float* table, Rows& rows, int at) {
+__device__ __forceinline__ void write_table(float* table, Rows& rows, int at, float weight = 1.0f) {
     const int lane = threadIdx.x % LANES;
     if (CELLS % 4 == 0) {
         for (int quad = lane; quad < CELLS / 4; quad += LANES) {
             const uint4 sums = QUAD_AT(rows, at + 4 * quad);
             reinterpret_cast<float4*>(table)[quad] =
-                make_float4((float)(int)sums.x, (float)(int)sums.y, (float)(int)sums.z, (float)(int)sums.w);
+                make_float4(weight * (float)(int)sums.x, weight * (float)(int)sums.y, weight * (float)(int)sums.z,
+                            weight * (float)(int)sums.w);
         }
     } else {
-        for (int cell = lane; cell < CELLS; cell += LANES) table[cell] = (float)(int)(uint32)rows[at + cell];
+        for (int cell = lane; cell < CELLS; cell += LANES) table[cell] = weight * (float)(int)(uint32)rows[at + cell];
     }
 }

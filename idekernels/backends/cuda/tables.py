@@ -21,6 +21,7 @@ from idekernels.backends.cuda.variants import source_text
 from idekernels.grid import PatchGrid
 
 EVIDENCE = ("common.cuh", "grid.cuh", "gram.cuh", "evidence.cu")
+ADD_PLANES = ("common.cuh", "add_planes.cu")
 COMPATIBILITY = ("common.cuh", "grid.cuh", "gram.cuh", "compatibility.cu")
 
 _QUAD = 4  # words: shared memory is read so many at once
@@ -121,18 +122,46 @@ def _roomier(shape: GramShape) -> Iterator[tuple[GramShape, int]]:
                 yield replace(shape, warps=warps, chunk=min(chunk, shape.words)), most
 
 
-def evidence(query: Any, sources: Any, grid: PatchGrid) -> Any:
-    """Gram matrices of the residuals; see :func:`idekernels.operations.evidence`."""
+def evidence(query: Any, sources: Any, grid: PatchGrid, weights: tuple[int, ...]) -> Any:
+    """Gram matrices of the residuals; see :meth:`idekernels.backends.protocol.Backend.evidence`."""
     device = devices.current()
     photos, _, k, planes = sources.shape[:4]
     query, sources = device.xp.asarray(query), launch.whole_words(sources)
     out = device.xp.empty((photos, grid.nodes, planes, k, k), np.float32)
     shape, (rows, columns) = gram_shape(k, grid.patch, planes, links=False), grid.shape
-    device.module(source_text(EVIDENCE), shape.options()).launch(
+    times = device.constant(np.array(weights, np.float32))
+    device.module(source_text(EVIDENCE), evidence_options(shape, times.size == sum(weights))).launch(
         "evidence", launch.blocks(-(-columns // shape.warps), rows, photos * planes), shape.threads,
-        (query, sources, *map(np.int32, (grid.height, grid.width, rows, columns, grid.step)), out),
+        (query, sources, times, *map(np.int32, (grid.height, grid.width, rows, columns, grid.step)), out),
     )  # fmt: skip
     return out
+
+
+@cache
+def evidence_options(shape: GramShape, unit: bool) -> tuple[str, ...]:
+    """The compiler's options for evidence.cu; ``unit``: all planes have the weight 1."""
+    return *shape.options(), f"-DUNIT={int(unit)}"
+
+
+def gram(grams: Any) -> Any:
+    """The planes' sum; see :meth:`idekernels.backends.protocol.Backend.gram`."""
+    photos, nodes, planes, k = grams.shape[:4]
+    if planes == 1:
+        return grams[:, :, 0]
+    device = devices.current()
+    out = device.xp.empty((photos, nodes, k, k), np.float32)
+    entries = launch.number(nodes * k * k)
+    device.module(source_text(ADD_PLANES), add_planes_options(k, planes)).launch(
+        "add_planes", launch.blocks(launch.blocks_for(int(entries))[0], photos, 1), launch.THREADS,
+        (grams, np.int32(nodes), out),
+    )  # fmt: skip
+    return out
+
+
+@cache
+def add_planes_options(k: int, planes: int) -> tuple[str, ...]:
+    """The compiler's options for add_planes.cu."""
+    return launch.compiler_options(KEPT=k, PLANES=planes, THREADS=launch.THREADS)
 
 
 def compatibility(targets: Any, grid: PatchGrid) -> tuple[Any, Any, Any]:

@@ -43,8 +43,8 @@ SECTION = "gpu-check"
 _OF_THE_MODEL: Mapping[str, tuple[str, ...]] = MappingProxyType(  # measured together, predicted one by one
     {
         "match": ("match_", "merge"), "gather": ("gather",), "evidence": ("evidence",),
-        "compatibility": ("compatibility",), "weigh mwf": ("centre", "join", "sweep", "certify"),
-        "propagate, 50 iterations": ("lay_out", "propagate", "energies"), "compose": ("compose",),
+        "compatibility": ("compatibility",), "weigh mwf": ("centre", "join", "sweep", "certify", "total"),
+        "propagate, 50 iterations": ("lay_out", "propagate", "energies", "choose"), "compose": ("compose",),
         "blend feather": ("blend",), "blend cut": ("cut",),
     }
 )  # fmt: skip

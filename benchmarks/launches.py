@@ -177,8 +177,8 @@ def _tables(setting: Setting) -> Iterator[Launch]:
     grid, photos, k = setting.grid, setting.photos, setting.k
     patches = photos * grid.nodes * k * grid.patch**2
     copied = Passes(("LDG.E.U8", "STG.E.U8"), GATHER_WARPS * MINE / 4)  # four candidates a pass
-    blocks = math.ceil(photos * grid.nodes * k / (GATHER_WARPS * MINE))
-    yield Launch("gather", blocks, GATHER_WARPS * WARP, 2 * patches, (copied,), times=2)
+    blocks = 2 * math.ceil(photos * grid.nodes * k / (GATHER_WARPS * MINE))  # both sides
+    yield Launch("gather", blocks, GATHER_WARPS * WARP, 4 * patches, (copied,))
     yield _evidence(setting, patches)
     yield _compatibility(setting, patches)
 
@@ -232,6 +232,7 @@ def _weighing(setting: Setting, card: Card) -> Iterator[Launch]:
     yield Launch("join", blocks, threads, 2 * nodes + 4 * edges + weights, (joined,))
     yield _sweeping(setting, card, nodes + 2 * edges + 2 * weights)
     yield Launch("certify", blocks, threads, nodes + edges + 3 * weights)
+    yield Launch("total", photos, WARP * weighing.TOTAL_WARPS, 12 * photos * grid.nodes)
 
 
 def _sweeping(setting: Setting, card: Card, read: float) -> Launch:
@@ -260,7 +261,8 @@ def _propagation(setting: Setting, card: Card) -> Iterator[Launch]:
     tables, node = 4 * photos * len(grid.edges) * k * k, 4 * photos * grid.nodes * k
     threads = WARP * propagation.WARPS
     tiles = photos * -(-grid.nodes // WARP) * (2 * -(-k * k // WARP) + -(-k // WARP))
-    yield Launch("lay_out", tiles, threads, 2 * (tables + node), (Passes(("STS", "LDG"), WARP, 1),))
+    laid = 2 * (tables + node) + 8 * node  # messages, too
+    yield Launch("lay_out", tiles, threads, laid, (Passes(("STS", "LDG"), WARP, 1),))
     times = 1 if shape.cluster else steps
     edges = steps / times * 2 * grid.nodes / WARP / shape.blocks  # warps of them, of a block in a launch
     yield Launch(
@@ -278,7 +280,8 @@ def _propagation(setting: Setting, card: Card) -> Iterator[Launch]:
         waits=steps * (3 + k / shape.unrolled) if shape.cluster else 0,  # other blocks, beliefs, tables
     )
     labellings = photos * steps * grid.nodes * 4
-    yield Launch("energies", photos * steps * -(-grid.nodes // threads), threads, 7 * labellings)
+    yield Launch("energies", photos * steps, threads, 4 * labellings)
+    yield Launch("choose", photos * -(-grid.nodes // threads), threads, 3 * node / k + node)
 
 
 def _blending(setting: Setting) -> Iterator[Launch]:
@@ -292,6 +295,7 @@ def _blending(setting: Setting) -> Iterator[Launch]:
     down, across = (nodes * grid.patch / length for nodes, length in ((rows, grid.height), (columns, grid.width)))
     laid = Passes(("LDG", "FADD"), BLEND_WARPS * down * math.ceil(across), 2, around=BLEND_WARPS * down)
     yield Launch("blend", blocks, BLEND_WARPS * WARP, 4 * (patches + photos * size), (laid,))
+    yield Launch("round_levels", photos * math.ceil(size / THREADS), THREADS, 5 * photos * size)
     yield _cut(setting)
 
 

@@ -46,8 +46,8 @@ NAMES = " / ".join(card.name for card in CARDS)
 MATCH = frozenset(variant.kernel for variant in modelled())
 _IN_BOTH = MATCH | {"merge", "gather", "evidence", "compatibility", "compose", "blend"}
 METHODS = {
-    "mwf": _IN_BOTH | {"centre", "join", "sweep", "certify"},
-    "mrf": _IN_BOTH | {"lay_out", "propagate", "energies"},
+    "mwf": _IN_BOTH | {"centre", "join", "sweep", "certify", "total"},
+    "mrf": _IN_BOTH | {"lay_out", "propagate", "energies", "choose"},
 }
 
 

@@ -162,7 +162,8 @@ def test_the_repositorys_page_has_the_section_and_predictions_for_every_kernel()
 
 
 def test_every_kernel_is_predicted_beside_what_it_is_measured_with() -> None:
-    kernels = {entry.kernel for entry in catalogue.cuda_entries(90)}
+    alone = {"add_planes", "round_levels"}  # of several planes, and of images: measured with whole sketches alone
+    kernels = {entry.kernel for entry in catalogue.cuda_entries(90)} - alone
     parts = [part for own in gpu_check._OF_THE_MODEL.values() for part in own]
     assert all(sum(kernel.startswith(part) for part in parts) == 1 for kernel in kernels)
     assert all(any(kernel.startswith(part) for kernel in kernels) for part in parts)

@@ -179,10 +179,10 @@ def test_no_prediction_beats_the_card(
 
 def test_every_kernel_is_predicted() -> None:
     match = {variant.kernel for variant in modelled()}
-    names = {entry.kernel for entry in catalogue.cuda_entries(90)} - match
+    names = {entry.kernel for entry in catalogue.cuda_entries(90)} - match - {"add_planes"}  # of several planes alone
     assert {one.kernel for one in launches(Setting(1), T4)} == names | {"match_direct"}
     assert {one.kernel for one in launches(Setting(1), H100)} == names | {"match_tensor"}
-    assert set().union(*roofline.METHODS.values()) == names - {"cut"} | match
+    assert set().union(*roofline.METHODS.values()) == names - {"cut", "round_levels"} | match
 
 
 SHOWN = """

@@ -199,14 +199,14 @@ def test_any_number_of_candidates(k: int) -> None:
     assert abs(int(found[0][3][0]) - int(truth[3][0])) <= 2
 
 
-def test_a_weighing_is_four_launches_and_no_read_where_there_are_clusters() -> None:
+def test_a_weighing_is_five_launches_and_no_read_where_there_are_clusters() -> None:
     grid = PatchGrid(14, 18, 4, 2)  # 48 nodes: six blocks of one warp
     gram, tables_ = field(grid, 3, photos=2)
     device = EmulatedDevice(capability=CLUSTERS)
     with devices.use(device):
         fakecupy.copies.update(up=0, down=0)
         weigh(gram, tables_, grid, backend="cuda")
-    assert device.launched == ["centre", "join", "sweep", "certify"]
+    assert device.launched == ["centre", "join", "sweep", "certify", "total"]
     assert fakecupy.copies["down"] == 0
 
 

@@ -22,9 +22,12 @@ from idekernels import (
     weigh_multi,
     write_bank,
 )
+from idekernels.backends import load
+from idekernels.backends.cuda import blending, propagation, tables, variants
 from idekernels.backends.cuda import device as cuda_device
 from idekernels.coarse import CoarseSketch
 from idekernels.methods import METHODS
+from idekernels.operations import blend_window
 from idekernels.results import Compatibility
 from idemodel.files.images import read_grey, write_image
 from tests.commands import call
@@ -156,3 +159,104 @@ def test_by_the_command_the_writers_wait_for_the_device(
         truth = [real(coarse_sketch(face, opened, k=3, backend="cuda"))[0] for face in faces]
     found = [read_grey(tmp_path / "out" / f"{number}.png") for number in range(2)]
     np.testing.assert_array_equal(found, truth)
+
+
+# ---- steps that a device takes within its kernels are those of the host around its own
+
+
+def on_both(step: str, *given: Any) -> tuple[Any, Any]:
+    """What a step gives on the device and by the reference; NumPy's arrays of floats and bytes go up."""
+    backends = load("cuda"), load(REFERENCE)
+    ours = getattr(backends[0], step)(*(_up(each) for each in given))
+    return ours, getattr(backends[1], step)(*given)
+
+
+def _up(value: Any) -> Any:
+    if isinstance(value, tuple) and all(isinstance(each, np.ndarray) for each in value):
+        return tuple(map(fakecupy.asarray, value))
+    return fakecupy.asarray(value) if isinstance(value, np.ndarray) and value.ndim > 2 else value
+
+
+@pytest.mark.parametrize("temperature", [0.0, 40.0])
+@pytest.mark.parametrize("grid", GRIDS)
+def test_choosing_by_the_field_is_choosing_by_its_costs(
+    device: EmulatedDevice, grid: PatchGrid, temperature: float
+) -> None:
+    _, links = field(grid, 3, photos=2)
+    distance = numbers(7).integers(0, 2**20, (2, grid.nodes, 3), dtype=np.uint32)
+    ours, truth = on_both("label", distance, (links.own, links.other, links.cross), 0.3, grid, 5, 0.1, temperature)
+    np.testing.assert_array_equal(ours[0].get(), truth[0])
+    np.testing.assert_allclose(ours[1].get(), truth[1], rtol=1e-6)
+    np.testing.assert_allclose(ours[2].get(), truth[2], atol=1e-4)
+    plain = load("cuda").propagate(
+        fakecupy.asarray(distance.astype(np.float32)), fakecupy.asarray(links.costs(0.3)), grid, 5, 0.1, temperature
+    )
+    np.testing.assert_array_equal(ours[0].get(), plain[0].get())
+    np.testing.assert_array_equal(ours[1].get(), plain[1].get())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("how", ["feather", "average", None])
+def test_levels_are_shares_of_the_highest(device: EmulatedDevice, how: str | None, channels: int) -> None:
+    """To the bit what is joined divided by 255, and nothing below 0 or above 1."""
+    grid = GRIDS[0]
+    patches = numbers(3).uniform(-200, 455, (2, grid.nodes, channels, grid.patch, grid.patch)).astype(np.float32)
+    window = None if how is None else blend_window(how, grid.patch)
+    made = load("cuda").levels(fakecupy.asarray(patches), grid, window).get()
+    plain = blend(fakecupy.asarray(patches), grid, how=how or "cut", backend="cuda").pixels.get()
+    np.testing.assert_array_equal(made, np.clip(plain / np.float32(255), 0, 1))
+    assert made.min() == 0 and made.max() == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_rounded_as_on_the_host(device: EmulatedDevice, channels: int) -> None:
+    """Halves to even; 130 pixels, more than a block of threads."""
+    levels = numbers(channels).integers(0, 511, (2, channels, 13, 10)).astype(np.float32) / np.float32(510)
+    ours, truth = on_both("rounded", levels)
+    assert ours.dtype == np.uint8 and ours.flags.c_contiguous
+    np.testing.assert_array_equal(ours, truth)
+
+
+@pytest.mark.parametrize("k", [3, 25])
+def test_planes_count_by_their_weights(device: EmulatedDevice, k: int) -> None:
+    """Tables that are put together in shared memory, and tables that are too large for it."""
+    grid = GRIDS[0]
+    query, sources = (
+        numbers(k).integers(0, 256, shape, dtype=np.uint8)
+        for shape in ((2, 3, grid.height, grid.width), (2, grid.nodes, k, 3, grid.patch, grid.patch))
+    )
+    ours, truth = on_both("evidence", query, sources, grid, (2, 1, 3))
+    np.testing.assert_array_equal(ours.get(), truth)
+    ours, truth = on_both("gram", truth)
+    np.testing.assert_array_equal(ours.get(), truth)
+    one = fakecupy.asarray(np.ones((1, 2, 1, k, k), np.float32))
+    assert np.shares_memory(load("cuda").gram(one).host, one.host)
+
+
+@pytest.mark.parametrize(
+    ("module", "right", "wrong"),
+    [
+        (propagation, "2.0f * value", "value"),
+        (propagation, "own[edge * CELLS + first * K + first]", "own[edge * CELLS + second * K + second]"),
+        (propagation, "which / 4 * photos + photo", "which / 4 * photos"),
+        (propagation, "if (one < least)", "if (one > least)"),
+        (propagation, "if (row + 1 < rows) energy", "if (column + 1 < columns) energy"),
+        (blending, "min(max(level / most, 0.0f), 1.0f)", "max(level / most, 0.0f)"),
+        (blending, "rintf(", "floorf("),
+        (tables, "UNIT ? 1.0f : weights[plane]", "1.0f"),
+    ],
+)
+def test_wrong_steps_are_seen(module: Any, right: str, wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = variants.source_text
+    monkeypatch.setattr(variants, "source_text", lambda files: sound(files).replace(right, wrong))
+    monkeypatch.setattr(blending, "source_text", variants.source_text)
+    monkeypatch.setattr(tables, "source_text", variants.source_text)
+    device = EmulatedDevice()
+    with cuda_device.use(device), pytest.raises(AssertionError):
+        if module is blending:
+            test_levels_are_shares_of_the_highest(device, "feather", 1)
+            test_images_are_rounded_as_on_the_host(device, 1)
+        elif module is tables:
+            test_planes_count_by_their_weights(device, 3)
+        else:
+            test_choosing_by_the_field_is_choosing_by_its_costs(device, GRIDS[0], 0.0)

@@ -153,7 +153,7 @@ def gram(grams: Any) -> Any:
     entries = launch.number(nodes * k * k)
     device.module(source_text(ADD_PLANES), add_planes_options(k, planes)).launch(
         "add_planes", launch.blocks(launch.blocks_for(int(entries))[0], photos, 1), launch.THREADS,
-        (grams, np.int32(nodes), out),
+        (device.xp.ascontiguousarray(grams), np.int32(nodes), out),
     )  # fmt: skip
     return out
 

@@ -154,7 +154,10 @@ def concatenate(parts: Any, **options: Any) -> Any:
 def empty(shape: Any, dtype: Any = np.float64) -> DeviceArray:
     """Filled with what nobody should rely on."""
     host = np.empty(shape, dtype)
-    host.view(np.uint8)[...] = 0xA5
+    if host.dtype.kind == "f":
+        host[...] = np.nan  # which shows, where 0xA5A5A5A5 is as good as 0
+    else:
+        host.view(np.uint8)[...] = 0xA5
     return DeviceArray(host)
 
 

@@ -294,7 +294,7 @@ work in {VISITS}), `propagate` makes {Setting.iterations} iterations and the las
 Assumed: queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, that packed differences
 (VABSDIFF4) go at the ALU's rate, that mma.sync reaches two thirds of an H100's products of bytes, and that a list of K
 takes K (1 + ln(places / K)) insertions, of `match_tensor` {CROWDED} times as many, {ENTERING:.0f} at a time.
-Not counted: CuPy's own small kernels, the upload of the bank.
+Not counted: the upload of the bank.
 
 {sources()}.
 An SM's sizes and lanes are those of the CUDA C++ Programming Guide. All of these figures were written down from memory

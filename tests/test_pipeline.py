@@ -26,6 +26,7 @@ from idecli.batch import Batch, Portions, Readers, Results
 from idecli.console import note
 from idecli.kernels import SideBySide
 from idecli.main import run
+from idecli.photos import PhotoIntake
 from idekernels import MemoryBank, coarse, prepare
 from idekernels.errors import InputError
 from idemodel.files.images import read_grey
@@ -238,6 +239,39 @@ def test_batches_are_made_side_by_side_and_come_in_order(tmp_path: Path) -> None
         assert sorted(names) == sorted(found[-1])
     assert found[0] == found[1] and len(found[0]) == 20
     assert len(set(threads)) == 2 and all(name.startswith("kernels") for name in threads)
+
+
+def test_photos_are_read_while_the_bank_is_prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, photos = a_bank(tmp_path, 3)
+    read, real = threading.Event(), PhotoIntake.read
+
+    def reading(intake: PhotoIntake, file: Path) -> Any:
+        read.set()
+        return real(intake, file)
+
+    def preparing(*given: Any, **options: Any) -> Any:
+        assert read.wait(10)
+        return prepare(*given, **options)
+
+    monkeypatch.setattr(PhotoIntake, "read", reading)
+    monkeypatch.setattr("idekernels.prepare", preparing)
+    command = ["coarse", bank, photos, "-o", tmp_path / "out", "--backend", "reference", "--k", 3]
+    assert run([*map(str, command)]) == 0 and len(list((tmp_path / "out").glob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("backend", ["reference", "none"])
+def test_what_is_wrong_with_the_backend_is_said_before_what_is_wrong_with_the_bank(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], backend: str
+) -> None:
+    """As if nothing had been read ahead: the backend's line, or its error and no folder, come first."""
+    _, photos = a_bank(tmp_path, 2)
+    assert run(["bank", "build", str(tmp_path / "pairs"), str(tmp_path / "dog.h5"), "--plane", "dog"]) == 0
+    capsys.readouterr()
+    command = ["coarse", str(tmp_path / "dog.h5"), str(photos), "-o", str(tmp_path / "out"), "--backend", backend]
+    assert run([*command, "--normalise", "levels"]) == 1
+    *before, told = capsys.readouterr().err.strip().splitlines()
+    assert ("no backend called" in told and not before) if backend == "none" else before[0].startswith("backend ref")
+    assert (tmp_path / "out").exists() == (backend == "reference")
 
 
 def test_few_photos_are_made_by_all_cores_together() -> None:

@@ -274,6 +274,13 @@ def test_what_is_wrong_with_the_backend_is_said_before_what_is_wrong_with_the_ba
     assert (tmp_path / "out").exists() == (backend == "reference")
 
 
+@pytest.mark.parametrize(
+    ("cores", "reading", "writing"), [(1, 1, 2), (2, 2, 2), (4, 4, 2), (5, 4, 2), (8, 6, 4), (16, 12, 8), (96, 12, 8)]
+)
+def test_threads_for_so_many_cores(cores: int, reading: int, writing: int) -> None:
+    assert (batches.readers_for(cores), batches.writers_for(cores)) == (reading, writing)
+
+
 def test_few_photos_are_made_by_all_cores_together() -> None:
     prepared = prepare(MemoryBank.from_images(*[[np.zeros((16, 16), np.uint8)] * 2] * 2), "reference")
     assert SideBySide(prepared, 100).calls == 1  # it has no threads

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,20 +21,24 @@ from numpy.typing import NDArray
 from idekernels.errors import InputError
 from idekernels.files.atomic import replace_when_done
 from idekernels.files.processes import usable_cores
+from idemodel.apart import Apart
 from idemodel.files.images import write_image
 from idemodel.files.journal import Journal, Making, Photo
-from idemodel.files.large import held_meanwhile
 from idemodel.files.listing import ImageFolder, list_images
 from idemodel.files.outputs import Inputs, is_whole, lies_within, make_folder, same_file
+from idemodel.reading import Reading
 
-from .ahead import ahead
+from .ahead import Coming, ahead
 from .behind import Behind
 from .console import complain, note, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 
-_MOST_READERS = 12  # each holds a whole photo; of the large ones, see idemodel.files.large, there are few
-_MOST_WRITERS = 8  # more wait for the disk, or for each other
+_MOST_READERS = 4  # threads; of more each waits longer for Python's lock: 12 took 17.5 s for 1,000 photos, 4 took 13.1
+_MOST_WRITERS = 4  # and as many that write what is made wait for that lock, or for the disk
+_MOST_PROCESSES = 12  # that read; as many deliver photos as fast as the writers write sketches
+_MANY = 256  # photos from which on these are worth the second that each of them takes to start
+_MANY_CORES = 8  # on fewer, four threads have most of the cores already
 _SHOWN = 5  # names of results that were made otherwise
 _OF_ONE_NAME = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR)  # errors of writing that the name causes
 
@@ -73,23 +78,44 @@ class Readers(Generic[Read]):
     """Threads that read images ahead and others that write pictures behind.
 
     ``tell`` is called for every image that was read, in order, by the thread of the caller; ``meanwhile`` by the same
-    once, while the first are read. ``threads`` and ``writers`` are how many there are of each.
+    once, while the first are read. ``threads`` and ``writers`` are how many there are of each. With ``processes``, see
+    :func:`processes_for`, so many read in place of threads; the function that reads is pickled for them.
     """
 
     tell: Callable[[Path, Read], None]
     meanwhile: Callable[[], None] = lambda: None
     threads: int = field(default_factory=lambda: readers_for(usable_cores()))
     writers: int = field(default_factory=lambda: writers_for(usable_cores()))
+    processes: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many images are read at the same time."""
+        return self.processes or self.threads
 
 
 def readers_for(cores: int) -> int:
-    """How many threads read on so many cores: one each up to four, then three for four cores, at most twelve."""
-    return max(min(4, cores), min(_MOST_READERS, 3 * cores // 4))
+    """How many threads read on so many cores: one each, at most four."""
+    return min(_MOST_READERS, cores)
 
 
 def writers_for(cores: int) -> int:
     """How many threads write on so many cores: one for two cores, two at least, so that the last are soon written."""
     return min(_MOST_WRITERS, max(2, cores // 2))
+
+
+def processes_for(photos: int, cores: int, spared: Callable[[], bool]) -> int:
+    """How many processes read so many photos on so many cores, in place of threads; 0 where threads read.
+
+    Reading a photo is many small calls of NumPy, each of which lets go of Python's lock and takes it again: with four
+    threads a photo by the defaults takes 13 ms however many cores there are (and with twelve 17), while one process
+    takes 18 ms for it and n of them 18 / n. So three processes for four cores read many photos on many cores; the rest
+    is for the threads that write. ``spared``, asked last, is whether the kernels leave the cores alone: those that run
+    on them take all, and are not to share them with more readers than before.
+    """
+    if photos < _MANY or cores < _MANY_CORES or not spared():
+        return 0
+    return min(_MOST_PROCESSES, 3 * cores // 4)
 
 
 @dataclass
@@ -151,25 +177,19 @@ class Batch:
         A bad image (InputError, OSError while reading, an InputError in place of its picture, a name that cannot be
         written) is reported; any other error of writing ends the batch. With ``readers``, threads read images and
         write pictures while others are made; what is said and counted keeps the images' order. At most
-        ``(3 + calls) at_once + 2 threads`` of what was read and ``(2 + calls) at_once`` pictures are held, ``calls``
+        ``(3 + calls) at_once + 2 readers`` of what was read and ``(2 + calls) at_once`` pictures are held, ``calls``
         being 1 where nothing else is said; of large images (:mod:`idemodel.files.large`) few are read at the same time.
         Where ``at_once`` is a function, it is asked after ``readers.meanwhile``.
         """
-        threads, writers = (readers.threads, readers.writers) if readers else (1, 0)
-
-        def taken(image: Path) -> tuple[Photo, Read]:
-            with held_meanwhile():
-                content = read(image)
-            return Photo.of(image), content
-
-        with ahead(taken, self.todo.values(), threads, 2 * threads if readers else 1) as coming:
+        with self._being_read(read, readers) as coming:
             if readers:
                 readers.meanwhile()
             make_folder(self.results.out)
             portions = at_once() if callable(at_once) else Portions(at_once)
             if readers:
-                coming.deepen(portions.most + threads)
-            with progress() as bar, Behind(writers, (1 + portions.calls) * portions.most) as behind:
+                coming.deepen(portions.most + readers.count)
+            writers, held = (readers.writers if readers else 0), (1 + portions.calls) * portions.most
+            with progress() as bar, Behind(writers, held) as behind:
                 task = bar.add_task(title, total=len(self.todo))
                 run = _Run(self, behind, partial(bar.advance, task), make, readers.tell if readers else None)
                 for number, (target, (image, result)) in enumerate(zip(self.todo, coming, strict=True), 1):
@@ -177,6 +197,18 @@ class Batch:
                     waiting, later = len(run.waiting), len(self.todo) - number
                     if later == 0 or waiting >= portions.size(waiting + later):
                         run.make_waiting()
+
+    @contextmanager
+    def _being_read(
+        self, read: Callable[[Path], Read], readers: Readers[Read] | None
+    ) -> Iterator[Coming[Path, tuple[Photo, Read]]]:
+        """The images that are to be done, read ahead; processes, where there are such, have begun before."""
+        reading: Callable[[Path], tuple[Photo, Read]] = Reading(read)
+        with ExitStack() as until_read:
+            if readers and readers.processes:
+                reading = until_read.enter_context(Apart(reading, readers.processes))
+            count, depth = (readers.count, 2 * readers.count) if readers else (1, 1)
+            yield until_read.enter_context(ahead(reading, self.todo.values(), count, depth))
 
     def write_beside(self, path: Path, picture: Image, target: Path) -> None:
         """Write a further picture of the photo whose result goes to ``target``; any thread may.

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from idekernels.bank import PLURALS, PatchBank
 from idekernels.errors import InputError
+from idekernels.files.processes import usable_cores
 from idemodel.files.journal import Making
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import Once, PreparationSettings
+from idemodel.reading import Taken
 
-from .batch import Batch, Image, Made, Portions, Readers, Results, split_banks
+from .batch import Batch, Image, Made, Portions, Readers, Results, processes_for, split_banks
 from .cluster import ClusterOptions, OnCluster, cluster_options
 from .console import note, say
 from .kernels import SideBySide, let_waiting_threads_sleep, load_kernels
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     from idekernels.results import PreparedBank
     from idemodel.scale.cluster import Cluster
 
-Planes = NDArray[np.uint8]  # (L, H, W), of one photo
 Images = NDArray[np.uint8]  # (B, H, W) or (B, H, W, 3)
 
 
@@ -119,17 +120,23 @@ class _Call:
         """Make the sketches that are to be made, here or on a cluster."""
         if cluster.address is None:
             from idekernels import prepare
+            from idekernels.backends import on_device
 
-            self._here(partial(prepare, self.bank, self.backend, self.memory, preselect=self.preselect))
+            preparing = partial(prepare, self.bank, self.backend, self.memory, preselect=self.preselect)
+            self._here(preparing, partial(on_device, self.backend))
         elif self.photos.todo:
             with cluster.connected() as workers:
                 if cluster.shards:
-                    self._here(partial(cluster.sharded, workers, self.bank, self.backend, self.memory))
+                    sharded = partial(cluster.sharded, workers, self.bank, self.backend, self.memory)
+                    self._here(sharded, spared=lambda: False)  # the workers may be here
                 else:
                     self._there(workers)
 
-    def _here(self, prepare: Callable[[], PreparedBank]) -> None:
-        """Make them in this process; ``prepare`` is called while the first photos are read."""
+    def _here(self, prepare: Callable[[], PreparedBank], spared: Callable[[], bool]) -> None:
+        """Make them in this process; ``prepare`` is called while the first photos are read.
+
+        ``spared`` is whether the kernels leave this machine's cores alone.
+        """
         if not self.photos.todo:
             self.tell(prepare())
             return
@@ -140,8 +147,9 @@ class _Call:
             make_folder(self.photos.results.out)
             raise
         with closing(_Kitchen(self, intake, prepare)) as kitchen:
-            readers = Readers(kitchen.tell, kitchen.open)
-            self.photos.run(_title(self.bank), kitchen.portions, kitchen.read, kitchen.make, readers)
+            processes = processes_for(len(self.photos.todo), usable_cores(), spared)
+            readers = Readers(kitchen.tell, kitchen.open, processes=processes)
+            self.photos.run(_title(self.bank), kitchen.portions, intake.taken, kitchen.make, readers)
         intake.sum_up()
 
     def _there(self, workers: Cluster) -> None:
@@ -165,19 +173,9 @@ class _Call:
         note(f"backend {prepared.backend}, {pairs}, {grid.shape[0]} x {grid.shape[1]} patches")
 
 
-@dataclass(frozen=True, eq=False)
-class _Taken:
-    """What is kept of a photo that was read: its planes, the pair that it must not use, and what is to be said."""
-
-    planes: Planes
-    barred: int
-    notes: tuple[str, ...]
-    aligned: bool
-
-
 @dataclass(eq=False)
 class _Kitchen:
-    """Photos that are read by threads and sketched together, of a bank that is prepared meanwhile."""
+    """Photos that are read ahead and sketched together, of a bank that is prepared meanwhile."""
 
     call: _Call
     intake: PhotoIntake
@@ -206,16 +204,11 @@ class _Kitchen:
         calls = self.beside.calls if self.beside else 1
         return Portions(photos_at_once(self.prepared, self.call.settings, calls), calls)
 
-    def read(self, file: Path) -> _Taken:
-        """Read a photo; any thread may."""
-        photo, barred = self.intake.read(file)
-        return _Taken(self.call.bank.query(photo.image), barred, photo.notes, photo.move is not None)
-
-    def tell(self, file: Path, taken: _Taken) -> None:
+    def tell(self, file: Path, taken: Taken) -> None:
         """Say what was done to a photo that was read."""
         self.intake.told(file, taken.notes, taken.aligned)
 
-    def make(self, _: Sequence[Path], taken: Sequence[_Taken]) -> Iterable[Made]:
+    def make(self, _: Sequence[Path], taken: Sequence[Taken]) -> Iterable[Made]:
         """Sketch photos; the writers wait for whoever does it, and more is read and begun meanwhile."""
         from idekernels.coarse import Queries, coarse_sketch
 

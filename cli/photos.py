@@ -7,7 +7,8 @@ from pathlib import Path
 
 from idekernels.bank import PatchBank
 from idekernels.bank.joined import JoinedBank
-from idemodel.preparation import PhotoPreparer, PreparationSettings, PreparedPhoto, number_in_bank
+from idemodel.preparation import PreparationSettings, PreparedPhoto
+from idemodel.reading import PhotoReader
 
 from .console import note
 
@@ -29,41 +30,17 @@ def pairs_told(bank: PatchBank, preselect: int | None) -> str:
     return f"{bank.images} pairs{nearest}"
 
 
-class PhotoIntake:
-    """Reads photos for a bank, and says on stderr what was done to them.
-
-    Parameters
-    ----------
-    bank : PatchBank
-    settings : PreparationSettings
-    leave_one_out : bool
-        Whether every photo has a pair of its name in the bank, which it must not use.
-    """
+class PhotoIntake(PhotoReader):
+    """Reads photos for a bank, and says on stderr what was done to them; reading says nothing, any thread may read."""
 
     def __init__(self, bank: PatchBank, settings: PreparationSettings, leave_one_out: bool) -> None:
-        self._preparer = PhotoPreparer(bank, settings)
-        self._names = bank.names
-        self._leave_one_out = leave_one_out
+        super().__init__(bank, settings, leave_one_out)
         self._aligned = 0
 
     def introduce(self) -> None:
         """Say what a person should know before the first photo."""
-        for line in self._preparer.notes:
+        for line in self.notes:
             note(line)
-
-    def read(self, file: Path) -> tuple[PreparedPhoto, int]:
-        """A photo, and the number of the pair that it must not use, -1 for none; says nothing, any thread may call it.
-
-        Raises
-        ------
-        InputError
-            It cannot be used.
-        """
-        return self._preparer.prepare(file), self.barred(file)
-
-    def barred(self, file: Path) -> int:
-        """The number of the pair that a photo must not use, -1 for none; InputError where there should be one."""
-        return number_in_bank(file, self._names) if self._leave_one_out else -1
 
     def tell(self, file: Path, taken: tuple[PreparedPhoto, int]) -> None:
         """Say what was done to a photo that was read."""

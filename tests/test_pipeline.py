@@ -275,7 +275,7 @@ def test_what_is_wrong_with_the_backend_is_said_before_what_is_wrong_with_the_ba
 
 
 @pytest.mark.parametrize(
-    ("cores", "reading", "writing"), [(1, 1, 2), (2, 2, 2), (4, 4, 2), (5, 4, 2), (8, 6, 4), (16, 12, 8), (96, 12, 8)]
+    ("cores", "reading", "writing"), [(1, 1, 2), (2, 2, 2), (4, 4, 2), (5, 4, 2), (8, 4, 4), (16, 4, 4), (96, 4, 4)]
 )
 def test_threads_for_so_many_cores(cores: int, reading: int, writing: int) -> None:
     assert (batches.readers_for(cores), batches.writers_for(cores)) == (reading, writing)

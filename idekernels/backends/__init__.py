@@ -51,6 +51,11 @@ def resolve(backend: str | Backend) -> Backend:
     return load(chosen)
 
 
+def on_device(backend: str) -> bool:
+    """Whether the backend that a name stands for computes on a device and leaves the cores to others."""
+    return backend == "cuda" or (backend == "auto" and why_missing("cuda") is None)
+
+
 def common(backend: str | Backend, **given: Any) -> Backend:
     """The one backend of a call: its arguments', or where none of them knows one the backend that is asked for.
 

@@ -1,5 +1,7 @@
 """Large pictures: one is decoded at a time, and few are held by threads that say how long they hold theirs.
 
+A process that was begun to read for another one asks that for leave: the bounds are those of all of them together.
+
 A picture of 64 million pixels takes up to a gigabyte while it is decoded, and a fifth of that afterwards.
 """
 
@@ -7,8 +9,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from idekernels.files.processes import keep_over_forks
 
@@ -54,8 +56,23 @@ def decoding(pixels: int) -> Iterator[None]:
     if pixels <= LARGE:
         yield
         return
+    with _leave():
+        yield
+
+
+def ask_for_leave(leave: Callable[[], AbstractContextManager[None]]) -> None:
+    """From now on this process decodes large pictures within what ``leave`` gives, and counts none itself."""
+    global _leave
+    _leave = leave
+
+
+@contextmanager
+def _leave_here() -> Iterator[None]:
     if getattr(_here, "held", None) is False:  # one place a thread: who waits for a second while all do waits for ever
         _places.free.acquire()
         _here.held = True
     with _one_at_a_time:
         yield
+
+
+_leave: Callable[[], AbstractContextManager[None]] = _leave_here

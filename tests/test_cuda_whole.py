@@ -240,7 +240,7 @@ def test_planes_count_by_their_weights(device: EmulatedDevice, k: int) -> None:
         (propagation, "own[edge * CELLS + first * K + first]", "own[edge * CELLS + second * K + second]"),
         (propagation, "which / 4 * photos + photo", "which / 4 * photos"),
         (propagation, "if (one < least)", "if (one > least)"),
-        (propagation, "if (row + 1 < rows) energy", "if (column + 1 < columns) energy"),
+        (propagation, "if (row + 1 < rows) energy", "if (row + 2 < rows) energy"),
         (blending, "min(max(level / most, 0.0f), 1.0f)", "max(level / most, 0.0f)"),
         (blending, "rintf(", "floorf("),
         (tables, "UNIT ? 1.0f : weights[plane]", "1.0f"),

@@ -11,6 +11,7 @@ from training_runs import TINY, own_sketches, tiny_faces
 from idemodel.generator.config import MLAConfig
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces
+from idemodel.training.lowered import CastOnce
 from idemodel.training.recipe import LossWeights, Recipe
 from idemodel.training.trainer import Trainer
 
@@ -93,3 +94,28 @@ def test_structure_first_leaves_the_discriminator_for_later(faces: Faces) -> Non
     names = {"pixel", "gradient", "ssim", "generator", "texture", "adversarial", "features", "discriminator"}
     assert set(trainer.step(data.batch(0, 2, 2), 2)) == names
     assert not all(torch.equal(old, new) for old, new in zip(before, trainer.discriminator.parameters(), strict=True))
+
+
+def _laid_out(value: torch.Tensor) -> list[int]:
+    """Strides where there is something to stride over."""
+    return [stride for stride, size in zip(value.stride(), value.shape, strict=True) if size > 1]
+
+
+@pytest.mark.parametrize("cast_once", [False, True])
+def test_gradients_and_moments_lie_as_the_weights_do_before_and_after_going_on(faces: Faces, cast_once: bool) -> None:
+    """Adam's fused kernels refuse anything else."""
+    recipe, network = replace(TINY, precision="bf16"), MLAConfig(1, 8, 1, 2, 8)
+    data = TrainingPairs(faces, own_sketches(faces), recipe, network)
+    one, other = (Trainer(recipe, network, seed) for seed in range(2))
+    for number, trainer in enumerate((one, other)):
+        if cast_once:
+            trainer._drawing = CastOnce(trainer.generator)
+        if trainer is other:
+            other.load_state(one.state())
+        trainer.step(data.batch(0, number, 2), number)
+        for _, adam, network_ in trainer._adams():
+            for name, weight in network_.named_parameters():
+                kept = adam.state[weight]
+                assert weight.grad is not None
+                for value in (weight.grad, kept["exp_avg"], kept["exp_avg_sq"]):
+                    assert _laid_out(value) == _laid_out(weight) and value.dtype == weight.dtype, name

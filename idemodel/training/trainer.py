@@ -158,7 +158,8 @@ class Trainer:
                     steps, *means = moments
                     place = self.device if self.recordable else "cpu"  # Adam's own choice
                     counted = steps.to(place, torch.float32, copy=True)
-                    values = [counted, *(mean.to(parameter, copy=True) for mean in means)]
+                    laid_out = [torch.empty_like(parameter, requires_grad=False).copy_(mean) for mean in means]
+                    values = [counted, *laid_out]  # as the weights lie, which fused kernels insist on
                     adam.state[parameter] = dict(zip(_MOMENTS, values, strict=True))
 
     def finite(self) -> bool:

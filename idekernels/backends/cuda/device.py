@@ -205,12 +205,12 @@ class CupyDevice:
         return _CupyModule(cubins.load(self.xp, source, options))
 
     def constant(self, array: Any) -> Any:
-        """Copied once a device."""
+        """Copied once a device, and there for every stream."""
         return self._constant(self.xp.cuda.runtime.getDevice(), array.dtype.str, array.shape, array.tobytes())
 
     @lru_cache(maxsize=256)  # noqa: B019 - as above
     def _constant(self, device: int, kind: str, shape: tuple[int, ...], content: bytes) -> Any:
-        return self.xp.asarray(np.frombuffer(content, kind).reshape(shape))
+        return self.xp.asarray(np.frombuffer(content, kind).reshape(shape), blocking=True)
 
     def staging(self, shape: tuple[int, ...]) -> Staging:
         """Pinned buffers and a stream of their own for the copies."""

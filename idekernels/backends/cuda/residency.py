@@ -66,7 +66,7 @@ class Prepared:
     def nobody(self, photos: int, images: int) -> Any:
         """Zeros (photos, images) uint8 for a search that may use every image; kept, and not to be written to."""
         if "nobody" not in self._kept or self._kept["nobody"].size < photos * images:
-            self._kept["nobody"] = self.device.xp.zeros(photos * images, np.uint8)
+            self._kept["nobody"] = self.device.constant(np.zeros(photos * images, np.uint8))
         return self._kept["nobody"]
 
     def selected(self, images: NDArray[np.int64]) -> Prepared:

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import click
 import numpy as np
 
+from idekernels.backends import on_device
 from idekernels.bank import PLURALS, PatchBank
 from idekernels.errors import InputError
+from idekernels.files.processes import usable_cores
 from idemodel.files.journal import Making, file_digest
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, Made, Readers, Results
+from .batch import Batch, Image, Made, Readers, Results, processes_for
 from .cluster import ClusterOptions, OnCluster
 from .console import err, note, say
 from .kernels import load_kernels
@@ -196,9 +198,16 @@ def _synthesise(
         except InputError as error:  # its file is gone, or its coarse sketch would be written over an input
             return error
 
-    readers = Readers(intake.tell, functools.partial(load_kernels, sketcher.settings, sketcher.prepared))
+    loading = functools.partial(load_kernels, sketcher.settings, sketcher.prepared)
+    processes = processes_for(len(batch.todo), usable_cores(), functools.partial(_cores_are_spared, sketcher))
+    readers = Readers(intake.tell, loading, processes=processes)
     at_once = photos_at_once(sketcher.prepared, sketcher.settings)
     batch.run(_title(sketcher), at_once, intake.read, make, readers)
+
+
+def _cores_are_spared(sketcher: Sketcher) -> bool:
+    """Whether both stages run on a device; shards of a cluster may be on this machine."""
+    return on_device(str(sketcher.prepared.backend)) and sketcher.enhancer.device != "cpu"
 
 
 def _title(sketcher: Sketcher) -> str:

@@ -11,6 +11,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -50,14 +51,17 @@ class Apart(Generic[Item, Result]):
     Parameters
     ----------
     function : callable of one argument
-        It is pickled, and unpickled once by each process; so are the arguments, the results and the errors.
+        It is pickled, and unpickled by each process as soon as that has begun; so are the arguments, the results and
+        the errors. After the first call, which the others wait for, that process gives it back, pickled anew: what
+        takes long the first time is spared the others, where it is pickled as well.
     count : int
         Processes, begun at once; a further call at the same time waits.
     """
 
     def __init__(self, function: Callable[[Item], Result], count: int) -> None:
-        self._function, packed = function, pickle.dumps(function)
-        self._all = [_Process(packed) for _ in range(count)]
+        self._function, self._packed = function, pickle.dumps(function)
+        self._called, self._lock = False, threading.Lock()
+        self._all = [_Process(self._packed) for _ in range(count)]
         self._free: SimpleQueue[_Process] = SimpleQueue()
         for process in self._all:
             self._free.put(process)
@@ -75,7 +79,7 @@ class Apart(Generic[Item, Result]):
         """What the function gives for an item, or raises."""
         process = self._free.get()
         try:
-            answer = process.ask(item)
+            answer = self._ask(process, item)
         except _LostError as lost:
             tell_once("apart", f"a process that read ahead was lost ({lost}); its share is read here, more slowly")
             return self._function(item)
@@ -87,6 +91,15 @@ class Apart(Generic[Item, Result]):
             raise answer.error
         result: Result = answer.result
         return result
+
+    def _ask(self, process: _Process, item: Item) -> _Answer:
+        with self._lock:
+            if not self._called:
+                self._called = True  # also where it fails
+                answer = process.ask(self._packed, item)
+                self._packed = process.give_back()
+                return answer
+        return process.ask(self._packed, item)
 
 
 class _LostError(Exception):
@@ -104,6 +117,25 @@ class _Answer:
 
 
 @dataclass(frozen=True)
+class _Function:
+    """In place of an item: the function that is to be called from then on."""
+
+    packed: bytes
+
+
+@dataclass(frozen=True)
+class _Again:
+    """In place of an item: the function is wanted, pickled as it is by now."""
+
+
+@dataclass(frozen=True)
+class _Unable:
+    """In place of a function: why it cannot be unpickled."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class _Large:
     """A process wants to decode a large picture; or, not ``wanted``, it has."""
 
@@ -114,7 +146,7 @@ class _Process:
     """One process as its parent knows it; one thread at a time asks it."""
 
     def __init__(self, packed: bytes) -> None:
-        self._packed: bytes | None = packed  # until it has been sent
+        self._packed = packed  # the function that it has
         self._process: subprocess.Popen[bytes] | None = None
         self._why = ""  # it is lost
         paths = [path for path in sys.path if isinstance(path, str)]
@@ -126,14 +158,17 @@ class _Process:
             )  # fmt: skip
         except OSError as error:
             self._why = in_short(error)
+            return
+        with suppress(OSError):  # it ended: that is noticed where it is asked
+            self._send(_Function(packed))
 
-    def ask(self, item: object) -> _Answer:
-        """Have it call the function; _LostError where it is lost."""
+    def ask(self, packed: bytes, item: object) -> _Answer:
+        """Have it call the function, which it is sent where it has another; _LostError where it is lost."""
         if self._process is None:
             raise _LostError(self._why)
         try:
             with large.held_meanwhile():
-                answer = self._asked(item)
+                answer = self._asked(packed, item)
         except (EOFError, OSError):
             self.end()
             raise _LostError(self._why) from None
@@ -145,6 +180,11 @@ class _Process:
             self.end()
             raise _LostError(self._why)
         return answer
+
+    def give_back(self) -> bytes:
+        """The function as it has it by now, pickled; _LostError where the process is lost."""
+        self._packed = self.ask(self._packed, _Again()).result or self._packed
+        return self._packed
 
     def leave(self) -> None:
         """Have it end: nobody will ask it any more."""
@@ -167,23 +207,26 @@ class _Process:
         self._process = None
         self._why = self._why or (f"signal {-code} ended it" if code < 0 else f"it ended with {code}")
 
-    def _asked(self, item: object) -> _Answer:
-        assert self._process and self._process.stdin and self._process.stdout
-        says, hears = self._process.stdin, self._process.stdout
-        if self._packed is not None:
-            _send(says, self._packed)
-            self._packed = None
-        _send(says, pickle.dumps(item))
+    def _asked(self, packed: bytes, item: object) -> _Answer:
+        if packed is not self._packed:
+            self._send(_Function(packed))
+            self._packed = packed
+        self._send(item)
         with ExitStack() as decoding:
             while True:
-                told = pickle.loads(_received(hears))
+                assert self._process and self._process.stdout
+                told = _received(self._process.stdout)
                 if isinstance(told, _Answer):
                     return told
                 if told.wanted:
                     decoding.enter_context(large.decoding(large.LARGE + 1))
-                    _send(says, b"")
+                    self._send(None)
                 else:
                     decoding.close()
+
+    def _send(self, thing: object) -> None:
+        assert self._process and self._process.stdin
+        _send(self._process.stdin, thing)
 
 
 def serve() -> None:
@@ -197,32 +240,42 @@ def serve() -> None:
 
 def _serve(hears: BinaryIO, says: BinaryIO) -> None:
     large.ask_for_leave(lambda: _leave_to_decode(hears, says))
-    packed = _received(hears)
-    try:
-        function = pickle.loads(packed)
-    except Exception as error:
-        _send(says, pickle.dumps(_Answer(unable=in_short(error))))
-        return
+    function: Callable[[Any], Any] | _Unable = _Unable("it was sent no function")
     while True:
-        item = pickle.loads(_received(hears))
-        _send(says, pickle.dumps(_answer(function, item)))
+        told = _received(hears)
+        if isinstance(told, _Function):
+            function = _unpacked(told)
+        else:
+            _send(says, _answer(function, told))
+
+
+def _unpacked(sent: _Function) -> Callable[[Any], Any] | _Unable:
+    try:
+        function: Callable[[Any], Any] = pickle.loads(sent.packed)
+    except Exception as error:
+        return _Unable(in_short(error))
+    return function
 
 
 @contextmanager
 def _leave_to_decode(hears: BinaryIO, says: BinaryIO) -> Iterator[None]:
     """Wait for the parent's leave to decode a large picture, and say when that is done."""
-    _send(says, pickle.dumps(_Large(wanted=True)))
+    _send(says, _Large(wanted=True))
     _received(hears)
     try:
         yield
     finally:
-        _send(says, pickle.dumps(_Large(wanted=False)))
+        _send(says, _Large(wanted=False))
 
 
-def _answer(function: Callable[[Any], Any], item: object) -> _Answer:
+def _answer(function: Callable[[Any], Any] | _Unable, item: object) -> _Answer:
+    if isinstance(function, _Unable):
+        return _Answer(unable=function.why)
     notices: list[Notice] = []
     try:
         with put_off(notices):
+            if isinstance(item, _Again):
+                return _Answer(pickle.dumps(function))
             return _Answer(function(item), notices=tuple(notices))
     except Exception as error:
         return _Answer(error=_sendable(error), notices=tuple(notices))
@@ -239,16 +292,16 @@ def _sendable(error: Exception) -> Exception:
     return error
 
 
-def _send(stream: Any, content: bytes) -> None:
+def _send(stream: Any, thing: object) -> None:
+    content = pickle.dumps(thing, pickle.HIGHEST_PROTOCOL)
     stream.write(len(content).to_bytes(8, "little"))
     stream.write(content)
     stream.flush()
 
 
-def _received(stream: Any) -> bytes:
+def _received(stream: Any) -> Any:
     """What was sent; EOFError where that has no end, or nobody is there to send anything."""
-    content: bytes = _exactly(stream, int.from_bytes(_exactly(stream, 8), "little"))
-    return content
+    return pickle.loads(_exactly(stream, int.from_bytes(_exactly(stream, 8), "little")))
 
 
 def _exactly(stream: Any, size: int) -> bytes:

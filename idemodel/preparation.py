@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ from idemodel.files.listing import one_form, stem_of
 Image = NDArray[np.uint8]
 PhotoLike = str | os.PathLike[str] | bytes | NDArray[np.uint8]
 Value = TypeVar("Value")
+Measured = tuple[Any, ...]  # of a bank, see PhotoPreparer.measures
 
 ALIGN_MODES = ("auto", "always", "never")
 
@@ -228,6 +229,25 @@ class PhotoPreparer:
         fills = self.settings.pad == "auto" and can_normalise(bank)
         self._surroundings = Once(lambda: Surroundings.of(bank)) if fills else None
 
+    def load_detector(self) -> None:
+        """Load the detector now, where faces are looked for, not for the first photo."""
+        if self.settings.align != "never":
+            self._detector()
+
+    def measures(self) -> Measured:
+        """What of the bank has been measured so far, for another one of the same bank and settings; picklable."""
+        return tuple(once.made if once else None for once in self._measuring)
+
+    def take_over(self, measures: Measured) -> None:
+        """Use what another one, of the same bank and settings, has measured."""
+        for once, value in zip(self._measuring, measures, strict=True):
+            if once and value is not None:
+                once.keep(value)
+
+    @property
+    def _measuring(self) -> tuple[Once[Any] | None, ...]:
+        return self._measured, self._surroundings
+
     def prepare(
         self, photo: PhotoLike, *, eyes: Eyes | None = None, face: int | None = None, name: str | None = None
     ) -> PreparedPhoto:
@@ -392,6 +412,16 @@ class Once(Generic[Value]):
         self._make = make
         self._made: list[Value] = []
         self._lock = threading.Lock()
+
+    @property
+    def made(self) -> Value | None:
+        """The value where it has been made, or kept; does not wait for that."""
+        return self._made[0] if self._made else None
+
+    def keep(self, value: Value) -> None:
+        """Take this for the value, unless there is one."""
+        with self._lock:
+            self._made = self._made or [value]
 
     def __call__(self) -> Value:
         """The value."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from idekernels.bank import PatchBank
 from idemodel.files.journal import Photo
 from idemodel.files.large import held_meanwhile
-from idemodel.preparation import PhotoPreparer, PreparationSettings, PreparedPhoto, number_in_bank
+from idemodel.preparation import Measured, PhotoPreparer, PreparationSettings, PreparedPhoto, number_in_bank
 
 Planes = NDArray[np.uint8]  # (L, H, W), of one photo
 Read = TypeVar("Read")
@@ -32,7 +32,8 @@ class Taken:
 class PhotoReader:
     """Reads photos for a bank.
 
-    Where it is pickled, its arguments are: another process opens the bank's files, and measures the bank, itself.
+    Where it is pickled, its arguments are, and what it has measured of the bank: another process opens the bank's files
+    itself, and need not measure what was measured before.
 
     Parameters
     ----------
@@ -48,7 +49,13 @@ class PhotoReader:
         self._preparer = PhotoPreparer(bank, settings)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return PhotoReader, self._arguments  # of a class that does more, this is what reads
+        return _reader, (self._arguments, self._preparer.measures())  # of a class that does more, what reads
+
+    def get_ready(self) -> None:
+        """Load what the first photo would have loaded, without measuring the bank."""
+        import scipy.ndimage  # noqa: F401 - of the planes, and of normalising
+
+        self._preparer.load_detector()
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -73,6 +80,13 @@ class PhotoReader:
     def barred(self, file: Path) -> int:
         """The number of the pair that a photo must not use, -1 for none; InputError where there should be one."""
         return number_in_bank(file, self._bank.names) if self._leave_one_out else -1
+
+
+def _reader(arguments: tuple[Any, ...], measures: Measured) -> PhotoReader:
+    made = PhotoReader(*arguments)
+    made._preparer.take_over(measures)
+    made.get_ready()
+    return made
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,17 @@ def twice(number: int) -> int:
     return 2 * number
 
 
+class Slow:
+    """What takes long to be made ready: by the process whose number it gives, whatever process calls it later."""
+
+    def __init__(self) -> None:
+        self.ready: int | None = None
+
+    def __call__(self, _: int) -> int:
+        self.ready = self.ready or os.getpid()
+        return self.ready
+
+
 def where(name: str) -> Any:
     """A variable of the environment, ``pid`` or ``session``."""
     known = {"pid": os.getpid, "session": lambda: os.getsid(0)}
@@ -71,11 +82,16 @@ def die_elsewhere(parent: int, number: int) -> tuple[int, bool]:
 
 
 def hold(file: Path) -> None:
-    """Read a picture of which 20 pixels are large; note that it is held, and hold it until a file lets it go."""
+    """Read a picture of which 20 pixels are large; note that it is held, and hold it until a file lets it go.
+
+    One called ``first`` is only read.
+    """
     large.LARGE = 19
     with large.held_meanwhile():
         read_colour(file)
         read_colour(file)  # a second one takes no second place
+        if file.stem == "first":
+            return
         (file.parent / f"held-{file.stem}").touch()
         until = time.monotonic() + WAIT
         while not (file.parent / "go").exists() and time.monotonic() < until:

@@ -33,6 +33,12 @@ def test_results_come_in_the_order_of_the_items() -> None:
         assert [(item, result.result()) for item, result in coming] == [(item, 2 * item) for item in range(40)]
 
 
+def test_what_the_first_call_made_ready_is_spared_the_others() -> None:
+    with Apart(apart_work.Slow(), 3) as slow, ThreadPoolExecutor(3) as pool:
+        made = set(pool.map(slow, range(30)))
+    assert len(made) == 1 and os.getpid() not in made
+
+
 def test_errors_come_back_as_what_they_are() -> None:
     found: dict[str, Exception] = {}
     with Apart(apart_work.fail, 1) as fail:
@@ -120,10 +126,11 @@ def test_a_process_that_reads_loads_no_kernels_no_networks_and_no_console(tmp_pa
 
 
 def test_few_large_pictures_are_held_by_all_processes_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, rows in (("a", 4), ("b", 4), ("c", 4), ("small", 3)):
+    for name, rows in (("a", 4), ("b", 4), ("c", 4), ("small", 3), ("first", 3)):
         Image.new("RGB", (5, rows)).save(tmp_path / f"{name}.png")
     monkeypatch.setattr(large._places, "free", threading.BoundedSemaphore(2))
     with Apart(apart_work.hold, 4) as hold, ThreadPoolExecutor(4) as pool:
+        pool.submit(hold, tmp_path / "first.png").result()  # the others wait for the first call
         several = [pool.submit(hold, tmp_path / f"{name}.png") for name in ("a", "b", "c")]
         until = time.monotonic() + WAIT
         while len(list(tmp_path.glob("held-*"))) < 2 and time.monotonic() < until:

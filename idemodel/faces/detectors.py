@@ -160,10 +160,12 @@ def open_detector(name: str = "auto") -> Detector:
         It cannot run here, or none can; the message names the extra to install.
     """
     candidates = [kind() for kind in DETECTORS.values()] if name == "auto" else [DETECTORS[name]()]
-    reasons = {detector.name: detector.why_missing() for detector in candidates}
+    reasons: dict[str, str] = {}
     for detector in candidates:
-        if reasons[detector.name] is None:
+        reason = detector.why_missing()  # it imports a package: none is that is not wanted
+        if reason is None:
             return detector
+        reasons[detector.name] = reason
     told = "; ".join(f"{name}: {reason}" for name, reason in reasons.items())
     raise EyesWanted(
         f"nothing here finds faces ({told})",

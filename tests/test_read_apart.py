@@ -63,6 +63,24 @@ def test_processes_change_nothing_but_the_time(
     assert told[0] == told[1] and told[0].count("Error: ") == 9 - len(found[0][0])
 
 
+@pytest.mark.parametrize("options", [(), ("--paste-back",)])
+def test_fine_sketches_are_the_same_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    bank, photos = a_bank(tmp_path, 5)
+    mixed(photos)
+    found, told = [], []
+    for processes in (0, 2):
+        monkeypatch.setattr("idecli.synthesis.processes_for", lambda *_, processes=processes: processes)
+        out = tmp_path / f"out{processes}"
+        capsys.readouterr()
+        assert call("sketch", photos, "--bank", bank, "-o", out, "--backend", "cpu", "--device", "cpu", *options) == 1
+        told.append(capsys.readouterr().err)
+        found.append(made(out))
+    assert found[0] == found[1] and len(found[0][0]) >= 3
+    assert told[0] == told[1] and told[0].count("Error: ") == 5 - len(found[0][0])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL there")
 def test_a_reader_that_is_killed_is_told_of_and_its_photos_are_made(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

@@ -55,17 +55,8 @@ class Place:
     def command(self, options: Sequence[str], many: bool) -> Spent:
         """Sketch the photos, or the one, in a process of its own."""
         photos = self.folder / ("many" if many else "one")
-        given = (
-            "coarse",
-            self.bank,
-            photos,
-            "-o",
-            self.folder / "out",
-            "--overwrite",
-            "--backend",
-            self.backend,
-            *options,
-        )
+        where = ("coarse", self.bank, photos, "-o", self.folder / "out")
+        given = (*where, "--overwrite", "--backend", self.backend, *options)
         command = [sys.executable, "-m", "idecli", *map(str, given)]
         before, start = _children(), time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -457,8 +457,7 @@ PARTS: Mapping[str, Callable[[Given], Table]] = MappingProxyType(
     {
         "tests": tests, "equality": equality, "kernels": kernels, "sketches": sketches, "peer": peer,
         "stage2": stage2, "training": training, "inference": inference, "start": start, "command": command,
-        "disk": disk,
-        "yardstick": yardstick, "sanitizer": sanitizer,
+        "disk": disk, "yardstick": yardstick, "sanitizer": sanitizer,
     }
 )  # fmt: skip
 

@@ -7,11 +7,12 @@ recording and the times can be tried on a CPU.
 from __future__ import annotations
 
 import contextlib
+import copy
 import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -36,12 +37,7 @@ from idemodel.training.trainer import Trainer
 HEIGHT, WIDTH = 250, 200  # of the pairs
 WARM, ROUNDS = 6, 10  # calls before those that are timed: three singly, one that records
 ALIKE = 0.01  # by how much losses of steps launched singly and replayed may differ, where sums have no fixed order
-PHASES: tuple[tuple[str, str, bool], ...] = (  # what is shown, recipe, whether the discriminator has joined
-    ("`compact`", "compact", True),
-    ("`drawn`, first phase", "drawn", False),
-    ("`drawn`", "drawn", True),
-    ("`paper`, untrained VGG19", "paper", True),
-)
+TRAINED = {"`compact`": "compact", "`drawn`": "drawn", "`paper`, untrained VGG19": "paper"}  # what is shown: recipe
 
 
 @dataclass(frozen=True)
@@ -65,16 +61,14 @@ def network_of(recipe: Recipe) -> MLAConfig:
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is taken: by which precision, with pairs on the device, recorded, cuDNN's algorithms timed."""
+    """How a step is taken, pairs on the device: by which precision, recorded, cuDNN's algorithms timed."""
 
     precision: str = "float32"
-    resident: bool = True
     recorded: bool = True
     timed: bool = False
 
 
 WAYS: Mapping[str, Way] = {
-    "crops of the host, singly": Way(resident=False, recorded=False),
     "singly": Way(recorded=False),
     "graph, strict float32": Way(),
     "graph, tf32": Way("tf32"),
@@ -85,10 +79,10 @@ WAYS: Mapping[str, Way] = {
 
 
 def training(device: str = "cuda", pairs: int = 8, rounds: int = ROUNDS) -> Found:
-    """A step as ``train`` takes it, drawing and reading the losses back included, by every recipe and every way."""
+    """A step as ``train`` takes it once the discriminator has joined, drawing and reading the losses back included."""
     rows, sound, notes = [], True, []
-    for shown, name, judging in PHASES:
-        taken = {way: _steps(RECIPES[name], judging, how, device, pairs, rounds) for way, how in WAYS.items()}
+    for shown, name in TRAINED.items():
+        taken = {way: _steps(RECIPES[name], how, device, pairs, rounds) for way, how in WAYS.items()}
         apart = _apart(taken["singly"].losses, taken["graph, strict float32"].losses)
         sound &= apart <= ALIKE
         notes += [line for one in taken.values() for line in one.told]
@@ -107,15 +101,15 @@ class Taken:
     told: tuple[str, ...]
 
 
-def _steps(recipe: Recipe, judging: bool, way: Way, device: str, pairs: int, rounds: int) -> Taken:
+def _steps(recipe: Recipe, way: Way, device: str, pairs: int, rounds: int) -> Taken:
     told: list[str] = []
     recipe = replace(recipe, precision=way.precision)
     data = noise_pairs(recipe, pairs)
-    perceptual = _untrained_vgg19() if recipe.losses.perceptual else None
+    perceptual = copy.deepcopy(_untrained_vgg19()) if recipe.losses.perceptual else None
     trainer = Trainer(recipe, data.network, 0, perceptual, device)
-    resident = resident_pairs(data, device, room_on(device)) if way.resident else None
+    resident = resident_pairs(data, device, room_on(device))
     graphs = graphs_on(device) if way.recorded else None
-    steps, first = Steps(data, trainer, resident, graphs, told=told.append), recipe.structure_first if judging else 0
+    steps, first = Steps(data, trainer, resident, graphs, told=told.append), recipe.structure_first
 
     def step(number: int) -> dict[str, float]:
         losses = steps.take(0, first + number, recipe.batch)
@@ -137,6 +131,7 @@ def noise_pairs(recipe: Recipe, count: int) -> TrainingPairs:
     return TrainingPairs(faces, coarse, recipe, network_of(recipe), {"quilt": coarse, "intra": coarse})
 
 
+@cache
 def _untrained_vgg19() -> PerceptualLoss:
     features = vgg19_features(VGG19_WIDTHS).to_empty(device="cpu")
     for number, value in enumerate(features.parameters()):
@@ -157,7 +152,7 @@ def _seconds(run: Callable[[], Any]) -> float:
 
 # ---- inference
 
-BATCHES = (1, 16, 64)
+BATCHES = (1, 64)
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     recipes = {name: replace(RECIPES[name], **few) for name in ("compact", "drawn")}  # type: ignore[arg-type]
     recipes["paper"] = replace(RECIPES["paper"], features=4, modules=1)
     monkeypatch.setattr(gpu_stage2, "RECIPES", recipes)
-    monkeypatch.setattr(gpu_stage2, "PHASES", tuple(each for each in gpu_stage2.PHASES if each[1] != "paper"))
+    monkeypatch.delitem(gpu_stage2.TRAINED, "`paper`, untrained VGG19")
 
 
 @pytest.mark.usefixtures("small")
 def test_training_is_timed_by_every_way_and_compared() -> None:
     found = gpu_stage2.training("cpu", pairs=2, rounds=1)
-    assert [row[0] for row in found.rows] == ["`compact`", "`drawn`, first phase", "`drawn`"]
+    assert [row[0] for row in found.rows] == ["`compact`", "`drawn`"]
     assert all(len(row) == len(found.head) and row[-1] == "0.0e+00" for row in found.rows)
     assert found.sound and all(float(cell) > 0 for row in found.rows for cell in row[1:-1])
 
@@ -38,8 +38,8 @@ def test_training_is_timed_by_every_way_and_compared() -> None:
 def test_another_result_of_the_graph_is_no_success(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = gpu_stage2._steps
 
-    def wrong(recipe, judging, way, *others):  # type: ignore[no-untyped-def]
-        taken = steps(recipe, judging, way, *others)
+    def wrong(recipe, way, *others):  # type: ignore[no-untyped-def]
+        taken = steps(recipe, way, *others)
         return replace(taken, losses={"pixel": 9.0, **dict.fromkeys(taken.losses, 9.0)}) if way.recorded else taken
 
     monkeypatch.setattr(gpu_stage2, "_steps", wrong)

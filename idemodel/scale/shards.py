@@ -157,6 +157,10 @@ class ShardedBackend:
         workers = len(set(self._shards.holders.values()))
         return f"{self._inner}, shards: {len(self._shards.held)}, on workers: {workers}"
 
+    def side_by_side(self, prepared: Any) -> int:
+        """One call at a time: each has all workers."""
+        return 1 if prepared is self._shards else self._inner.side_by_side(prepared)
+
     def match(
         self, query: Array, prepared: Any, grid: PatchGrid, radius: int, k: int, exclude: Array
     ) -> tuple[Array, Array, Array, Array]:

@@ -114,9 +114,12 @@ def direct(kernel: str, setting: Setting, card: Card, shape: DirectShape) -> tup
     )
 
 
-# Counted on the student photos, 88 pairs, K = 10, at 25 nodes for eight photos at once:
-CROWDED = 1.7  # insertions into a list, in K (1 + ln(places / K)): neighbouring places are alike
-ENTERING = 9.0  # insertions wherever any of eight photos and sixteen places enters a list
+# Counted by a simulation of the kernel on the student photos and on the standard workload, 88 pairs, K = 10: of a list
+# with a first limit, in one run of images.
+LOOKED = 13.0  # passes of the loop that lets places wait; 33 do, whatever the number of images
+DRAINED = 1.8  # passes of the one that puts 32 of them, or fewer, into their lists
+BESIDE = 13.0  # passes over places of the same list
+WITHOUT = 2.7  # times as much without a first limit
 
 
 def tensor(kernel: str, setting: Setting, card: Card, shape: TensorShape) -> tuple[Launch, Launch]:
@@ -138,20 +141,23 @@ def tensor(kernel: str, setting: Setting, card: Card, shape: TensorShape) -> tup
 def _multiplied(shape: TensorShape, images: float, setting: Setting) -> tuple[Passes, ...]:
     """A block that searches ``images``: products, what enters lists, tiles filled, squares summed."""
     warps, words = shape.down * shape.across, -(-shape.patch // 4)
-    places = images * (2 * shape.radius + 1) ** 2
-    rounds = warps * places / shape.busy() / 16
-    photos = min(setting.photos, shape.photos)
-    inserted = CROWDED * warps * photos * setting.k * (1 + math.log(max(1.0, places / setting.k)))
+    tiles = math.ceil(images / shape.images)
+    sampled = math.ceil(tiles / shape.sample) if shape.sample and tiles > 1 else 0
+    rounds = warps * images * (2 * shape.radius + 1) ** 2 / shape.busy() / 16
+    lists = warps * min(setting.photos, shape.photos) * (1 if sampled else WITHOUT)
     rows = shape.tall + shape.patch - 1
-    strips = shape.images * -(-shape.tall // 8) * shape.wide / WARP  # whole warps of them, eight places each
-    tiles = images / shape.images
+    strips = math.ceil(shape.images * -(-shape.tall // 8) * shape.wide / WARP)  # whole warps of them, eight places each
+    tiles += sampled
+    filled = math.ceil(shape.images * rows * shape.row / WARP)
     return (
-        Passes(("IMMA",), rounds * shape.groups * shape.steps, 1),
-        Passes(("VOTE", "LDG.E.U8"), 4 * inserted / ENTERING),
-        Passes(("SHFL.UP",), inserted),
-        Passes(("STS", "LDG"), tiles * math.ceil(shape.images * rows * shape.row / WARP), 4),
-        Passes(("IDP", "STS"), tiles * math.ceil(strips) * 8, 2 * words),
-        Passes(("IDP", "LDS"), tiles * math.ceil(strips) * shape.patch, words),
+        Passes(("IMMA", "VOTE"), rounds * shape.groups * shape.steps, 1),
+        Passes(("IMMA",), rounds * sampled / (tiles - sampled) * shape.groups * shape.steps, 1, inner=True),
+        Passes(("POPC", "FLO"), LOOKED * lists),
+        Passes(("MATCH",), DRAINED * lists),
+        Passes(("SHFL.IDX", "FLO"), BESIDE * lists),
+        Passes(("STS", "LDG"), tiles * filled, 4, inner=True),
+        Passes(("IDP", "STS"), tiles * strips * 8, 2 * words),
+        Passes(("IDP", "LDS"), tiles * strips * shape.patch, words, inner=True),
     )
 
 

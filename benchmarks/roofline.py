@@ -18,8 +18,9 @@ from typing import Any
 
 from benchmarks.cards import CARDS, SCHEDULERS, Card, blocks_of, occupancy, pipes_of
 from benchmarks.launches import (
-    CROWDED,
-    ENTERING,
+    BESIDE,
+    DRAINED,
+    LOOKED,
     STEPS,
     VISITS,
     Launch,
@@ -293,7 +294,9 @@ and every output written once, the bank once a photo. `sweep` runs {Setting.swee
 work in {VISITS}), `propagate` makes {Setting.iterations} iterations and the last beliefs; `cut` is in no total.
 Assumed: queueing, loads in flight, latency, sweeps and visits, {STEPS} moves of weight a visit, that packed differences
 (VABSDIFF4) go at the ALU's rate, that mma.sync reaches two thirds of an H100's products of bytes, and that a list of K
-takes K (1 + ln(places / K)) insertions, of `match_tensor` {CROWDED} times as many, {ENTERING:.0f} at a time.
+takes K (1 + ln(places / K)) insertions; of `match_tensor` a list and run of images takes, counted by a simulation,
+{LOOKED:.0f} passes of the loop that lets places wait, {DRAINED} of the one that empties the queue and
+{BESIDE:.0f} over places of the same list.
 Not counted: the upload of the bank.
 
 {sources()}.

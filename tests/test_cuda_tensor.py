@@ -108,9 +108,9 @@ def test_any_setting(data: st.DataObject) -> None:
     assert set(device.launched) == {"match_tensor" if fits else "match_direct", "merge"}
 
 
-@pytest.mark.parametrize("photos", [1, 8, 9, 70])
+@pytest.mark.parametrize("photos", [2, 8, 9, 70])
 def test_batches_of_every_size(photos: int) -> None:
-    """Seventy photos are two blocks of photos, the second nearly empty."""
+    """Seventy photos are three blocks of photos, the last nearly empty."""
     bank = bank_of(3, (23, 22), BankSettings(6, 3, 2))
     device = EmulatedDevice()
     with devices.use(device):
@@ -124,10 +124,10 @@ def test_every_plane_that_fits() -> None:
     bank = bank_of(2, (20, 23), how)
     device = EmulatedDevice()
     with devices.use(device):
-        equal(query_of(bank, 1), bank, k=4)
+        equal(query_of(bank, 2), bank, k=4)
         assert device.launched[0] == "match_tensor"
         how = BankSettings(6, 3, 2, tuple(REPRESENTATIONS)[:5], (1, 2, 3, 2, 222))  # 230 * 36 * 255^2 is above 2^29
-        equal(query_of(bank, 1), bank_of(2, (20, 23), how), k=4)
+        equal(query_of(bank, 2), bank_of(2, (20, 23), how), k=4)
     assert device.launched[2] == "match_direct"
 
 
@@ -137,7 +137,7 @@ def test_black_against_white() -> None:
     bank.source(0, 2)[...] = 0
     with devices.use(EmulatedDevice()):
         for level in (0, 255):
-            equal(np.full_like(bank.source(0, 1), level), bank, k=32)
+            equal(np.full_like(bank.source(0, 2), level), bank, k=32)
 
 
 def flat(images: int, photos: int) -> tuple[Any, Any]:
@@ -321,10 +321,10 @@ def test_banks_of_shared_memory_are_met_once() -> None:
             assert len(words) == 32 if first % 4 == 0 else len(words) >= 26
 
 
-def test_the_defaults_take_sixty_four_photos_and_four_nodes() -> None:
+def test_the_defaults_take_thirty_two_photos_and_four_nodes() -> None:
     shape = shape_of()
-    assert (shape.groups, shape.down, shape.across, shape.images, shape.steps) == (8, 2, 2, 3, 4)
-    assert shape_of(photos=3).groups == 1 and shape_of(photos=9).groups == 2 and shape_of(photos=256).groups == 8
+    assert (shape.groups, shape.down, shape.across, shape.images, shape.steps) == (4, 2, 2, 3, 4)
+    assert shape_of(photos=3).groups == 1 and shape_of(photos=9).groups == 2 and shape_of(photos=256).groups == 4
     assert shape_of(weights=(2, 2, 2, 1)).groups == 2
 
 

@@ -242,18 +242,20 @@ def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
 TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for, at least: 168 a thread
 _WARPS_PER_SM = ((16, 24), (32, 16))  # where a lane has no more words of its photos' patches: more
 BANKS_APART = 8  # of shared memory's 32: as many as four rows, or four versions, leave to one
-_MOST_GROUPS = 8  # of eight photos of a warp
+_MOST_GROUPS = 4  # of eight photos of a warp; eight leave too few warps an SM: measured
+_FEWEST = 2  # photos; one alone is faster by ``direct``: measured
 _MOST_WORDS = 84  # of a lane's registers: its photos' patches, where their words lie, a plane's sums before its weight
 _MOST_DISTANCE = 2**29  # so that no sum of the kernel leaves int32
 _NODES = ((2, 2), (1, 2), (1, 1))  # of a block, down and across, the first that fits
 _TENSOR_IMAGES = 4  # per tile, at most
 _ROWS_OF_MMA = 16
-_SAMPLE = 8  # tiles a tile that the first limits are of
+_SAMPLE = 4  # tiles a tile that the first limits are of
 _MOST_SAMPLED = 16  # entries of a list that has a first limit: rows of a product
 _BUNCH = 4  # groups whose products are made together
 _QUEUE = (160, 192)  # places that wait, of a warp with few photos and with more
 _SM_SHARED = 216 * 1024  # bytes, that the blocks which are to be resident may take together, where they can do with it
 _MOST_RUNS = 8
+_ENOUGH_WARPS = 16  # of an SM: more do not make it faster
 _ANEW = 0.1  # of a run's work: what one more run of images fills anew, its lists above all
 
 
@@ -369,12 +371,13 @@ class TensorShape:
         return -(-down // self.down) * -(-across // self.across), -(-photos // self.photos), splits
 
     def splits(self, photos: int, images: int, limits: Limits) -> int:
-        """Runs of images: as many as leave the fewest SMs idle in the last wave of blocks."""
+        """Runs of images: as many as give the busiest SM the least to do, with warps enough to hide their waits."""
         nodes, batches, _ = self.blocks(photos, 1)
-        room, blocks = self.resident * limits.multiprocessors, nodes * batches
 
         def cost(runs: int) -> float:
-            return -(-blocks * runs // room) / runs * (1 + _ANEW * (runs - 1))
+            busiest = -(-nodes * batches * runs // limits.multiprocessors)
+            warps = min(busiest, self.resident) * self.down * self.across
+            return busiest / runs / min(1.0, warps / _ENOUGH_WARPS) * (1 + _ANEW * (runs - 1))
 
         return min(range(1, max(2, min(_MOST_RUNS, -(-images // self.images)) + 1)), key=cost)
 
@@ -450,11 +453,12 @@ def _tensor_shapes(problem: MatchProblem, limits: Limits) -> Iterator[TensorShap
 
 
 def _tensor_fits(problem: MatchProblem, limits: Limits) -> bool:
-    """Devices with mma on bytes, lists of a lane an entry, sums within int32, numbers that are no more than places, and
-    a shape that fits."""
+    """Devices with mma on bytes, several photos, lists of a lane an entry, sums within int32, numbers that are no more
+    than places, and a shape that fits."""
     grid = problem.grid
     return (
         limits.capability >= (8, 0)
+        and problem.photos >= _FEWEST
         and problem.kept <= WARP
         and 255**2 * grid.patch**2 * sum(problem.weights) <= _MOST_DISTANCE
         and (2 * problem.radius + 1) ** 2 <= grid.height * grid.width

@@ -113,7 +113,7 @@ def patch_entries() -> Iterator[CudaEntry]:
     """Patches cut out of the bank, mixed, and laid together."""
     for channels in (1, 3):
         yield CudaEntry(
-            f"round: {channels} channels", "round_levels", blending.ROUND, blending.round_options(channels),
+            f"round_levels: {channels} channels", "round_levels", blending.ROUND, blending.round_options(channels),
             launch.THREADS,
         )  # fmt: skip
     for patch, planes in dict.fromkeys((patch, planes) for _, patch, planes in _TABLES):

@@ -186,14 +186,15 @@ def test_peers_on_a_device_find_our_distances(name: str) -> None:
 
 @pytest.mark.skipif(host.why_missing() is not None, reason=str(host.why_missing()))
 def test_match_is_timed_by_every_variant_that_fits() -> None:
-    work = replace(WORKLOADS["tiny"], pairs=5)
+    work = replace(WORKLOADS["tiny"], pairs=5, photos=2)
     for capability, names in (((8, 0), ["tensor", "direct"]), ((7, 5), ["direct"])):
         device, table = EmulatedDevice(capability=capability), variants.MATCHING
         with devices.use(device):
-            fitting = gpu_parts._fitting({1: Field(work, "cuda")})
-            assert [one.name for one in fitting] == names
-            for one in fitting:
-                gpu_parts._match_by(one, Field(work, "cuda"))
+            field = Field(work, "cuda")
+            taking = [one for one in table if gpu_parts._takes(one, field)]
+            assert [one.name for one in taking] == names
+            for one in taking:
+                gpu_parts._match_by(one, field)
         assert device.launched[::2] == [f"match_{name}" for name in names] and table == variants.MATCHING
 
 

@@ -428,7 +428,7 @@ match_tensor(const uint8* bank, int images, const uint8* query, int photos, cons
 
         const int here = count * SIDE * SIDE;
         uint32 bars = 0;  // images that any of these photos must not use: mostly none
-#pragma unroll 2
+#pragma unroll UNIT ? 3 : 8  // as registers allow
         for (int item = lane; item < COLUMNS * count; item += LANES) {
             const int photo = first_photo + item % COLUMNS, image = item / COLUMNS;
             if (photo < photos && barred[(int64)photo * images + first + image]) bars |= 1u << image;

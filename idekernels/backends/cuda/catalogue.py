@@ -159,7 +159,8 @@ def weighing_entries(limits: Limits) -> Iterator[CudaEntry]:
         registers = _SM_REGISTERS // (WARP * weighing.WARPS_OF_SM // field.slots)
         for kernel in ("centre", "join", "certify"):
             source = weighing.source_of(kernel)
-            yield CudaEntry(f"{kernel}: K={k}", kernel, source, field.options(warps), WARP * warps, 0, registers)
+            budget = registers * 4 // 3 // 8 * 8 if kernel == "join" else registers
+            yield CudaEntry(f"{kernel}: K={k}", kernel, source, field.options(warps), WARP * warps, 0, budget)
         shapes = (weighing.sweep_shape(k, grid, photos, limits) for photos in (1, 10 * limits.multiprocessors))
         for shape in dict.fromkeys(shapes):
             yield CudaEntry(

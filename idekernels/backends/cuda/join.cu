@@ -2,17 +2,24 @@
 //
 // After common.cuh and field.cuh. Macros: K, GROUP, SLOTS, UNROLLED, WARPS, BLOCKS, LANES.
 
-// Entry (i, j) of a table of products when candidate a is subtracted from its rows', b from its columns'. Exact where the
-// entries are integers below 2^24.
-__device__ __forceinline__ float difference(const float* table, int i, int j, int a, int b) {
-    return (table[i * K + j] - table[i * K + b]) - (table[a * K + j] - table[a * K + b]);
+// Entry (row, column) of a table of products without that of candidate b in the row. Of two rows the difference is the
+// entry when one row's candidate is subtracted from the rows' and b from the columns'; exact where entries are integers
+// below 2^24.
+__device__ __forceinline__ float less(const float* table, int row, int column, int b) {
+    return table[row * K + column] - table[row * K + b];
 }
 
-// One edge as one of its ends sees it. table: own or other. q: the other end's medoid.
+// One edge as one of its ends sees it. table: own or other. q: the other end's medoid. Where there is no edge its tables are
+// another one, whose numbers are read and not used: no read waits for a branch.
 struct End {
     const float *table, *cross;
     bool there, first;
     int q;
+
+    __device__ __forceinline__ End(const float* mine, const float* both, bool exists, bool one, const int* medoid,
+                                   const float* instead)
+        : table(exists ? mine : instead), cross(exists ? both : instead), there(exists), first(one),
+          q(exists ? *medoid : 0) {}
 };
 
 // A group a node; blocks (nodes / groups of a block, photos) of WARPS warps.
@@ -26,9 +33,10 @@ struct End {
 //   linear   (photos, nodes, K) float
 //   parts    (3, photos, nodes) float, of which parts[0]: what the medoids cost
 //   made     (photos, edges, K, K) float, written: alpha times the cross terms
-extern "C" __global__ void __launch_bounds__(WARPS * LANES, BLOCKS)
-join(const float* gram, int centred, const float* own, const float* other, const float* cross, const int* middle,
-     float alpha, float ridge, int rows, int columns, float* hessian, float* linear, float* parts, float* made) {
+extern "C" __global__ void __launch_bounds__(WARPS * LANES, BLOCKS * 3 / 4)  // registers for fourteen reads at once
+join(const float* __restrict__ gram, int centred, const float* __restrict__ own, const float* __restrict__ other,
+     const float* __restrict__ cross, const int* __restrict__ middle, float alpha, float ridge, int rows, int columns,
+     float* __restrict__ hessian, float* __restrict__ linear, float* __restrict__ parts, float* __restrict__ made) {
     const int group = blockIdx.x * WARPS * GROUPS + threadIdx.x / GROUP, nodes = rows * columns;
     if (group >= nodes) return;
     const int64 photo = blockIdx.y, edges = rows * (columns - 1) + (rows - 1) * columns;
@@ -38,22 +46,35 @@ join(const float* gram, int centred, const float* own, const float* other, const
     const float* const evidence = gram + at * CELLS;
     const int o = middle[at];
     const int64 left = beside - CELLS, above = under - (int64)columns * CELLS;
-    const End ends[4] = {
-        {own + beside, cross + beside, place.right(), true, place.right() ? middle[at + 1] : 0},
-        {other + left, cross + left, place.left(), false, place.left() ? middle[at - 1] : 0},
-        {own + under, cross + under, place.below(), true, place.below() ? middle[at + columns] : 0},
-        {other + above, cross + above, place.above(), false, place.above() ? middle[at - columns] : 0}};
+    const End ends[4] = {End(own + beside, cross + beside, place.right(), true, middle + at + 1, evidence),
+                         End(other + left, cross + left, place.left(), false, middle + at - 1, evidence),
+                         End(own + under, cross + under, place.below(), true, middle + at + columns, evidence),
+                         End(other + above, cross + above, place.above(), false, middle + at - columns, evidence)};
     for (int i = threadIdx.x % GROUP; i < K; i += GROUP) {
+        float medoid[4], across[4];  // the medoid's row in every table of an edge
+#pragma unroll
+        for (int side = 0; side < 4; ++side) {
+            medoid[side] = less(ends[side].table, o, i, o);
+            across[side] = less(ends[side].cross, o, i, ends[side].q);  // of the edges that begin here
+        }
+        const float alone = less(evidence, o, i, o);
+#pragma unroll 1
         for (int j = 0; j < K; ++j) {  // cells [j][i]: neighbouring lanes, neighbouring cells
             const int cell = j * K + i;
-            float entry = centred ? hessian[at * CELLS + cell] : difference(evidence, j, i, o, o);
+            const float mine = less(evidence, j, i, o) - alone;
+            const float right = alpha * (less(ends[0].cross, j, i, ends[0].q) - across[0]);
+            const float below = alpha * (less(ends[2].cross, j, i, ends[2].q) - across[2]);
+            float overlaps[4], entry = centred ? hessian[at * CELLS + cell] : mine;
+#pragma unroll
+            for (int side = 0; side < 4; ++side)
+                overlaps[side] = alpha * (less(ends[side].table, j, i, o) - medoid[side]);
             if (i == j) entry += ridge;
 #pragma unroll
             for (int side = 0; side < 4; ++side)
-                if (ends[side].there) entry += alpha * difference(ends[side].table, j, i, o, o);
+                if (ends[side].there) entry += overlaps[side];
             hessian[at * CELLS + cell] = entry;
-            if (ends[0].there) made[beside + cell] = alpha * difference(ends[0].cross, j, i, o, ends[0].q);
-            if (ends[2].there) made[under + cell] = alpha * difference(ends[2].cross, j, i, o, ends[2].q);
+            if (ends[0].there) made[beside + cell] = right;
+            if (ends[2].there) made[under + cell] = below;
         }
         float slope = centred ? linear[at * K + i] : evidence[i * K + o] - evidence[o * K + o];
 #pragma unroll

@@ -129,8 +129,9 @@ def evidence(query: Any, sources: Any, grid: PatchGrid, weights: tuple[int, ...]
     query, sources = device.xp.asarray(query), launch.whole_words(sources)
     out = device.xp.empty((photos, grid.nodes, planes, k, k), np.float32)
     shape, (rows, columns) = gram_shape(k, grid.patch, planes, links=False), grid.shape
-    times = device.constant(np.array(weights, np.float32))
-    device.module(source_text(EVIDENCE), evidence_options(shape, times.size == sum(weights))).launch(
+    unit = set(weights) == {1}
+    times = query if unit else device.constant(np.array(weights, np.float32))  # not read where all are 1
+    device.module(source_text(EVIDENCE), evidence_options(shape, unit)).launch(
         "evidence", launch.blocks(-(-columns // shape.warps), rows, photos * planes), shape.threads,
         (query, sources, times, *map(np.int32, (grid.height, grid.width, rows, columns, grid.step)), out),
     )  # fmt: skip

@@ -110,7 +110,7 @@ def test_a_drawing_that_this_version_cannot_draw_is_refused(tmp_path: Path) -> N
 @pytest.mark.parametrize("noted", [True, False])
 @pytest.mark.parametrize("harm", ["altered", "cut", "empty", "text"])
 def test_a_damaged_one_is_drawn_anew(tmp_path: Path, truth: str, harm: str, noted: bool) -> None:
-    drawn(tmp_path)
+    drawn(tmp_path, workers=1)
     file = tmp_path / TINY.file_name
     whole = file.read_bytes()
     middle = len(whole) // 2
@@ -121,12 +121,12 @@ def test_a_damaged_one_is_drawn_anew(tmp_path: Path, truth: str, harm: str, note
     file.write_bytes(harmed[harm])
     if not noted:
         file.with_suffix(".sha256").unlink()
-    assert drawn(tmp_path) == (truth, [f"built-in bank of 4 faces: is damaged, drawing it anew ({file})"])
-    assert drawn(tmp_path) == (truth, [])
+    assert drawn(tmp_path, workers=1) == (truth, [f"built-in bank of 4 faces: is damaged, drawing it anew ({file})"])
+    assert drawn(tmp_path, workers=1) == (truth, [])
 
 
 def test_one_that_was_finished_but_not_noted_is_verified_and_used(tmp_path: Path, truth: str) -> None:
-    drawn(tmp_path)
+    drawn(tmp_path, workers=1)
     file = tmp_path / TINY.file_name
     note = file.with_suffix(".sha256")
     noted, changed = note.read_bytes(), file.stat().st_mtime_ns
@@ -138,7 +138,7 @@ def test_one_that_was_finished_but_not_noted_is_verified_and_used(tmp_path: Path
 def test_another_bank_in_its_place_is_not_taken_for_it(tmp_path: Path, truth: str) -> None:
     pairs = phantom_pairs(3, height=64, width=48, seed=1)
     write_bank(tmp_path / TINY.file_name, ((p.name, p.photo, p.sketch) for p in pairs), TINY.settings)
-    digest, told = drawn(tmp_path)
+    digest, told = drawn(tmp_path, workers=1)
     assert digest == truth and len(told) == 1
 
 
@@ -223,7 +223,7 @@ except OSError as error:
 
 def test_the_cache_folder_can_be_named(tmp_path: Path, truth: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDESKETCH_CACHE", str(tmp_path / "mine"))
-    assert drawn(None)[0] == truth
+    assert drawn(None, workers=1)[0] == truth
     assert builtin_file(TINY) == tmp_path / "mine" / "banks" / TINY.file_name
     assert (tmp_path / "mine" / "banks" / TINY.file_name).is_file()
     monkeypatch.delenv("IDESKETCH_CACHE")
@@ -282,7 +282,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, truth: str, bound_by_pe
     code = "bank = builtin_bank(tiny, tell=print); print(bank.path); print(bank.digest)"
     (tmp_path / "temporary").mkdir()
     cache = tmp_path / "cache"
-    drawn(cache / "banks")
+    drawn(cache / "banks", workers=1)
     environment = {**os.environ, "IDESKETCH_CACHE": str(cache), "TMPDIR": str(tmp_path / "temporary")}
     for holds_it in (True, False):
         if not holds_it:

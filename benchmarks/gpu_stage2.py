@@ -6,7 +6,6 @@ recording and the times can be tried on a CPU.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import statistics
 import time
@@ -24,7 +23,7 @@ from idemodel.generator.config import MLAConfig, guide_channels
 from idemodel.generator.enhance import network_for_inference
 from idemodel.generator.graphs import Repeated, graphs_on
 from idemodel.generator.network import MLANet
-from idemodel.generator.precision import float32_products, timed_convolutions
+from idemodel.generator.precision import float32_products
 from idemodel.generator.weights import PHANTOM
 from idemodel.training.crops import TrainingPairs
 from idemodel.training.data import Faces
@@ -61,11 +60,10 @@ def network_of(recipe: Recipe) -> MLAConfig:
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is taken, pairs on the device: by which precision, recorded, cuDNN's algorithms timed."""
+    """How a step is taken, pairs on the device: by which precision, recorded."""
 
     precision: str = "float32"
     recorded: bool = True
-    timed: bool = False
 
 
 WAYS: Mapping[str, Way] = {
@@ -73,8 +71,6 @@ WAYS: Mapping[str, Way] = {
     "graph, strict float32": Way(),
     "graph, tf32": Way("tf32"),
     "graph, bf16": Way("bf16"),
-    "graph, strict float32, timed": Way(timed=True),
-    "graph, bf16, timed": Way("bf16", timed=True),
 }
 
 
@@ -115,8 +111,7 @@ def _steps(recipe: Recipe, way: Way, device: str, pairs: int, rounds: int) -> Ta
         losses = steps.take(0, first + number, recipe.batch)
         return dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
 
-    timed = timed_convolutions(device) if way.timed else contextlib.nullcontext()
-    with float32_products(device, way.precision == "tf32"), timed:
+    with float32_products(device, way.precision == "tf32"):
         before = [step(number) for number in range(WARM)]
         taken = [_seconds(partial(step, WARM + number)) for number in range(rounds)]
     return Taken(1e3 * statistics.median(taken), before[-1], tuple(told))

@@ -147,7 +147,7 @@ class _Call:
             make_folder(self.photos.results.out)
             raise
         with closing(_Kitchen(self, intake, prepare)) as kitchen:
-            processes = processes_for(len(self.photos.todo), usable_cores(), spared)
+            processes = processes_for(len(self.photos.todo), usable_cores(), intake.as_they_are, spared)
             readers = Readers(kitchen.tell, kitchen.open, processes=processes)
             self.photos.run(_title(self.bank), kitchen.portions, intake.taken, kitchen.make, readers)
         intake.sum_up()

@@ -199,7 +199,8 @@ def _synthesise(
             return error
 
     loading = functools.partial(load_kernels, sketcher.settings, sketcher.prepared)
-    processes = processes_for(len(batch.todo), usable_cores(), functools.partial(_cores_are_spared, sketcher))
+    spared = functools.partial(_cores_are_spared, sketcher)
+    processes = processes_for(len(batch.todo), usable_cores(), intake.as_they_are, spared)
     readers = Readers(intake.tell, loading, processes=processes)
     at_once = photos_at_once(sketcher.prepared, sketcher.settings)
     batch.run(_title(sketcher), at_once, intake.read, make, readers)

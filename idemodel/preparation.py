@@ -92,6 +92,11 @@ class PreparationSettings:
             if self.align == "never":
                 raise ValueError("a face is chosen by its number, but align='never' looks for none")
 
+    @property
+    def as_they_are(self) -> bool:
+        """Whether photos are taken as they are, neither aligned nor normalised."""
+        return self.align == "never" and self.normalise == "none"
+
 
 @dataclass(frozen=True, eq=False)
 class PreparedPhoto:

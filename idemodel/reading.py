@@ -58,6 +58,11 @@ class PhotoReader:
         self._preparer.load_detector()
 
     @property
+    def as_they_are(self) -> bool:
+        """Whether photos are neither aligned nor normalised."""
+        return self._arguments[1].as_they_are
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know before the first photo."""
         return self._preparer.notes

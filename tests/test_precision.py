@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from idemodel.generator.precision import float32_products, timed_convolutions
+from idemodel.generator.precision import float32_products
 
 cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
 WORDS = hasattr(cudnn, "conv")  # torch 2.9 and later
@@ -66,19 +66,3 @@ def test_strict_after_anything_that_was_told_by_words(told: Callable[[], None]) 
         assert words() == said
     finally:
         torch.backends.fp32_precision = before
-
-
-def test_convolutions_are_timed_on_a_device_alone_and_never_where_results_must_repeat() -> None:
-    assert not cudnn.benchmark
-    with timed_convolutions("cpu"):
-        assert not cudnn.benchmark
-    with pytest.raises(KeyError), timed_convolutions("cuda:0"):
-        assert cudnn.benchmark
-        raise KeyError
-    torch.use_deterministic_algorithms(True)
-    try:
-        with timed_convolutions("cuda"):
-            assert not cudnn.benchmark
-    finally:
-        torch.use_deterministic_algorithms(False)
-    assert not cudnn.benchmark

@@ -21,6 +21,7 @@ from idekernels.files import notices
 from idekernels.files.processes import is_running
 from idemodel import apart
 from idemodel.files.journal import JOURNAL
+from idemodel.preparation import PreparationSettings
 from tests.commands import call
 from tests.test_pipeline import a_bank
 
@@ -181,15 +182,22 @@ def test_an_interrupt_is_one_line_and_ends_the_readers(tmp_path: Path) -> None:
     [(1, 16, 0), (255, 16, 0), (256, 7, 0), (256, 8, 6), (1000, 16, 12), (10000, 96, 12)],
 )
 def test_processes_read_many_photos_on_many_cores(photos: int, cores: int, processes: int) -> None:
-    assert processes_for(photos, cores, lambda: True) == processes
-    assert processes_for(photos, cores, lambda: False) == 0  # the kernels take the cores
+    assert processes_for(photos, cores, False, lambda: True) == processes
+    assert processes_for(photos, cores, False, lambda: False) == 0  # the kernels take the cores
 
 
 def test_what_the_kernels_run_on_is_not_asked_where_few_photos_are_read() -> None:
     def asked() -> bool:
         raise AssertionError
 
-    assert processes_for(10, 16, asked) == processes_for(1000, 4, asked) == 0
+    assert processes_for(10, 16, False, asked) == processes_for(1000, 4, False, asked) == 0
+
+
+def test_photos_that_are_taken_as_they_are_are_read_by_threads() -> None:
+    untouched = PreparationSettings(align="never", normalise="none")
+    others = PreparationSettings(), PreparationSettings(align="never"), PreparationSettings(normalise="none")
+    assert untouched.as_they_are and not any(each.as_they_are for each in others)
+    assert processes_for(1000, 16, True, lambda: True) == 0
 
 
 def test_which_backends_leave_the_cores_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""How a CUDA device multiplies: float32 strictly or by tf32, by which algorithm; the one place with torch's switches.
+"""How exactly a CUDA device multiplies float32: strictly or by tf32; the one place that turns torch's switches.
 
 torch lets cuDNN take tf32 (10 bits of 23) unless it is told otherwise, so that strict float32 has to be asked for.
 """
@@ -30,25 +30,6 @@ def float32_products(device: str | torch.device, tf32: bool = False) -> Iterator
         yield
     finally:
         before.turn()
-
-
-@contextlib.contextmanager
-def timed_convolutions(device: str | torch.device) -> Iterator[None]:
-    """cuDNN takes the algorithm that was fastest when a convolution's shape first came; as before at the end.
-
-    On a CUDA device, for the whole process. What is fastest differs from run to run, and last digits with it: under
-    ``torch.use_deterministic_algorithms`` nothing is timed, and nothing for a CPU.
-    """
-    cudnn = torch.backends.cudnn
-    if torch.device(device).type != "cuda" or torch.are_deterministic_algorithms_enabled():
-        yield
-        return
-    before = cudnn.benchmark
-    cudnn.benchmark = True
-    try:
-        yield
-    finally:
-        cudnn.benchmark = before
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from idemodel.generator.graphs import graphs_on
-from idemodel.generator.precision import float32_products, timed_convolutions
+from idemodel.generator.precision import float32_products
 from idemodel.generator.threads import torch_threads_kept
 from idemodel.training.material import Material, needed_perceptual, prepared_material
 from idemodel.training.parallel import Group, joined_group
@@ -59,8 +59,6 @@ def train(run: Run) -> Trained:
         recorder = Recorder(run, folder, material, trainer, standing, group.first)
         stack.callback(recorder.close)
         stack.enter_context(float32_products(device, run.recipe.precision == "tf32"))
-        if run.execution.timed:
-            stack.enter_context(timed_convolutions(device))
         return _Loop(run, group, _steps(run, group, material, trainer), recorder).go_on(standing.step)
 
 

@@ -49,9 +49,6 @@ class Execution:
         Go on with the run in the run's folder.
     graphs : bool
         Record a step as one CUDA graph, where the device has them and one process trains.
-    timed : bool
-        On a CUDA device cuDNN times its algorithms and takes the fastest, see
-        :func:`idemodel.generator.precision.timed_convolutions`; runs then differ in last digits.
     """
 
     backend: str = "auto"
@@ -60,7 +57,6 @@ class Execution:
     seed: int = 0
     resume: bool = False
     graphs: bool = True
-    timed: bool = False
 
 
 @dataclass(frozen=True)

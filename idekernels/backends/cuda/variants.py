@@ -92,6 +92,40 @@ class Shape(Protocol):
         """The kernel's arguments in its order: device arrays and NumPy integers of the kernel's types."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What the kernels of all variants are compiled with; the names are those of the macros.
+
+    nodes : of the grid, down and across. unit : whether the planes' weights need not be multiplied by.
+    """
+
+    nodes: tuple[int, int]
+    patch: int
+    step: int
+    radius: int
+    planes: int
+    kept: int
+    height: int
+    width: int
+    unit: bool
+
+    @staticmethod
+    def of(problem: MatchProblem) -> dict[str, Any]:
+        """The fields for a problem, all but ``unit``."""
+        grid = problem.grid
+        return {
+            "nodes": grid.shape, "patch": grid.patch, "step": grid.step, "radius": problem.radius,
+            "planes": len(problem.weights), "kept": problem.kept, "height": grid.height, "width": grid.width,
+        }  # fmt: skip
+
+    def compiled(self, **macros: int) -> tuple[str, ...]:
+        """The compiler's options: these, and a variant's own macros."""
+        return launch.compiler_options(
+            PATCH=self.patch, STEP=self.step, RADIUS=self.radius, PLANES=self.planes, KEPT=self.kept,
+            HEIGHT=self.height, WIDTH=self.width, PITCH=launch.pitch(self.width), UNIT=self.unit, **macros,
+        )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Variant:
     """A kernel ``match_NAME``.
@@ -120,22 +154,10 @@ _MOST_IMAGES = 12  # per tile: above this, lane utilisation does not improve
 _BLOCKS_PER_SM = 8  # at least, so that a partly filled last wave of blocks costs little
 
 
-@dataclass(frozen=True)
-class DirectShape:
-    """Everything that match_direct.cu is compiled with; the names are its macros', where they are explained.
+@dataclass(frozen=True, kw_only=True)
+class DirectShape(Compared):
+    """Everything that match_direct.cu is compiled with; the names are its macros', where they are explained."""
 
-    nodes : of the grid, down and across.
-    """
-
-    nodes: tuple[int, int]
-    patch: int
-    step: int
-    radius: int
-    planes: int
-    kept: int
-    height: int
-    width: int
-    unit: bool
     rows: int
     columns: int
     images: int
@@ -149,10 +171,8 @@ class DirectShape:
 
     def options(self) -> tuple[str, ...]:
         """The compiler's options."""
-        return launch.compiler_options(
-            PATCH=self.patch, STEP=self.step, RADIUS=self.radius, PLANES=self.planes, KEPT=self.kept,
-            HEIGHT=self.height, WIDTH=self.width, PITCH=launch.pitch(self.width), UNIT=self.unit, ROWS=self.rows,
-            COLUMNS=self.columns, IMAGES=self.images, BAND=self.band, TILED=self.tiled, SHIFTS=_SHIFTS,
+        return self.compiled(
+            ROWS=self.rows, COLUMNS=self.columns, IMAGES=self.images, BAND=self.band, TILED=self.tiled, SHIFTS=_SHIFTS,
             WARPS_PER_SM=DIRECT_WARPS_PER_SM,
         )  # fmt: skip
 
@@ -214,10 +234,10 @@ def direct_shape(problem: MatchProblem, limits: Limits) -> DirectShape:
     warps a block share a tile. As many images a tile as fill the lanes best within the budget; where not even one
     image fits, fewer columns, rows, shifts; where nothing fits, no tile.
     """
-    grid, side = problem.grid, 2 * problem.radius + 1
+    side = 2 * problem.radius + 1
     shape = DirectShape(
-        grid.shape, grid.patch, grid.step, problem.radius, len(problem.weights), problem.kept, grid.height, grid.width,
-        problem.weights == (1,), rows=4 if problem.kept <= WARP else 2, columns=4, images=1, band=side, tiled=True,
+        **Compared.of(problem), unit=problem.weights == (1,), rows=4 if problem.kept <= WARP else 2, columns=4,
+        images=1, band=side, tiled=True,
     )  # fmt: skip
     budget = min(_DIRECT_SHARED, limits.shared)
     smaller: list[dict[str, Any]] = [
@@ -242,8 +262,8 @@ def _direct_fits(problem: MatchProblem, limits: Limits) -> bool:
 TENSOR_WARPS_PER_SM = 12  # that the compiler must leave registers for, at least: 168 a thread
 _WARPS_PER_SM = ((16, 24), (32, 16))  # where a lane has no more words of its photos' patches: more
 BANKS_APART = 8  # of shared memory's 32: as many as four rows, or four versions, leave to one
-_MOST_GROUPS = 4  # of eight photos of a warp; eight leave too few warps an SM: measured
-_FEWEST = 2  # photos; one alone is faster by ``direct``: measured
+_MOST_GROUPS = 4  # of eight photos of a warp; eight leave too few warps an SM: docs/GPU.md, matching on tensor cores
+_FEWEST = 2  # photos; one alone is faster by ``direct``: docs/GPU.md, measured
 _MOST_WORDS = 84  # of a lane's registers: its photos' patches, where their words lie, a plane's sums before its weight
 _MOST_DISTANCE = 2**29  # so that no sum of the kernel leaves int32
 _NODES = ((2, 2), (1, 2), (1, 1))  # of a block, down and across, the first that fits
@@ -259,22 +279,10 @@ _ENOUGH_WARPS = 16  # of an SM: more do not make it faster
 _ANEW = 0.1  # of a run's work: what one more run of images fills anew, its lists above all
 
 
-@dataclass(frozen=True)
-class TensorShape:
-    """Everything that match_tensor.cu is compiled with; the names are its macros', where they are explained.
+@dataclass(frozen=True, kw_only=True)
+class TensorShape(Compared):
+    """Everything that match_tensor.cu is compiled with; the names are its macros', where they are explained."""
 
-    nodes : of the grid, down and across.
-    """
-
-    nodes: tuple[int, int]
-    patch: int
-    step: int
-    radius: int
-    planes: int
-    kept: int
-    height: int
-    width: int
-    unit: bool
     groups: int
     down: int
     across: int
@@ -291,11 +299,9 @@ class TensorShape:
 
     def options(self) -> tuple[str, ...]:
         """The compiler's options."""
-        return launch.compiler_options(
-            PATCH=self.patch, STEP=self.step, RADIUS=self.radius, PLANES=self.planes, KEPT=self.kept,
-            HEIGHT=self.height, WIDTH=self.width, PITCH=launch.pitch(self.width), UNIT=self.unit, GROUPS=self.groups,
-            DOWN=self.down, ACROSS=self.across, IMAGES=self.images, ROW=self.row, VERSION=self.version,
-            SAMPLE=self.sample, QUEUE=self.queue, BLOCKS=self.resident, BUNCH=self.bunch,
+        return self.compiled(
+            GROUPS=self.groups, DOWN=self.down, ACROSS=self.across, IMAGES=self.images, ROW=self.row,
+            VERSION=self.version, SAMPLE=self.sample, QUEUE=self.queue, BLOCKS=self.resident, BUNCH=self.bunch,
         )  # fmt: skip
 
     def shared(self) -> int:
@@ -439,11 +445,9 @@ def _tensor_shapes(problem: MatchProblem, limits: Limits) -> Iterator[TensorShap
     most = most if unit else min(most, _BUNCH)
     for groups, (down, across) in product(range(most, 0, -1), _NODES):
         shape = TensorShape(
-            grid.shape, grid.patch, grid.step, problem.radius, planes, problem.kept, grid.height, grid.width,
-            unit, groups, min(down, grid.shape[0]), min(across, grid.shape[1]), images=1,
-            sample=_SAMPLE if problem.kept <= _MOST_SAMPLED else 0, queue=_QUEUE[groups > 1],
-            warps_per_sm=_warps_per_sm(words * planes * groups),
-            bunch=_bunch(groups, unit),
+            **Compared.of(problem), unit=unit, groups=groups, down=min(down, grid.shape[0]),
+            across=min(across, grid.shape[1]), images=1, sample=_SAMPLE if problem.kept <= _MOST_SAMPLED else 0,
+            queue=_QUEUE[groups > 1], warps_per_sm=_warps_per_sm(words * planes * groups), bunch=_bunch(groups, unit),
         )  # fmt: skip
         larger = (replace(shape, images=images) for images in range(1, _TENSOR_IMAGES + 1))
         fitting = [one for one in larger if one.shared() <= limits.shared]

@@ -21,6 +21,7 @@ def cut(patches: Any, grid: PatchGrid) -> Any:
 
 def quilted(patches: Any, grid: PatchGrid, most: float) -> Any:
     """The quilt, or where ``most`` is above 0 its shares of that, clipped to [0, 1].
+
     One launch, a block a photo: cut.cu, where the order of the patches is told. Errors are float32: equal to the
     reference where patches hold whole levels, as those of one candidate do.
     """

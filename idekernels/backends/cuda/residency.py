@@ -60,11 +60,11 @@ class Prepared:
 
     def whole(self) -> tuple[Any, Any] | None:
         """All source and all target planes where both stay on the device."""
-        stay = self._stays("source") and self._stays("target") and self._stays("source")
+        stay = self._stays("source") and self._stays("target")
         return (self._kept["source"], self._kept["target"]) if stay else None
 
     def nobody(self, photos: int, images: int) -> Any:
-        """Zeros (photos, images) uint8 for a search that may use every image; kept, and not to be written to."""
+        """Zeros uint8, photos * images of them or more, for a search that may use every image; not to be written to."""
         if "nobody" not in self._kept or self._kept["nobody"].size < photos * images:
             self._kept["nobody"] = self.device.constant(np.zeros(photos * images, np.uint8))
         return self._kept["nobody"]

@@ -201,9 +201,11 @@ def kernels(given: Given) -> Table:
         for name, kernel in KERNELS.items()
     ]
     for variant in variants.MATCHING:
-        taking = [field for field in fields.values() if _takes(variant, field)]
-        taken = {id(field): f"{median_ms(partial(_match_by, variant, field), 7):.3g}" for field in taking}
-        rows.append((f"match by {variant.name}", *(taken.get(id(field), "") for field in fields.values())))
+        by = partial(_match_by, variant)
+        taken = (
+            f"{median_ms(partial(by, field), 7):.3g}" if _takes(variant, field) else "" for field in fields.values()
+        )
+        rows.append((f"match by {variant.name}", *taken))
     return Table(("kernel, ms", *_counted(BATCHES)), tuple(rows), "Device events, median of 7.")
 
 

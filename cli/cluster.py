@@ -22,7 +22,7 @@ from idemodel.files.journal import Photo
 from idemodel.files.outputs import make_folder
 
 from .ahead import ahead
-from .batch import Batch
+from .batch import Batch, readers_for
 from .console import Rate, err, note, progress
 from .photos import PhotoIntake
 
@@ -37,7 +37,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 _IN_FLIGHT = 2  # batches a worker: one that is made, one that waits beside it
 _MOST_BYTES = 2**25  # of the photos' files in one batch, unless a single one has more
-_MOST_READERS = 4
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class OnCluster:
 
     def _batches(self, at_once: int) -> Generator[list[_Photo]]:
         """The photos, read by threads ahead of their turn, so many at once; fewer where their files are large."""
-        threads = min(_MOST_READERS, usable_cores())
+        threads = readers_for(usable_cores())
         some: list[_Photo] = []
         with ahead(self._read, self.batch.todo.items(), threads, threads + 1) as coming:
             for _, result in coming:

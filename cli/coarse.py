@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -146,10 +146,10 @@ class _Call:
             self.tell(prepare())  # what is wrong with the backend comes first
             make_folder(self.photos.results.out)
             raise
-        with closing(_Kitchen(self, intake, prepare)) as kitchen:
+        with closing(_Sketching(self, intake, prepare)) as sketching:
             processes = processes_for(len(self.photos.todo), usable_cores(), intake.as_they_are, spared)
-            readers = Readers(kitchen.tell, kitchen.open, processes=processes)
-            self.photos.run(_title(self.bank), kitchen.portions, intake.taken, kitchen.make, readers)
+            readers = Readers(sketching.tell, sketching.open, processes=processes)
+            self.photos.run(_title(self.bank), sketching.portions, intake.taken, sketching.make, readers)
         intake.sum_up()
 
     def _there(self, workers: Cluster) -> None:
@@ -174,14 +174,15 @@ class _Call:
 
 
 @dataclass(eq=False)
-class _Kitchen:
+class _Sketching:
     """Photos that are read ahead and sketched together, of a bank that is prepared meanwhile."""
 
     call: _Call
     intake: PhotoIntake
     prepare: Callable[[], PreparedBank]
     prepared: PreparedBank = field(init=False)
-    beside: SideBySide | None = None
+    beside: SideBySide = field(init=False)
+    _begun: ExitStack = field(default_factory=ExitStack)
 
     def open(self) -> None:
         """Prepare the bank, and load the kernels."""
@@ -190,18 +191,17 @@ class _Kitchen:
         make_folder(self.call.photos.results.out)
         self.intake.introduce()
         load_kernels(self.call.settings, self.prepared)
-        self.beside = SideBySide(self.prepared, len(self.call.photos.todo))
+        self.beside = self._begun.enter_context(closing(SideBySide(self.prepared, len(self.call.photos.todo))))
 
     def close(self) -> None:
         """End what was begun."""
-        if self.beside:
-            self.beside.close()
+        self._begun.close()
 
     def portions(self) -> Portions:
         """How many photos are sketched together, and how many times so many at the same time."""
         from idekernels.coarse import photos_at_once
 
-        calls = self.beside.calls if self.beside else 1
+        calls = self.beside.calls
         return Portions(photos_at_once(self.prepared, self.call.settings, calls), calls)
 
     def tell(self, file: Path, taken: Taken) -> None:
@@ -214,7 +214,7 @@ class _Kitchen:
 
         queries, left_out = Queries([one.planes for one in taken]), np.array([one.barred for one in taken])
         made = partial(coarse_sketch, queries, self.prepared, self.call.settings, exclude=left_out)
-        begun = self.beside.begin(made) if self.beside else made
+        begun = self.beside.begin(made)
         images = Once(lambda: begun().images())
         return [partial(_one_of, images, number) for number in range(len(taken))]
 

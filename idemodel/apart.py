@@ -71,7 +71,7 @@ class Apart(Generic[Item, Result]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for process in self._all:
-            process.leave()
+            process.let_end()
         for process in self._all:
             process.end()
 
@@ -186,7 +186,7 @@ class _Process:
         self._packed = self.ask(self._packed, _Again()).result or self._packed
         return self._packed
 
-    def leave(self) -> None:
+    def let_end(self) -> None:
         """Have it end: nobody will ask it any more."""
         if self._process is not None and self._process.stdin:
             with suppress(OSError):  # it may be gone with something still to be sent
@@ -196,7 +196,7 @@ class _Process:
         """Wait until it has ended, not for long, and note why."""
         if self._process is None:
             return
-        self.leave()
+        self.let_end()
         try:
             code = self._process.wait(_TO_END)
         except subprocess.TimeoutExpired:

@@ -34,7 +34,9 @@ from .console import complain, note, progress
 
 BANK_SUFFIXES = (".h5", ".hdf5")
 
-_MOST_READERS = 4  # threads; of more each waits longer for Python's lock: 12 took 17.5 s for 1,000 photos, 4 took 13.1
+# Threads; of more each waits longer for Python's lock: with 12 + 8 writers 1,000 photos took 17.5 s, with 4 + 4 13.1
+# (`coarse` by cuda, H100 and 16 cores, 2026-11-26, docs/RESULTS.md, "From disk to disk"; so all figures here).
+_MOST_READERS = 4
 _MOST_WRITERS = 4  # and as many that write what is made wait for that lock, or for the disk
 _MOST_PROCESSES = 12  # that read; as many deliver photos as fast as the writers write sketches
 _MANY = 256  # photos from which on these are worth the second that each of them takes to start

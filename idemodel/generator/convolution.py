@@ -1,7 +1,7 @@
 """A convolution whose bias learns by a matrix product in bf16 on a CUDA device; else, and in inference, torch's own.
 
 torch sums a bias's bf16 gradient over the pixels of 20 crops of 64 x 64 by 64 features in 25 us on an H100, where the
-product with a row of ones takes 9; a step of the paper's recipe has 300 such sums.
+product with a row of ones takes 9 (2026-11-26, docs/GPU.md); a step of the paper's recipe has 300 such sums.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import numba
 
 from idekernels.backends.cpu import jit
 
-MOST_CALLS = 4  # of Python's threads that run kernels side by side: more wait for Python's lock
+MOST_CALLS = 4  # of Python's threads that run kernels side by side; see calls()
 
 # ns of work for every thread. A quiet machine wakes one in 0.1 ms, but beside busy processes it can wait milliseconds
 # for its turn, and all wait for the last: work of less than this for each is done sooner by fewer.
@@ -35,7 +35,8 @@ def calls() -> int:
 
     A kernel that runs on one thread waits for no other. Where threads share the cores with those that read and write
     files, regions of several threads wait for whichever was put off. So a call a core on few cores, and one at a time
-    on many: with eight calls on sixteen cores 1,000 photos took 13.0 s in place of 10.8.
+    on many: with eight calls on sixteen cores 1,000 photos took 13.0 s in place of 10.8 (`coarse --backend cpu`,
+    2026-11-26; docs/RESULTS.md, "From disk to disk").
     """
     allowed = jit.threads()
     return allowed if allowed <= MOST_CALLS and jit.safe() else 1

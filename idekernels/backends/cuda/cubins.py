@@ -1,8 +1,9 @@
 """Compiled kernels on disk, beside CuPy's own: who finds them there needs no compiler; launches nothing.
 
 CuPy keeps what it compiles, too, but must load NVRTC and run it once for every set of options before it can look: 0.2 s
-and 10 ms a kernel, more than all else that a first sketch waits for. What is read here is known by its source, its
-options, the device's architecture and the versions of CuPy and CUDA.
+and 10 ms a kernel, more than all else that a first sketch waits for (H100, 2026-11-26; docs/GPU.md, "The first sketch
+of a process"). What is read here is known by its source, its options, the device's architecture and the versions of
+CuPy and CUDA.
 """
 
 from __future__ import annotations

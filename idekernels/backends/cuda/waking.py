@@ -1,6 +1,7 @@
 """The driver started early: it makes its context in a thread of its own while CuPy is imported; uses no device.
 
-Both take a quarter of a second or more, the one in the driver without Python's lock, the other in Python.
+Both take a quarter of a second or more (docs/GPU.md, "The first sketch of a process"), the one in the driver without
+Python's lock, the other in Python.
 """
 
 from __future__ import annotations

@@ -39,7 +39,6 @@ pytestmark = [
 DETERMINED = """
 import os, signal, sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 import torch
 from idemodel.training.loop import Stopped, train

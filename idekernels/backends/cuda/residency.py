@@ -65,9 +65,10 @@ class Prepared:
 
     def nobody(self, photos: int, images: int) -> Any:
         """Zeros uint8, photos * images of them or more, for a search that may use every image; not to be written to."""
-        if "nobody" not in self._kept or self._kept["nobody"].size < photos * images:
-            self._kept["nobody"] = self.device.constant(np.zeros(photos * images, np.uint8))
-        return self._kept["nobody"]
+        zeros = self._kept.get("nobody")
+        if zeros is None or zeros.size < photos * images:
+            zeros = self._kept["nobody"] = self.device.constant(np.zeros(photos * images, np.uint8))
+        return zeros
 
     def selected(self, images: NDArray[np.int64]) -> Prepared:
         """Some of the images, made ready to be searched; of a resident bank they are gathered on the device."""

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 from benchmarks.cards import Card
 from idekernels.backends.cuda import cutting, propagation, weighing
@@ -15,7 +16,7 @@ from idekernels.backends.cuda.catalogue import MANY
 from idekernels.backends.cuda.launch import THREADS, WARP, Limits
 from idekernels.backends.cuda.residency import GATHER_WARPS, MINE
 from idekernels.backends.cuda.tables import gram_shape
-from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, TensorShape, Variant
+from idekernels.backends.cuda.variants import MATCHING, DirectShape, MatchProblem, Shape, TensorShape, Variant
 from idekernels.grid import PatchGrid
 
 VISITS, STEPS = 12, 3  # of a node in all sweeps; moves of weight between two candidates in a visit: counted on photos
@@ -101,17 +102,7 @@ def matching(setting: Setting, card: Card) -> Iterator[Launch]:
 
 def direct(kernel: str, setting: Setting, card: Card, shape: DirectShape) -> tuple[Launch, Launch]:
     """Direct matching in a given shape, and merging what its runs of images found."""
-    grid, photos, pairs, k = setting.grid, setting.photos, setting.pairs, setting.k
-    splits = shape.splits(photos, pairs, limits(card))
-    lists = photos * grid.nodes * k
-    planes = (photos * pairs + photos) * grid.height * geometry.pitch(grid.width)
-    blocks = math.prod(shape.blocks(photos, splits))
-    compared = _compared(shape, pairs / splits, setting)
-    merged = Passes(("SHFL.UP",), k * (1 + math.log(splits)), around=splits + 1)
-    return (
-        Launch(kernel, blocks, shape.threads, planes + splits * lists * 8, compared),
-        Launch(MERGE, photos * grid.nodes, WARP, splits * lists * 8 + 2 * lists * 12, (merged,)),
-    )
+    return _searching(kernel, setting, card, shape, _compared)
 
 
 # Counted by a simulation of the kernel on the student photos and on the standard workload, 88 pairs, K = 10: of a list
@@ -124,16 +115,23 @@ WITHOUT = 2.7  # times as much without a first limit
 
 def tensor(kernel: str, setting: Setting, card: Card, shape: TensorShape) -> tuple[Launch, Launch]:
     """Matching on tensor cores in a given shape, and merging what its runs of images found."""
+    name = f"{kernel}: {MANY if shape.groups > 1 else 'defaults'}"
+    return _searching(kernel, setting, card, shape, _multiplied, compiled=name)
+
+
+def _searching(
+    kernel: str, setting: Setting, card: Card, shape: Shape, block: Callable[..., tuple[Passes, ...]], **more: Any
+) -> tuple[Launch, Launch]:
+    """A variant's launch, of which ``block`` says what a block does for so many images, and the merging."""
     grid, photos, pairs, k = setting.grid, setting.photos, setting.pairs, setting.k
     splits = shape.splits(photos, pairs, limits(card))
     lists = photos * grid.nodes * k
     planes = (photos * pairs + photos) * grid.height * geometry.pitch(grid.width)
     blocks = math.prod(shape.blocks(photos, splits))
+    searched = block(shape, pairs / splits, setting)
     merged = Passes(("SHFL.UP",), k * (1 + math.log(splits)), around=splits + 1)
-    multiplied = _multiplied(shape, pairs / splits, setting)
-    name = f"{kernel}: {MANY if shape.groups > 1 else 'defaults'}"
     return (
-        Launch(kernel, blocks, shape.threads, planes + splits * lists * 8, multiplied, compiled=name),
+        Launch(kernel, blocks, shape.threads, planes + splits * lists * 8, searched, **more),
         Launch(MERGE, photos * grid.nodes, WARP, splits * lists * 8 + 2 * lists * 12, (merged,)),
     )
 

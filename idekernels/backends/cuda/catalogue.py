@@ -16,7 +16,7 @@ _REGISTERS = 72
 _PRODUCTS = 100  # twelve sums of a lane, and the quads of seven rows that it multiplies
 MATCH_REGISTERS = {  # budget of every variant of the matching
     "direct": _SM_REGISTERS // (WARP * variants.DIRECT_WARPS_PER_SM),  # 128: four lists and sixteen running distances
-    "tensor": _SM_REGISTERS // (WARP * variants.TENSOR_WARPS_PER_SM) // 8 * 8,  # 168: 64 photos' patches are 64 of them
+    "tensor": _SM_REGISTERS // (WARP * variants.TENSOR_WARPS_PER_SM) // 8 * 8,  # 168: 32 photos' patches, their places
 }
 
 
@@ -159,6 +159,7 @@ def weighing_entries(limits: Limits) -> Iterator[CudaEntry]:
         registers = _SM_REGISTERS // (WARP * weighing.WARPS_OF_SM // field.slots)
         for kernel in ("centre", "join", "certify"):
             source = weighing.source_of(kernel)
+            # join has all reads of a row under way at once
             budget = registers * 4 // 3 // 8 * 8 if kernel == "join" else registers
             yield CudaEntry(f"{kernel}: K={k}", kernel, source, field.options(warps), WARP * warps, 0, budget)
         shapes = (weighing.sweep_shape(k, grid, photos, limits) for photos in (1, 10 * limits.multiprocessors))

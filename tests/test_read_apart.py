@@ -42,6 +42,23 @@ def made(out: Path) -> tuple[dict[str, bytes], list[Any]]:
     return {file.name: file.read_bytes() for file in out.glob("*.png")}, [json.loads(line) for line in noted]
 
 
+def made_both_ways(
+    module: str, command: tuple[object, ...], folder: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[int, int]:  # fmt: skip
+    """A command whose photos threads read, then two processes, makes and says the same: so many pictures and errors."""
+    found, told = [], []
+    for processes in (0, 2):
+        monkeypatch.setattr(f"{module}.processes_for", lambda *_, processes=processes: processes)
+        out = folder / f"out{processes}"
+        capsys.readouterr()
+        assert call(*command, "-o", out) == 1
+        told.append(capsys.readouterr().err)
+        found.append(made(out))
+    assert found[0] == found[1] and told[0] == told[1]
+    return len(found[0][0]), told[0].count("Error: ")
+
+
 @pytest.mark.parametrize("options", [(), ("--align", "never", "--leave-one-out")])
 def test_processes_change_nothing_but_the_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
@@ -52,16 +69,9 @@ def test_processes_change_nothing_but_the_time(
             photo.rename(photos / name.name)
     if not options:
         mixed(photos)
-    found, told = [], []
-    for processes in (0, 2):
-        monkeypatch.setattr("idecli.coarse.processes_for", lambda *_, processes=processes: processes)
-        out = tmp_path / f"out{processes}"
-        capsys.readouterr()
-        assert call("coarse", bank, photos, "-o", out, "--backend", "cpu", "--k", 3, *options) == 1
-        told.append(capsys.readouterr().err)
-        found.append(made(out))
-    assert found[0] == found[1] and 4 <= len(found[0][0]) < 9
-    assert told[0] == told[1] and told[0].count("Error: ") == 9 - len(found[0][0])
+    command = ("coarse", bank, photos, "--backend", "cpu", "--k", 3, *options)
+    sketches, errors = made_both_ways("idecli.coarse", command, tmp_path, capsys, monkeypatch)
+    assert 4 <= sketches < 9 and errors == 9 - sketches
 
 
 @pytest.mark.parametrize("options", [(), ("--paste-back",)])
@@ -70,16 +80,9 @@ def test_fine_sketches_are_the_same_too(
 ) -> None:
     bank, photos = a_bank(tmp_path, 5)
     mixed(photos)
-    found, told = [], []
-    for processes in (0, 2):
-        monkeypatch.setattr("idecli.synthesis.processes_for", lambda *_, processes=processes: processes)
-        out = tmp_path / f"out{processes}"
-        capsys.readouterr()
-        assert call("sketch", photos, "--bank", bank, "-o", out, "--backend", "cpu", "--device", "cpu", *options) == 1
-        told.append(capsys.readouterr().err)
-        found.append(made(out))
-    assert found[0] == found[1] and len(found[0][0]) >= 3
-    assert told[0] == told[1] and told[0].count("Error: ") == 5 - len(found[0][0])
+    command = ("sketch", photos, "--bank", bank, "--backend", "cpu", "--device", "cpu", *options)
+    sketches, errors = made_both_ways("idecli.synthesis", command, tmp_path, capsys, monkeypatch)
+    assert sketches >= 3 and errors == 5 - sketches
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL there")

@@ -1,7 +1,8 @@
 // Weighted mean of the patches that cover a pixel, those of upper nodes first. A thread a pixel; which nodes cover it
 // follows from the grid (grid.cuh): no table is read.
 //
-// After common.cuh, levels.cuh and grid.cuh (blending.py puts the files together). Macros: PATCH, STEP, PLANES (the channels), WARPS.
+// After common.cuh, levels.cuh and grid.cuh (blending.py puts the files together). Macros: PATCH, STEP, PLANES
+// (the channels), WARPS.
 
 // The first node of an axis whose patch covers a pixel, and the one after the last.
 __device__ __forceinline__ int first_covering(int pixel) {

@@ -1,8 +1,9 @@
 // Gram matrices of the residuals, candidate minus query: (p_i - x)(p_j - x) = p_i p_j - p_i x - p_j x + x x, summed in
 // integers. A warp owns a node and plane: the K candidates and the query's patch are rows in shared memory.
 //
-// After common.cuh, grid.cuh and gram.cuh (tables.py puts the files together). Macros besides theirs: PATCH, PLANES, WARPS
-// (of a block), UNIT (1 if all planes have the weight 1), STAGED (1: the table is written from shared memory, in one piece; 0: it has no room there).
+// After common.cuh, grid.cuh and gram.cuh (tables.py puts the files together). Macros besides theirs: PATCH, PLANES,
+// WARPS (of a block), UNIT (1 if all planes have the weight 1), STAGED (1: the table is written from shared memory, in one
+// piece; 0: it has no room there).
 
 constexpr int BYTES = PATCH * PATCH;
 constexpr int STRIDE = PLANES * BYTES;  // bytes from one candidate to the next

@@ -1,9 +1,10 @@
-// Candidates' patches out of a block of the bank's images, of both sides or of one. A warp has MINE candidates: a lane works out where one of
-// them lies, then all lanes copy bytes, each lane the same pixels of every candidate, so that it finds them but once.
+// Candidates' patches out of a block of the bank's images, of both sides or of one. A warp has MINE candidates: a lane
+// works out where one of them lies, then all lanes copy bytes, each lane the same pixels of every candidate, so that it
+// finds them but once.
 //
-// After common.cuh (residency.py puts the files together). Macros: PLANES, CHANNELS, HEIGHT, PITCH (bytes of an image row in
-// memory), PATCH, MINE (at most LANES, a multiple of TOGETHER), WARPS (of a block). PLANES are those of the source, CHANNELS
-// of the target.
+// After common.cuh (residency.py puts the files together). Macros: PLANES, CHANNELS, HEIGHT, PITCH (bytes of an image row
+// in memory), PATCH, MINE (at most LANES, a multiple of TOGETHER), WARPS (of a block). PLANES are those of the source,
+// CHANNELS of the target.
 
 constexpr int PIXELS = 4;                      // of a lane at once
 constexpr int TOGETHER = 4;                    // candidates whose bytes are on their way at once

@@ -20,8 +20,8 @@
 // PATCH, STEP, RADIUS, PLANES, KEPT (K, at most LANES), HEIGHT, WIDTH, PITCH, UNIT (1 if all weights are 1), and the
 // geometry that variants.py chooses: GROUPS (of eight photos), DOWN and ACROSS (nodes of a block; a warp a node), IMAGES
 // (of a tile), SAMPLE (tiles a tile for the first limits; 0: none), QUEUE (places that wait, of a warp), BLOCKS (so many
-// must be able to be resident, which bounds the registers), BUNCH (groups whose products are made together), ROW and VERSION (words of a tile's row, and from one version
-// to the next).
+// must be able to be resident, which bounds the registers), BUNCH (groups whose products are made together), ROW and
+// VERSION (words of a tile's row, and from one version to the next).
 
 typedef unsigned long long uint64;
 

@@ -21,7 +21,7 @@ test-cuda:
 test-cuda12 test-cuda13: test-cuda%: .venv-cuda%/.installed
 	IDESKETCH_CUDA_GATE=$* .venv-cuda$*/bin/python -m pytest -o addopts="-q --strict-markers" tests/cuda_gate
 
-# On a machine with a card, in under four minutes: installs nothing, takes the Python it is given.
+# On a machine with a card, for four minutes at most: installs nothing, takes the Python it is given.
 #   make gpu-check OUT=folder [PYTHON=python3] [DATA=folder] [YARDSTICK=folder] [ONLY=part] [WRITE=docs/GPU.md]
 OUT ?= gpu-check-output
 gpu-check:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import json
 import os
 import re
@@ -120,8 +121,9 @@ def tests(given: Given) -> Table:
 
 
 def _tested(file: str) -> Table:
-    """A file of tests, and what failed of it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", file]
+    """A file of tests, and what failed of it; by several processes where pytest-xdist is there to make them."""
+    beside = ("-n", "6", "--dist", "load") if importlib.util.find_spec("xdist") else ()
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rf", *beside, file]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     last = done.stdout.strip().splitlines()[-1:] or [done.stderr.strip()[-200:]]
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]

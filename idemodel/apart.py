@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -72,8 +73,9 @@ class Apart(Generic[Item, Result]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         for process in self._all:
             process.let_end()
+        latest = time.monotonic() + _TO_END  # for all of them together
         for process in self._all:
-            process.end()
+            process.end(max(0.0, latest - time.monotonic()))
 
     def __call__(self, item: Item) -> Result:
         """What the function gives for an item, or raises."""
@@ -192,13 +194,13 @@ class _Process:
             with suppress(OSError):  # it may be gone with something still to be sent
                 self._process.stdin.close()
 
-    def end(self) -> None:
-        """Wait until it has ended, not for long, and note why."""
+    def end(self, seconds: float = _TO_END) -> None:
+        """Wait until it has ended, no longer than that, and note why."""
         if self._process is None:
             return
         self.let_end()
         try:
-            code = self._process.wait(_TO_END)
+            code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()

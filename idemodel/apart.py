@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -233,6 +234,7 @@ class _Process:
 
 def serve() -> None:
     """What a process does: get the function, call it on what is sent and answer, until nothing more can come."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the parent's affair, whoever sends it
     hears, says = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever is printed must not come between the answers
     with suppress(EOFError, BrokenPipeError):

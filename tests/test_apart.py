@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -31,6 +32,14 @@ from tests.test_pipeline import a_bank
 def test_results_come_in_the_order_of_the_items() -> None:
     with Apart(apart_work.twice, 2) as twice, ahead(twice, range(40), 2, 5) as coming:
         assert [(item, result.result()) for item, result in coming] == [(item, 2 * item) for item in range(40)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there no process sends another an interrupt")
+def test_an_interrupt_that_somebody_sends_to_a_process_does_not_end_it() -> None:
+    with Apart(apart_work.process_number, 1) as asked:
+        number = asked(0)
+        os.kill(number, signal.SIGINT)
+        assert asked(0) == number
 
 
 def test_what_the_first_call_made_ready_is_spared_the_others() -> None:

@@ -21,10 +21,11 @@ from idemodel.files.images import read_colour
 from idemodel.files.journal import Making, file_digest
 from idemodel.files.outputs import make_folder, same_file
 
-from .batch import Batch, Image, Made, Readers, Results
+from .batch import Batch, Image, Made, Results
 from .console import note, one_line, say
 from .options import PATH, Size, recursive_option
 from .quiet import Heard, quietly, tell_in_turn
+from .readers import Readers
 
 
 class FaceChoice(click.ParamType):

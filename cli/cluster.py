@@ -22,9 +22,10 @@ from idemodel.files.journal import Photo
 from idemodel.files.outputs import make_folder
 
 from .ahead import ahead
-from .batch import Batch, readers_for
+from .batch import Batch
 from .console import Rate, err, note, progress
 from .photos import PhotoIntake
+from .readers import readers_for
 
 if TYPE_CHECKING:
     from idekernels.bank import PatchBank

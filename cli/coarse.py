@@ -21,7 +21,7 @@ from idemodel.files.outputs import make_folder
 from idemodel.preparation import Once, PreparationSettings
 from idemodel.reading import Taken
 
-from .batch import Batch, Image, Made, Portions, Readers, Results, processes_for, split_banks
+from .batch import Batch, Image, Made, Results, split_banks
 from .cluster import ClusterOptions, OnCluster, cluster_options
 from .console import note, say
 from .kernels import SideBySide, let_waiting_threads_sleep, load_kernels
@@ -38,6 +38,7 @@ from .options import (
     recursive_option,
 )
 from .photos import PhotoIntake, bank_digest, pairs_told, preselected
+from .readers import Portions, Readers, processes_for
 
 if TYPE_CHECKING:
     from idekernels.coarse import CoarseSettings

@@ -20,7 +20,7 @@ from idemodel.files.listing import stem_of
 from idemodel.files.pairs import images_by_stem
 from idemodel.preparation import number_in_bank
 
-from .batch import Batch, Image, Readers, Results
+from .batch import Batch, Image, Results
 from .console import err, note, say
 from .options import (
     PATH,
@@ -32,6 +32,7 @@ from .options import (
     shown_device,
 )
 from .quiet import Heard, quietly, tell_in_turn
+from .readers import Readers
 
 if TYPE_CHECKING:
     from idemodel.generator.enhance import Enhancer

@@ -19,7 +19,7 @@ from idemodel.files.journal import Making, file_digest
 from idemodel.files.outputs import make_folder
 from idemodel.preparation import PreparationSettings, PreparedPhoto
 
-from .batch import Batch, Image, Made, Readers, Results, processes_for
+from .batch import Batch, Image, Made, Results
 from .cluster import ClusterOptions, OnCluster
 from .console import err, note, say
 from .kernels import load_kernels
@@ -36,6 +36,7 @@ from .options import (
     shown_device,
 )
 from .photos import PhotoIntake, bank_digest, preselected
+from .readers import Readers, processes_for
 
 if TYPE_CHECKING:
     from idemodel.scale.jobs import FineJob

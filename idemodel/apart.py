@@ -151,6 +151,8 @@ class _Process:
     def __init__(self, packed: bytes) -> None:
         self._packed = packed  # the function that it has
         self._process: subprocess.Popen[bytes] | None = None
+        self._questions: Any = None  # pipes, once it has begun
+        self._answers: Any = None
         self._why = ""  # it is lost
         paths = [path for path in sys.path if isinstance(path, str)]
         code = f"import sys; sys.path[:] = {paths!r}; from {__name__} import serve; serve()"
@@ -162,8 +164,9 @@ class _Process:
         except OSError as error:
             self._why = in_short(error)
             return
+        self._questions, self._answers = self._process.stdin, self._process.stdout
         with suppress(OSError):  # it ended: that is noticed where it is asked
-            self._send(_Function(packed))
+            _send(self._questions, _Function(packed))
 
     def ask(self, packed: bytes, item: object) -> _Answer:
         """Have it call the function, which it is sent where it has another; _LostError where it is lost."""
@@ -191,9 +194,9 @@ class _Process:
 
     def let_end(self) -> None:
         """Have it end: nobody will ask it any more."""
-        if self._process is not None and self._process.stdin:
+        if self._process is not None:
             with suppress(OSError):  # it may be gone with something still to be sent
-                self._process.stdin.close()
+                self._questions.close()
 
     def end(self, seconds: float = _TO_END) -> None:
         """Wait until it has ended, no longer than that, and note why."""
@@ -205,31 +208,25 @@ class _Process:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        self._answers.close()
         self._process = None
         self._why = self._why or (f"signal {-code} ended it" if code < 0 else f"it ended with {code}")
 
     def _asked(self, packed: bytes, item: object) -> _Answer:
         if packed is not self._packed:
-            self._send(_Function(packed))
+            _send(self._questions, _Function(packed))
             self._packed = packed
-        self._send(item)
+        _send(self._questions, item)
         with ExitStack() as decoding:
             while True:
-                assert self._process and self._process.stdout
-                told = _received(self._process.stdout)
+                told = _received(self._answers)
                 if isinstance(told, _Answer):
                     return told
                 if told.wanted:
                     decoding.enter_context(large.decoding(large.LARGE + 1))
-                    self._send(None)
+                    _send(self._questions, None)
                 else:
                     decoding.close()
-
-    def _send(self, thing: object) -> None:
-        assert self._process and self._process.stdin
-        _send(self._process.stdin, thing)
 
 
 def serve() -> None:

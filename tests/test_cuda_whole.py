@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +234,18 @@ def test_planes_count_by_their_weights(device: EmulatedDevice, k: int) -> None:
     assert np.shares_memory(load("cuda").gram(one).host, one.host)
 
 
+def blended(device: EmulatedDevice) -> None:
+    test_levels_are_shares_of_the_highest(device, "feather", 1)
+    test_images_are_rounded_as_on_the_host(device, 1)
+
+
+CHECKS: dict[Any, Callable[[EmulatedDevice], None]] = {  # by the module whose kernels they run
+    blending: blended,
+    tables: lambda device: test_planes_count_by_their_weights(device, 3),
+    propagation: lambda device: test_choosing_by_the_field_is_choosing_by_its_costs(device, GRIDS[0], 0.0),
+}
+
+
 @pytest.mark.parametrize(
     ("module", "right", "wrong"),
     [
@@ -254,10 +266,4 @@ def test_wrong_steps_are_seen(module: Any, right: str, wrong: str, monkeypatch: 
     monkeypatch.setattr(tables, "source_text", variants.source_text)
     device = EmulatedDevice()
     with cuda_device.use(device), pytest.raises(AssertionError):
-        if module is blending:
-            test_levels_are_shares_of_the_highest(device, "feather", 1)
-            test_images_are_rounded_as_on_the_host(device, 1)
-        elif module is tables:
-            test_planes_count_by_their_weights(device, 3)
-        else:
-            test_choosing_by_the_field_is_choosing_by_its_costs(device, GRIDS[0], 0.0)
+        CHECKS[module](device)

@@ -22,11 +22,12 @@ from PIL import Image
 
 import idecli.batch as batches
 import idekernels.backends.cpu.threads as threads_of_cpu
-from idecli.batch import Batch, Portions, Readers, Results
+from idecli.batch import Batch, Results
 from idecli.console import note
 from idecli.kernels import SideBySide
 from idecli.main import run
 from idecli.photos import PhotoIntake
+from idecli.readers import _MOST_WRITERS, Portions, Readers, readers_for, writers_for
 from idekernels import MemoryBank, coarse, prepare
 from idekernels.errors import InputError
 from idemodel.files.images import read_grey
@@ -278,7 +279,7 @@ def test_what_is_wrong_with_the_backend_is_said_before_what_is_wrong_with_the_ba
     ("cores", "reading", "writing"), [(1, 1, 2), (2, 2, 2), (4, 4, 2), (5, 4, 2), (8, 4, 4), (16, 4, 4), (96, 4, 4)]
 )
 def test_threads_for_so_many_cores(cores: int, reading: int, writing: int) -> None:
-    assert (batches.readers_for(cores), batches.writers_for(cores)) == (reading, writing)
+    assert (readers_for(cores), writers_for(cores)) == (reading, writing)
 
 
 def test_few_photos_are_made_by_all_cores_together() -> None:
@@ -362,7 +363,7 @@ def test_one_that_is_killed_leaves_whole_pictures_and_is_gone_on_with(tmp_path: 
     assert 20 <= len(there) < 120
     assert all(is_whole(path) for path in there)
     unnoted = [path for path in there if Journal(out).of(path.name) is None]
-    assert len(unnoted) <= batches._MOST_WRITERS  # written, and killed before that was noted
+    assert len(unnoted) <= _MOST_WRITERS  # written, and killed before that was noted
     before = {path: path.read_bytes() for path in there}
     assert run(command) == 0
     assert len(list(out.glob("*.png"))) == 120 and {path: path.read_bytes() for path in there} == before

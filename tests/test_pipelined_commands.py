@@ -21,8 +21,8 @@ from spots import spots, spotted  # noqa: F401 - a fixture
 import idecli.align
 import idecli.batch as batches
 import idecli.enhance
-from idecli.batch import Readers
 from idecli.quiet import quietly, tell_in_turn
+from idecli.readers import Readers
 from idekernels.files import notices
 from idekernels.files.notices import tell_once
 from idemodel.faces.align_report import AlignReport, Entry

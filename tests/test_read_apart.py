@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from idecli.batch import processes_for
+from idecli.readers import processes_for
 from idekernels.backends import on_device
 from idekernels.files import notices
 from idekernels.files.processes import is_running
